@@ -1,0 +1,1 @@
+"""Foliostream: value, margin and risk of very many portfolios, kept right while prices move."""

@@ -1,0 +1,1 @@
+"""One module a use case; each takes its ports as arguments."""

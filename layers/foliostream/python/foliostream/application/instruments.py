@@ -1,0 +1,38 @@
+"""The registry of instruments over REST."""
+
+from __future__ import annotations
+
+from foliostream.application.access import Caller
+from foliostream.domain import keys
+from foliostream.domain.instrument import Instrument
+from foliostream.errors import NotFoundError, RefusedError
+from foliostream.ports import Instruments
+
+
+def put_instrument(caller: Caller, instrument: Instrument, instruments: Instruments) -> Instrument:
+    """Register or change an instrument. Its kind, currency and contract size are fixed once registered: positions
+    booked with them would change their meaning."""
+    caller.require("instruments:write")
+    keys.symbol(instrument.symbol)
+    keys.currency(instrument.currency)
+    known = instruments.get([instrument.symbol]).get(instrument.symbol)
+    if known and _booked_by(known) != _booked_by(instrument):
+        raise RefusedError(
+            f"kind, currency, base_currency and contract_size of {instrument.symbol} are fixed: "
+            "books depend on them; register another symbol",
+            code="INSTRUMENT_FIXED",
+        )
+    instruments.put(instrument)
+    return instrument
+
+
+def get_instrument(symbol: str, instruments: Instruments) -> Instrument:
+    """``NotFoundError`` if it is not registered."""
+    found = instruments.get([keys.symbol(symbol)]).get(symbol)
+    if found is None:
+        raise NotFoundError(f"no instrument {symbol}", code="INSTRUMENT_NOT_FOUND")
+    return found
+
+
+def _booked_by(instrument: Instrument) -> tuple[object, ...]:
+    return instrument.kind, instrument.currency, instrument.base_currency, instrument.contract_size

@@ -1,0 +1,183 @@
+"""Portfolios over REST: create, list, read, update, refresh."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import NamedTuple
+
+from foliostream.application.access import Caller, not_found, own_portfolio
+from foliostream.application.marking import Marker
+from foliostream.application.valuing import Valuer
+from foliostream.domain import keys, portfolio
+from foliostream.domain.portfolio import AccountType, Entry, Portfolio, Transaction
+from foliostream.errors import CallerError, ConflictError, RefusedError, RetryableError
+from foliostream.ports import Clock, Instruments, Ledger, StoredSnapshot
+
+MAX_ENTRIES = 40
+MAX_COMMIT_ROUNDS = 5
+PAGE_SIZE = 100
+# Ids of these forms belong to execution modes: a fill names them, so only who may report fills may take them.
+RESERVED_PREFIXES = ("paper_", "zerodha_")
+
+
+@dataclass(frozen=True)
+class NewPortfolio:
+    """A request to create a portfolio; ``request_digest`` tells a repeat from another request for the same id."""
+
+    portfolio_id: str
+    portfolio_name: str
+    account_type: AccountType
+    base_currency: str
+    initial_cash: Decimal
+    allow_short: bool
+    request_digest: str
+
+
+class Created(NamedTuple):
+    """``created`` False: the same request came before."""
+
+    snapshot: StoredSnapshot
+    created: bool
+
+
+class Listed(NamedTuple):
+    """A page of the caller's portfolios; ``cursor`` is None on the last one."""
+
+    portfolios: list[Portfolio]
+    cursor: str | None
+
+
+@dataclass(frozen=True)
+class Portfolios:
+    """The use cases; each raises ``NotFoundError`` for a portfolio that is not the caller's."""
+
+    ledger: Ledger
+    instruments: Instruments
+    valuer: Valuer
+    marker: Marker
+    clock: Clock
+
+    def create(self, caller: Caller, new: NewPortfolio) -> Created:
+        """A new portfolio, or the existing one if the same request made it; ``ConflictError`` otherwise."""
+        keys.portfolio_id(new.portfolio_id)
+        keys.currency(new.base_currency)
+        if new.portfolio_id.startswith(RESERVED_PREFIXES):
+            caller.require("fills:write")
+        first, transactions = self._first(caller, new)
+        try:
+            self.ledger.create(first, transactions, new.request_digest)
+        except ConflictError:
+            self._check_repeat(caller, new)
+            first = own_portfolio(caller, new.portfolio_id, self.ledger)
+            return Created(self._publish(first), created=False)
+        return Created(self._publish(first), created=True)
+
+    def _first(self, caller: Caller, new: NewPortfolio) -> tuple[Portfolio, list[Transaction]]:
+        now_ms = self.clock.now_ms()
+        empty = Portfolio(
+            portfolio_id=new.portfolio_id,
+            portfolio_name=new.portfolio_name,
+            owner=caller.subject,
+            account_type=new.account_type,
+            account_kind="cash",
+            base_currency=new.base_currency,
+            cost_basis="average",
+            created_at_ms=now_ms,
+            updated_at_ms=now_ms,
+            version=0,
+            allow_short=new.allow_short,
+            cash={new.base_currency: Decimal(0)},
+        )
+        deposit = Entry("initial_cash", "DEPOSIT", now_ms, amount=new.initial_cash, currency=new.base_currency)
+        return portfolio.apply(empty, [deposit] if new.initial_cash else [], {}, now_ms)
+
+    def _check_repeat(self, caller: Caller, new: NewPortfolio) -> None:
+        owner = self.ledger.load([new.portfolio_id])[new.portfolio_id].owner
+        if owner != caller.subject or self.ledger.request_digest(new.portfolio_id) != new.request_digest:
+            raise ConflictError(f"there is a portfolio {new.portfolio_id} already", code="PORTFOLIO_EXISTS")
+
+    def list(self, caller: Caller, cursor: str | None) -> Listed:
+        """The caller's portfolios in id order, at most ``PAGE_SIZE`` a page."""
+        page = self.ledger.owned(caller.subject, cursor, PAGE_SIZE)
+        found = self.ledger.load(page.portfolio_ids)
+        return Listed([found[i] for i in page.portfolio_ids if i in found], page.cursor)
+
+    def state(self, caller: Caller, portfolio_id: str) -> StoredSnapshot:
+        """The newest snapshot; valued now if the hot store has none."""
+        keys.portfolio_id(portfolio_id)
+        snapshot = self.valuer.current_one(portfolio_id)
+        if snapshot.head.owner != caller.subject:
+            raise not_found(portfolio_id)
+        return snapshot
+
+    def refresh(self, caller: Caller, portfolio_id: str) -> None:
+        """Ask for a valuation ahead of everything else."""
+        self.marker.refresh(own_portfolio(caller, portfolio_id, self.ledger).key)
+
+    def update(self, caller: Caller, portfolio_id: str, entries: Sequence[Entry]) -> StoredSnapshot:
+        """Book all entries or none, and answer with the state after.
+
+        A repeat (same transaction ids, same entries) changes nothing and answers the same way. ``ConflictError``
+        ``TRANSACTION_CONFLICT`` if an id is known with another body; ``CallerError``/``RefusedError`` name the entry.
+        """
+        if not 0 < len(entries) <= MAX_ENTRIES:
+            raise CallerError(f"updates has 1 to {MAX_ENTRIES} entries, not {len(entries)}", code="TOO_MANY_ENTRIES")
+        if len({entry.transaction_id for entry in entries}) < len(entries):
+            raise CallerError("a transaction_id stands twice in the same update", code="DUPLICATE_TRANSACTION_ID")
+        for _ in range(MAX_COMMIT_ROUNDS):
+            before = own_portfolio(caller, keys.portfolio_id(portfolio_id), self.ledger)
+            try:
+                after = self._commit(before, entries)
+            except ConflictError as conflict:
+                if conflict.code == "VERSION_CONFLICT":
+                    continue
+                raise
+            return self._publish(after)
+        raise ConflictError(f"{portfolio_id} changed {MAX_COMMIT_ROUNDS} times meanwhile", code="TOO_MUCH_CONTENTION")
+
+    def _commit(self, before: Portfolio, entries: Sequence[Entry]) -> Portfolio:
+        symbols = {entry.instrument_id for entry in entries if entry.instrument_id}
+        now_ms = self.clock.now_ms()
+        try:
+            after, transactions = portfolio.apply(before, entries, self.instruments.get(symbols), now_ms)
+            opened, closed = after.symbols - before.symbols, before.symbols - after.symbols
+            self.ledger.commit(after, transactions, opened, closed)
+        except (RefusedError, ConflictError) as fault:
+            # Only now, so that the usual path reads nothing twice: a repeat may also look like too little cash.
+            if self._is_repeat(before.portfolio_id, entries):
+                return before
+            if isinstance(fault, ConflictError) and fault.code == "TRANSACTION_EXISTS":
+                raise ConflictError(fault.message, code="TRANSACTION_CONFLICT", details=fault.details) from None
+            raise
+        return after
+
+    def _is_repeat(self, portfolio_id: str, entries: Sequence[Entry]) -> bool:
+        """Whether all entries are booked already; ``ConflictError`` if some are, or with another body."""
+        known = self.ledger.transactions(portfolio_id, [entry.transaction_id for entry in entries])
+        if not known:
+            return False
+        other = [
+            entry.transaction_id
+            for entry in entries
+            if entry.transaction_id not in known or known[entry.transaction_id].entry.digest != entry.digest
+        ]
+        if other:
+            raise ConflictError(
+                f"{len(known)} of {len(entries)} transaction ids are booked already, not all with the same entry",
+                code="TRANSACTION_CONFLICT",
+                details=[{"transaction_id": identifier} for identifier in other],
+            )
+        return True
+
+    def _publish(self, committed: Portfolio) -> StoredSnapshot:
+        """Project what was committed, promise its valuation to whoever watches, and value it for the answer."""
+        self.valuer.project(committed)
+        window = self.marker.window(committed.account_type)  # now: after book and dependents are stored
+        self.marker.mark(committed.account_type, [committed.key], window, "ledger")
+        self.valuer.value([committed.portfolio_id])
+        snapshot = self.valuer.current_one(committed.portfolio_id)
+        if snapshot.head.ledger_version < committed.version:
+            raise RetryableError("booked, but not valued yet: ask for the state, or repeat the request")
+        return snapshot

@@ -1,0 +1,127 @@
+"""Price updates as they come in: JSON of the shape of ``POST /api/v1/prices``, each update judged on its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Annotated, NamedTuple, TypeVar
+
+import msgspec
+from msgspec import Meta, Raw, Struct
+
+from foliostream.application.receiving import Received
+from foliostream.domain import keys, times
+from foliostream.domain.price import PriceUpdate, Refused
+from foliostream.errors import CallerError
+
+MAX_UPDATES = 1_000
+_MAX_SEQ = 2**53 - 1
+_T = TypeVar("_T")
+
+
+class _Body(Struct):
+    updates: list[Raw]
+
+
+class _Event(Struct):
+    detail: _Body
+
+
+class _Update(Struct):
+    symbol: str
+    ts: int | str
+    seq: Annotated[int, Meta(ge=0, le=_MAX_SEQ)] | None = None
+    bid: Decimal | None = None
+    ask: Decimal | None = None
+    last: Decimal | None = None
+    open: Decimal | None = None
+    previous_close: Decimal | None = None
+
+
+class _Symbol(Struct):
+    symbol: str = "?"
+
+
+_bodies = msgspec.json.Decoder(_Body)
+_events = msgspec.json.Decoder(_Event)
+_updates = msgspec.json.Decoder(_Update)
+_symbols = msgspec.json.Decoder(_Symbol)
+
+
+class Parsed(NamedTuple):
+    """What could be read, and what not with the reason."""
+
+    updates: list[PriceUpdate]
+    refused: list[Refused]
+
+
+def from_body(body: str | bytes) -> Parsed:
+    """A request body ``{"updates": [...]}``; ``CallerError`` if it is no such document or has too many updates."""
+    items = _decode(_bodies, body).updates
+    if len(items) > MAX_UPDATES:
+        raise CallerError(
+            f"updates has at most {MAX_UPDATES} entries, not {len(items)}",
+            code="TOO_MANY_UPDATES",
+            details=[{"limit": MAX_UPDATES, "value": len(items)}],
+        )
+    return _parse(items)
+
+
+def from_event(event: str | bytes) -> Parsed:
+    """An EventBridge event whose ``detail`` is such a body; ``CallerError`` if it is not."""
+    return _parse(_decode(_events, event).detail.updates)
+
+
+def _decode(decoder: msgspec.json.Decoder[_T], raw: str | bytes) -> _T:
+    try:
+        return decoder.decode(raw)
+    except msgspec.ValidationError as fault:
+        raise CallerError(str(fault), code="INVALID") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as fault:
+        raise CallerError(f"not JSON: {fault}", code="INVALID_JSON") from None
+
+
+def _parse(items: list[Raw]) -> Parsed:
+    parsed = Parsed([], [])
+    for raw in items:
+        try:
+            parsed.updates.append(_one(raw))
+        except (msgspec.MsgspecError, CallerError) as fault:
+            parsed.refused.append(Refused(_symbol_of(raw), "INVALID", str(fault)))
+    return parsed
+
+
+def _one(raw: Raw) -> PriceUpdate:
+    item = _updates.decode(raw)
+    return PriceUpdate(
+        symbol=keys.symbol(item.symbol),
+        ts_ms=times.epoch_ms(item.ts),
+        seq=item.seq or 0,
+        bid=item.bid,
+        ask=item.ask,
+        last=item.last,
+        open=item.open,
+        previous_close=item.previous_close,
+    )
+
+
+def _symbol_of(raw: Raw) -> str:
+    try:
+        return _symbols.decode(raw).symbol[:80]
+    except msgspec.MsgspecError:
+        return "?"
+
+
+def from_messages(messages: Iterable[Received]) -> tuple[Parsed, list[str]]:
+    """The updates of queued EventBridge events in order, and the ids of messages that are no such event."""
+    parsed = Parsed([], [])
+    broken = []
+    for message in messages:
+        try:
+            one = from_event(message.body)
+        except CallerError:
+            broken.append(message.message_id)
+        else:
+            parsed.updates.extend(one.updates)
+            parsed.refused.extend(one.refused)
+    return parsed, broken

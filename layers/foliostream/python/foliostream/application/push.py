@@ -1,0 +1,113 @@
+"""The one ordered sender of a connection: its outbox, then what changed in the portfolios it watches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from foliostream.application.marking import Marker
+from foliostream.application.receiving import Received, attempts, wait_until_due
+from foliostream.application.valuing import Valuer
+from foliostream.domain import messages
+from foliostream.errors import FoliostreamError
+from foliostream.ports import Clock, Connections, ConnectionView, Gateway, Snapshots, StoredSnapshot, Subscription
+
+# Runs a function over items, possibly several at a time, and returns the results in order.
+Each = Callable[[Callable[[str], str | None], Iterable[str]], Iterable[str | None]]
+
+
+@dataclass(frozen=True)
+class Sender:
+    """Sends a connection everything that is waiting for it. At most one sender of a connection may run at a time:
+    the push queue's message groups see to it."""
+
+    connections: Connections
+    snapshots: Snapshots
+    valuer: Valuer
+    gateway: Gateway
+    clock: Clock
+
+    def flush(self, connection_id: str) -> None:
+        """Post what is waiting; a connection that is gone is removed with everything kept about it."""
+        view = self.connections.view(connection_id, self.clock.now_ms())
+        if view is None or not (self._send_outbox(view) and self._send_states(view)):
+            self.forget(connection_id)
+
+    def forget(self, connection_id: str) -> None:
+        """Delete a connection's rows and its leases on portfolios; repeating it changes nothing."""
+        for portfolio_id in self.connections.close(connection_id):
+            self.snapshots.unwatch(portfolio_id, [connection_id])
+
+    def _send_outbox(self, view: ConnectionView) -> bool:
+        connection_id = view.connection.connection_id
+        for entry in view.outbox:
+            if not self.gateway.post(connection_id, entry.payload):
+                return False
+            self.connections.dequeue(connection_id, [entry.entry_id])
+        return True
+
+    def _send_states(self, view: ConnectionView) -> bool:
+        connection_id = view.connection.connection_id
+        stored = self.valuer.current([subscription.portfolio_id for subscription in view.subscriptions])
+        encoded: list[bytes] = []
+        sent: list[Subscription] = []
+        for subscription in view.subscriptions:
+            newest = stored.get(subscription.portfolio_id)
+            if newest is None or newest.head.version <= subscription.sent_version:
+                continue
+            if subscription.sent_version:
+                update = _update(subscription, newest)
+                encoded.append(update.encoded)
+                sent.append(Subscription(subscription.portfolio_id, newest.head.version, update.parts))
+            elif not self._send_snapshot(connection_id, subscription, newest):
+                return False
+        for payload in messages.batched(encoded, self.clock.now_ms()):
+            if not self.gateway.post(connection_id, payload):
+                return False
+        # Remembered after the post: a crash in between sends it again, and a client drops versions it has.
+        for subscription in sent:
+            self.connections.mark_sent(connection_id, subscription)
+        return True
+
+    def _send_snapshot(self, connection_id: str, subscription: Subscription, newest: StoredSnapshot) -> bool:
+        version = newest.head.version
+        first = messages.snapshot(subscription.portfolio_id, version, newest.body, self.clock.now_ms())
+        if not self.gateway.post(connection_id, first.encoded):
+            return False
+        self.connections.mark_sent(connection_id, Subscription(subscription.portfolio_id, version, first.parts))
+        return True
+
+
+def _update(subscription: Subscription, newest: StoredSnapshot) -> messages.Update:
+    return messages.update(
+        subscription.portfolio_id,
+        newest.head.version,
+        subscription.sent_version,
+        newest.body,
+        subscription.parts or {},
+    )
+
+
+def push(
+    received: Sequence[Received], *, sender: Sender, marker: Marker, clock: Clock, skew_ms: int, each: Each
+) -> list[str]:
+    """Flush the connections the messages name; the ids of messages that could not be read.
+
+    A connection that cannot be served now is sent again alone; its messages count as done.
+    """
+    batch = wait_until_due(received, clock, skew_ms)
+    highest = attempts(batch.due)
+
+    def flush(connection_id: str) -> str | None:
+        try:
+            sender.flush(connection_id)
+        except (FoliostreamError, msgspec.MsgspecError) as fault:
+            return str(fault)
+        return None
+
+    for connection_id, fault in zip(highest, each(flush, highest), strict=True):
+        if fault is not None:
+            marker.retry_connection(connection_id, highest[connection_id], fault)
+    return batch.failed

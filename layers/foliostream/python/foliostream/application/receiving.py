@@ -1,0 +1,66 @@
+"""What the consumers of the dirty, refresh and push queues share: decoding, waiting for windows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from foliostream.domain import coalescing
+from foliostream.domain.coalescing import DirtyMessage
+from foliostream.ports import Clock
+
+# No window is longer than 10 s: whoever promises a later end has a broken clock, and the message is returned.
+MAX_WAIT_MS = 15_000
+
+_decoder = msgspec.json.Decoder(DirtyMessage)
+
+
+class Received(NamedTuple):
+    """A queue message as delivered; ``receive_count`` 1 is the first delivery."""
+
+    message_id: str
+    body: str
+    receive_count: int
+
+
+class Opened(NamedTuple):
+    """A received message that could be read."""
+
+    received: Received
+    message: DirtyMessage
+
+
+class Batch(NamedTuple):
+    """``due``: those whose window has ended by now; ``failed``: ids of messages that are broken or far too early."""
+
+    due: list[Opened]
+    failed: list[str]
+
+
+def wait_until_due(received: Sequence[Received], clock: Clock, skew_ms: int) -> Batch:
+    """Decode a batch and wait until the last window in it has ended (plus the skew allowance)."""
+    opened, failed = [], []
+    latest = clock.now_ms() + MAX_WAIT_MS
+    for item in received:
+        try:
+            message = _decoder.decode(item.body)
+        except msgspec.MsgspecError:
+            failed.append(item.message_id)
+            continue
+        if not message.keys or coalescing.due_ms(message, skew_ms) > latest:
+            failed.append(item.message_id)
+        else:
+            opened.append(Opened(item, message))
+    clock.wait_until(max((coalescing.due_ms(item.message, skew_ms) for item in opened), default=0))
+    return Batch(opened, failed)
+
+
+def attempts(opened: Iterable[Opened]) -> dict[str, int]:
+    """The highest attempt count of each key."""
+    highest: dict[str, int] = {}
+    for item in opened:
+        for key in item.message.keys:
+            highest[key] = max(highest.get(key, 0), item.message.attempt)
+    return highest

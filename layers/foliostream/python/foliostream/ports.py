@@ -1,0 +1,317 @@
+"""What the use cases need from outside, as small Protocols named by need.
+
+Every adapter raises errors of ``foliostream.errors`` only: ``RetryableError`` when the outside failed or throttled
+after the adapter's own bounded retries, ``ConflictError`` when a condition did not hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from foliostream.domain.coalescing import Bundle, DirtyMessage
+from foliostream.domain.instrument import Instrument
+from foliostream.domain.portfolio import Portfolio, Transaction
+from foliostream.domain.price import Price, PriceUpdate
+from foliostream.domain.valuation import Snapshot
+
+
+class Clock(Protocol):
+    """The machine's clock; other machines may differ by the skew allowance."""
+
+    def now_ms(self) -> int:
+        """Epoch milliseconds."""
+
+    def wait_until(self, at_ms: int) -> None:
+        """Return when ``now_ms() >= at_ms``."""
+
+
+# --- the ledger -----------------------------------------------------------------------------------------------------
+
+
+class Page(NamedTuple):
+    """A page of portfolio ids; ``cursor`` is None on the last one."""
+
+    portfolio_ids: list[str]
+    cursor: str | None
+
+
+class Ledger(Protocol):
+    """The books. All reads are strongly consistent."""
+
+    def load(self, portfolio_ids: Collection[str]) -> dict[str, Portfolio]:
+        """Those that exist, by id."""
+
+    def create(self, portfolio: Portfolio, transactions: Sequence[Transaction], request_digest: str) -> None:
+        """Store a new portfolio (version 1), its first transactions and its owner's index entry in one transaction.
+
+        ``ConflictError`` (``PORTFOLIO_EXISTS``) if the id is taken, by whomever.
+        """
+
+    def request_digest(self, portfolio_id: str) -> str | None:
+        """What ``create`` was given for it; None if there is no such portfolio."""
+
+    def commit(
+        self,
+        portfolio: Portfolio,
+        transactions: Sequence[Transaction],
+        opened: Collection[str],
+        closed: Collection[str],
+    ) -> None:
+        """One transaction: the portfolio if the stored version is ``portfolio.version - 1``, every transaction if its
+        id was never seen in this portfolio, holder items added for ``opened`` symbols and removed for ``closed`` ones.
+
+        ``ConflictError`` ``VERSION_CONFLICT`` (read again) or ``TRANSACTION_EXISTS`` (look the ids up);
+        ``RefusedError`` ``TOO_MANY_ITEMS`` beyond 100 items, ``PORTFOLIO_TOO_LARGE`` beyond the item size.
+        """
+
+    def transactions(self, portfolio_id: str, transaction_ids: Collection[str]) -> dict[str, Transaction]:
+        """Those already booked, by transaction id."""
+
+    def owned(self, owner: str, cursor: str | None, limit: int) -> Page:
+        """The owner's portfolio ids in id order; ``CallerError`` (``INVALID_CURSOR``) for a cursor not of ours."""
+
+
+class Instruments(Protocol):
+    """The registry of instruments."""
+
+    def get(self, symbols: Collection[str]) -> dict[str, Instrument]:
+        """Those registered; may be up to a minute old, but a symbol not known yet is always looked up."""
+
+    def put(self, instrument: Instrument) -> None:
+        """Register or replace; seen at once by this container."""
+
+
+# --- the hot store --------------------------------------------------------------------------------------------------
+
+
+class Prices(Protocol):
+    """The newest price of every symbol."""
+
+    def get(self, symbols: Collection[str]) -> dict[str, Price]:
+        """Those that have one; strongly consistent."""
+
+    def put(self, updates: Sequence[PriceUpdate]) -> list[bool]:
+        """Merge each update into its symbol's price by the rule of ``domain.price.merge``, atomically per symbol, in
+        the order given; for each whether it was taken (False: strictly older in every part)."""
+
+
+class Holders(Protocol):
+    """symbol, account type -> keys of the portfolios whose value depends on it."""
+
+    def holders(self, symbols: Collection[str], account_type: str) -> Iterator[Sequence[str]]:
+        """Their portfolio keys in parts of bounded size; a key may come more than once. Strongly consistent."""
+
+    def add(self, portfolio_key: str, symbols: Collection[str]) -> None:
+        """Make the portfolio a dependent of the symbols; repeating it changes nothing."""
+
+
+class Head(NamedTuple):
+    """What is known about a stored snapshot without its body."""
+
+    version: int
+    ledger_version: int
+    read_at_ms: int
+    fresh_until_ms: int
+    owner: str
+
+
+class Stored(NamedTuple):
+    """A portfolio as the hot store has it: the head was read before the book."""
+
+    head: Head | None
+    book: bytes | None
+
+
+class StoredSnapshot(NamedTuple):
+    """A snapshot as it goes out: ``body`` is the encoded PortfolioState."""
+
+    head: Head
+    body: bytes
+
+
+class Candidate(NamedTuple):
+    """A snapshot to be written if the stored head is still ``expected`` (None: there was none)."""
+
+    snapshot: Snapshot
+    expected: Head | None
+
+
+class Saved(NamedTuple):
+    """``written``: the candidate stands; ``watchers``: connections with a lease at the snapshot's ``read_at_ms``
+    (only when written); ``current``: the head that refused it otherwise."""
+
+    written: bool
+    watchers: list[str]
+    current: Head | None
+
+
+class Books(Protocol):
+    """Encoded portfolios for valuation, kept beside their snapshots."""
+
+    def put_book(self, portfolio: Portfolio) -> None:
+        """Store the book unless the stored one is as new or newer."""
+
+    def load(self, portfolio_ids: Sequence[str]) -> dict[str, Stored]:
+        """Head, then book, of each id (every id is in the answer). Strongly consistent."""
+
+
+class Snapshots(Protocol):
+    """The newest snapshot of every portfolio, and who watches it."""
+
+    def read(self, portfolio_ids: Sequence[str]) -> dict[str, StoredSnapshot]:
+        """Those that exist. Strongly consistent."""
+
+    def save(self, candidates: Sequence[Candidate]) -> list[Saved]:
+        """Compare-and-set each on its own; answers in the order given."""
+
+    def watch(self, portfolio_id: str, connection_id: str, lease_until_ms: int) -> None:
+        """Register a watcher until the lease ends; ``RefusedError`` (``TOO_MANY_WATCHERS``) beyond the limit."""
+
+    def unwatch(self, portfolio_id: str, connection_ids: Collection[str]) -> None:
+        """Remove watchers; unknown ones are no error."""
+
+
+class DirtyRecords(Protocol):
+    """Which bundles are promised and not yet done (design section 4, step 6)."""
+
+    def record(self, account_type: str, bundles: Sequence[Bundle]) -> None:
+        """Before they are sent."""
+
+    def forget(self, account_type: str, bundle_ids: Collection[tuple[int, str]]) -> None:
+        """After their snapshots are written; (shard, bundle id) each; unknown ones are no error."""
+
+
+class HotStore(Prices, Books, Snapshots, DirtyRecords, Protocol):
+    """What one hot store offers; each use case names only the parts it needs."""
+
+
+# --- messages -------------------------------------------------------------------------------------------------------
+
+
+class Queues(Protocol):
+    """Dirty, refresh and push queues: ``queue`` is ``live``, ``demo``, ``paper``, ``refresh`` or ``push``."""
+
+    def send(self, queue: str, bundles: Sequence[Bundle]) -> None:
+        """All of them, per-entry failures retried with back-off; ``RetryableError`` if some could not be sent."""
+
+    def dead_letter(self, queue: str, message: DirtyMessage, reason: str) -> None:
+        """Give a message up: into the queue's dead-letter queue, with the reason as a message attribute."""
+
+
+class FeedTimer(Protocol):
+    """Wakes the market feed later."""
+
+    def wake(self, slot: int, delay_seconds: int) -> None:
+        """One message for ``slot`` after 0..900 seconds."""
+
+
+class EventBus(Protocol):
+    """EventBridge."""
+
+    def publish(self, detail_type: str, details: Sequence[Mapping[str, object]]) -> None:
+        """One event each; failed entries are retried; ``RetryableError`` if some could not be published."""
+
+
+class QuoteSource(Protocol):
+    """A market data provider: updates of the shape of ``POST /api/v1/prices``, prices as Decimal."""
+
+    def quotes(self, slot: int, now_ms: int) -> list[dict[str, object]]:
+        """The quotes of one feed tick (``slot`` counts intervals since 1970); ``RetryableError`` if it is down."""
+
+
+# --- callers --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a verified token says: its owner, the scopes granted, and the epoch second at which it ends."""
+
+    subject: str
+    scopes: frozenset[str]
+    expires_at: int
+
+
+class TokenVerifier(Protocol):
+    """Proves a token."""
+
+    def verify(self, token: str) -> Claims:
+        """Claims of a valid token; ``UnauthorizedError`` for any other, ``RetryableError`` when it cannot be known."""
+
+
+# --- clients --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Connection:
+    """A WebSocket connection and who is behind it."""
+
+    connection_id: str
+    owner: str
+    scopes: frozenset[str]
+    connected_at_ms: int
+    expires_at_ms: int
+
+
+@dataclass(frozen=True)
+class Subscription:
+    """``sent_version`` 0: nothing sent yet. ``parts``: digest of each part of the state as last sent, by name.
+    ``generation`` names the subscribe call that made it: what was sent for an older one does not count any more."""
+
+    portfolio_id: str
+    sent_version: int = 0
+    parts: Mapping[str, str] | None = None
+    generation: str = ""
+
+
+class Outgoing(NamedTuple):
+    """An entry of a connection's outbox; ids sort in the order of sending."""
+
+    entry_id: str
+    payload: bytes
+
+
+@dataclass(frozen=True)
+class ConnectionView:
+    """Everything kept about one connection, read at once and strongly consistent."""
+
+    connection: Connection
+    subscriptions: list[Subscription]
+    outbox: list[Outgoing]
+
+
+class Connections(Protocol):
+    """Connections, their subscriptions and outboxes; items expire by ``expires_at``, checked on every read."""
+
+    def open(self, connection: Connection) -> None:
+        """At ``$connect``."""
+
+    def view(self, connection_id: str, now_ms: int) -> ConnectionView | None:
+        """None if unknown or expired."""
+
+    def close(self, connection_id: str) -> list[str]:
+        """Delete all of it; the portfolio ids it was subscribed to."""
+
+    def subscribe(self, connection: Connection, portfolio_ids: Collection[str]) -> None:
+        """Add subscriptions with nothing sent yet (a repeated one is reset, so a snapshot is sent again);
+        ``NotFoundError`` (``CONNECTION_CLOSED``) if the connection is gone."""
+
+    def unsubscribe(self, connection_id: str, portfolio_ids: Collection[str]) -> None:
+        """Remove subscriptions; unknown ones are no error."""
+
+    def mark_sent(self, connection_id: str, subscription: Subscription) -> None:
+        """Remember what was sent, if the subscription of this ``generation`` (``""``: of any) still exists."""
+
+    def enqueue(self, connection: Connection, outgoing: Outgoing) -> None:
+        """Put an entry into the outbox."""
+
+    def dequeue(self, connection_id: str, entry_ids: Collection[str]) -> None:
+        """Remove sent entries."""
+
+
+class Gateway(Protocol):
+    """Posts to clients."""
+
+    def post(self, connection_id: str, payload: bytes) -> bool:
+        """False if the connection is gone; ``RetryableError`` if it may be delivered later."""

@@ -1,0 +1,170 @@
+"""The environment of every function, typed and read once.
+
+One model serves all functions: names of tables and queues are no secrets, what a function may touch is decided by
+its IAM role. ``Settings.read`` reports every missing, unknown or invalid name in one message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+from urllib.parse import urlsplit
+
+from foliostream.errors import SettingsError
+
+PREFIX = "PORTFOLIO_"
+ACCOUNT_TYPES = ("live", "demo", "paper")
+
+
+def _text(raw: str) -> str:
+    if not raw:
+        raise ValueError("must not be empty")
+    return raw
+
+
+def _optional(raw: str) -> str:
+    return raw
+
+
+def _one_of(*allowed: str) -> Callable[[str], str]:
+    def parse(raw: str) -> str:
+        if raw not in allowed:
+            raise ValueError(f"must be one of {', '.join(allowed)}, is {raw!r}")
+        return raw
+
+    return parse
+
+
+def _integer(low: int, high: int) -> Callable[[str], int]:
+    def parse(raw: str) -> int:
+        if not raw.isdigit() or not low <= int(raw) <= high:
+            raise ValueError(f"must be a whole number from {low} to {high}, is {raw!r}")
+        return int(raw)
+
+    return parse
+
+
+def _url(raw: str) -> str:
+    if urlsplit(raw).scheme not in {"http", "https"}:
+        raise ValueError(f"must be an http(s) address, is {raw!r}")
+    return raw
+
+
+def _optional_url(raw: str) -> str:
+    return _url(raw) if raw else raw
+
+
+def _redis_url(raw: str) -> str:
+    if raw and urlsplit(raw).scheme not in {"redis", "rediss"}:
+        raise ValueError(f"must be a redis:// or rediss:// address, is {raw!r}")
+    return raw
+
+
+def _pairs(names: tuple[str, ...], parse_value: Callable[[str], Any]) -> Callable[[str], dict[str, Any]]:
+    """Parse ``live=1,demo=2``: every name exactly once."""
+
+    def parse(raw: str) -> dict[str, Any]:
+        parts = [part.partition("=") for part in raw.split(",")]
+        values = {name: parse_value(value) for name, sign, value in parts if sign}
+        if len(parts) != len(values) or set(values) != set(names):
+            raise ValueError(f"must name {', '.join(names)} once each as name=value, is {raw!r}")
+        return values
+
+    return parse
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Field ``x_y`` is the variable ``PORTFOLIO_X_Y``; times in the unit of the name."""
+
+    hot_store: str
+    redis_url: str
+    redis_iam: str
+    ledger_table: str
+    hot_table: str
+    sessions_table: str
+    dirty_queue_urls: dict[str, str]
+    dead_letter_queue_urls: dict[str, str]
+    refresh_queue_url: str
+    push_queue_url: str
+    feed_queue_url: str
+    event_bus: str
+    window_ms: dict[str, int]
+    skew_ms: int
+    flush_ms: int
+    shards: int
+    keys_per_message: int
+    session_ttl_seconds: int
+    stale_price_seconds: int
+    market_update_interval_seconds: int
+    market_provider: str
+    market_http_url: str
+    jwt_issuer: str
+    jwt_audience: str
+    jwks_url: str
+    jwt_leeway_seconds: int
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> Settings:
+        """Raises ``SettingsError`` naming every variable that is missing, unknown or invalid, and why."""
+        faults = [
+            f"{name}: unknown setting"
+            for name in sorted(environment)
+            if name.startswith(PREFIX) and name not in ENVIRONMENT_NAMES
+        ]
+        values: dict[str, Any] = {}
+        for field, parse in _PARSERS.items():
+            name = PREFIX + field.upper()
+            if name not in environment:
+                faults.append(f"{name}: missing")
+                continue
+            try:
+                values[field] = parse(environment[name])
+            except ValueError as fault:
+                faults.append(f"{name}: {fault}")
+        if not faults:
+            faults = _contradictions(values)
+        if faults:
+            raise SettingsError("settings: " + "; ".join(faults))
+        return cls(**values)
+
+
+_PARSERS: dict[str, Callable[[str], Any]] = {
+    "hot_store": _one_of("dynamodb", "valkey"),
+    "redis_url": _redis_url,
+    "redis_iam": _optional,
+    "ledger_table": _text,
+    "hot_table": _text,
+    "sessions_table": _text,
+    "dirty_queue_urls": _pairs(ACCOUNT_TYPES, _url),
+    "dead_letter_queue_urls": _pairs((*ACCOUNT_TYPES, "push"), _url),
+    "refresh_queue_url": _url,
+    "push_queue_url": _url,
+    "feed_queue_url": _url,
+    "event_bus": _text,
+    "window_ms": _pairs(ACCOUNT_TYPES, _integer(50, 10_000)),
+    "skew_ms": _integer(0, 5_000),
+    "flush_ms": _integer(20, 5_000),
+    "shards": _integer(1, 16_384),
+    "keys_per_message": _integer(1, 2_000),
+    "session_ttl_seconds": _integer(60, 30 * 86_400),
+    "stale_price_seconds": _integer(1, 30 * 86_400),
+    "market_update_interval_seconds": _integer(1, 86_400),
+    "market_provider": _one_of("none", "replay", "http"),
+    "market_http_url": _optional_url,
+    "jwt_issuer": _text,
+    "jwt_audience": _text,
+    "jwks_url": _url,
+    "jwt_leeway_seconds": _integer(0, 300),
+}
+ENVIRONMENT_NAMES = frozenset(PREFIX + field.name.upper() for field in fields(Settings))
+
+
+def _contradictions(values: Mapping[str, Any]) -> list[str]:
+    faults = []
+    if values["hot_store"] == "valkey" and not values["redis_url"]:
+        faults.append("PORTFOLIO_REDIS_URL: needed when PORTFOLIO_HOT_STORE is valkey")
+    if values["market_provider"] == "http" and not values["market_http_url"]:
+        faults.append("PORTFOLIO_MARKET_HTTP_URL: needed when PORTFOLIO_MARKET_PROVIDER is http")
+    return faults
