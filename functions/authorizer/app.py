@@ -1,0 +1,24 @@
+"""REQUEST authorizer of both APIs: the bearer token in, API Gateway's policy with the caller in its context out."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from foliostream.application.authorize import authorize, policy
+from foliostream.errors import UnauthorizedError
+from foliostream.wiring import wiring
+
+log = logging.getLogger(__name__)
+
+
+def handler(event: dict[str, Any], _: object) -> dict[str, Any]:
+    """A REST or WebSocket ``$connect`` event. Any error but exactly "Unauthorized" (401) becomes a 500."""
+    # The plain headers show only the last of several values; a request without headers has null here.
+    headers = event.get("multiValueHeaders") or event.get("headers") or {}
+    try:
+        claims = authorize(headers, wiring().token_verifier)
+    except UnauthorizedError as refusal:
+        log.info("refused: %s: %s", refusal.code, refusal.message)
+        raise Exception("Unauthorized") from None
+    return policy(claims, event["methodArn"])
