@@ -109,7 +109,7 @@ def _moved(part: str, digests: Mapping[str, str], sent: Mapping[str, str]) -> bo
 def _digests(fields: Mapping[str, Raw]) -> dict[str, str]:
     parts = {name: raw for name, raw in fields.items() if name not in _NOT_PARTS and name != "positions"}
     parts |= {_position_part(position): position for position in _list.decode(fields["positions"])}
-    return {name: blake2b(bytes(raw), digest_size=4).hexdigest() for name, raw in parts.items()}
+    return {name: blake2b(bytes(raw), digest_size=8).hexdigest() for name, raw in parts.items()}
 
 
 def _position_part(position: Raw) -> str:

@@ -1,0 +1,42 @@
+"""Prices in: from the price queue (EventBridge events), or by direct invocation with such an event or a bare body."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from aws_lambda_powertools import Logger
+
+from foliostream import lambda_events
+from foliostream.application import price_input
+from foliostream.application.update_prices import PriceReport, update_prices
+from foliostream.wiring import wiring
+
+logger = Logger()
+
+
+def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+    """Queue: batch item failures. Direct: ``{"accepted": n, "rejected": [...]}`` like ``POST /api/v1/prices``."""
+    if "Records" in event:
+        parsed, broken = price_input.from_messages(lambda_events.received(event))
+        _store(parsed)
+        return lambda_events.failures(broken)
+    raw = json.dumps(event)
+    report = _store(price_input.from_event(raw) if "detail" in event else price_input.from_body(raw))
+    return {"accepted": report.accepted, "rejected": [refused._asdict() for refused in report.rejected]}
+
+
+def _store(parsed: price_input.Parsed) -> PriceReport:
+    parts = wiring()
+    report = update_prices(
+        parsed.updates,
+        prices=parts.hot,
+        holders=parts.holders,
+        instruments=parts.instruments,
+        marker=parts.marker,
+        clock=parts.clock,
+    )
+    report.rejected.extend(parsed.refused)
+    for refused in report.rejected:
+        logger.warning("price refused", extra=refused._asdict() | {"message": refused.message})
+    return report

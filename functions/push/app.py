@@ -1,0 +1,23 @@
+"""Dirty connections in, messages to their clients out: the one ordered sender of every connection."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from foliostream import lambda_events
+from foliostream.application.push import push
+from foliostream.wiring import wiring
+
+
+def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+    """The messages that could not be read come again and end as dead letters; a failing store raises."""
+    parts = wiring()
+    broken = push(
+        lambda_events.received(event),
+        sender=parts.sender,
+        marker=parts.marker,
+        clock=parts.clock,
+        skew_ms=parts.settings.skew_ms,
+        each=parts.each,
+    )
+    return lambda_events.failures(broken)

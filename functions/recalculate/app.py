@@ -1,0 +1,22 @@
+"""Dirty portfolios in, snapshots out: consumes the dirty queues and the refresh queue."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from foliostream import lambda_events
+from foliostream.application.recalculate import recalculate
+from foliostream.wiring import wiring
+
+
+def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+    """The messages that could not be read come again and end as dead letters; a failing store raises."""
+    parts = wiring()
+    broken = recalculate(
+        lambda_events.received(event),
+        valuer=parts.valuer,
+        marker=parts.marker,
+        clock=parts.clock,
+        skew_ms=parts.settings.skew_ms,
+    )
+    return lambda_events.failures(broken)

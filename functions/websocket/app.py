@@ -1,0 +1,22 @@
+"""The WebSocket API: who connects, what clients ask, who left."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from foliostream.wiring import wiring
+
+
+def handler(event: dict[str, Any], context: object) -> dict[str, int]:
+    """Answers go through the gateway, never through the route's response; a failing store is a 500."""
+    request = event["requestContext"]
+    connection_id = request["connectionId"]
+    watching = wiring().watching
+    if request["routeKey"] == "$connect":
+        caller = request["authorizer"]
+        watching.connect(connection_id, caller["sub"], caller["scope"].split(), int(caller["exp"]) * 1000)
+    elif request["routeKey"] == "$disconnect":
+        watching.disconnect(connection_id)
+    else:
+        watching.receive(connection_id, event.get("body") or "")
+    return {"statusCode": 200}

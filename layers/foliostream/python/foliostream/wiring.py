@@ -1,0 +1,253 @@
+"""The one composition root: adapters built on first use and kept for the container.
+
+A function imports this module and takes what it needs from ``wiring()``; what it does not need is not even
+imported, which is most of a cold start. Tests build a ``Wiring`` of their own, or set an attribute before its first
+use to put another part in.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, cached_property
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from foliostream.settings import Settings
+
+if TYPE_CHECKING:
+    from botocore.config import Config
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_sqs import SQSClient
+
+    from foliostream import ports
+    from foliostream.adapters.redis_hot_store import RedisHotStore
+    from foliostream.application.marking import Marker
+    from foliostream.application.portfolios import Portfolios
+    from foliostream.application.push import Sender
+    from foliostream.application.valuing import Valuer
+    from foliostream.application.watching import Watching
+
+# Connections of one client: what its adapter sends in parallel at most.
+MAX_POOL_CONNECTIONS = 16
+SENDERS = 8
+
+
+def _config() -> Config:
+    from botocore.config import Config
+
+    # Short enough that an invocation can try again within its own time; the rest is the queues' business.
+    return Config(
+        connect_timeout=2,
+        read_timeout=5,
+        retries={"mode": "standard", "max_attempts": 4},
+        max_pool_connections=MAX_POOL_CONNECTIONS,
+    )
+
+
+class Wiring:
+    """Every part of the system, made of ``settings``."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    @cached_property
+    def clock(self) -> ports.Clock:
+        """This machine's."""
+        from foliostream.adapters.system_clock import SystemClock
+
+        return SystemClock()
+
+    @cached_property
+    def _dynamodb(self) -> DynamoDBClient:
+        import boto3
+
+        return boto3.client("dynamodb", config=_config())
+
+    @cached_property
+    def _sqs(self) -> SQSClient:
+        import boto3
+
+        return boto3.client("sqs", config=_config())
+
+    @cached_property
+    def ledger(self) -> ports.Ledger:
+        """The books."""
+        from foliostream.adapters.dynamodb_ledger import DynamoDbLedger
+
+        return DynamoDbLedger(self._dynamodb, self.settings.ledger_table)
+
+    @cached_property
+    def instruments(self) -> ports.Instruments:
+        """The registry, cached per container."""
+        from foliostream.adapters.dynamodb_instruments import DynamoDbInstruments
+
+        return DynamoDbInstruments(self._dynamodb, self.settings.ledger_table, self.clock)
+
+    @cached_property
+    def hot(self) -> ports.HotStore:
+        """Prices, books, snapshots and promises, in the store the settings name."""
+        if self.settings.hot_store == "valkey":
+            return self._redis
+        from foliostream.adapters.dynamodb_hot_store import DynamoDbHotStore
+
+        settings = self.settings
+        return DynamoDbHotStore(self._dynamodb, settings.hot_table, self.clock, self._pool, shards=settings.shards)
+
+    @cached_property
+    def _redis(self) -> RedisHotStore:
+        from foliostream.adapters.redis_connection import RedisConnection
+        from foliostream.adapters.redis_hot_store import RedisHotStore
+
+        settings = self.settings
+        connection = RedisConnection(settings.redis_url, shards=settings.shards, iam=settings.redis_iam)
+        return RedisHotStore(connection, self.clock)
+
+    @cached_property
+    def holders(self) -> ports.Holders:
+        """Dependents: sets in Valkey, else the ledger's own holder items."""
+        if self.settings.hot_store == "valkey":
+            return self._redis
+        from foliostream.adapters.dynamodb_holders import DynamoDbHolders
+
+        return DynamoDbHolders(self._dynamodb, self.settings.ledger_table, self._pool)
+
+    @cached_property
+    def queues(self) -> ports.Queues:
+        """Dirty, refresh and push queues."""
+        from foliostream.adapters.sqs_queues import SqsQueues
+
+        settings = self.settings
+        urls = settings.dirty_queue_urls | {"refresh": settings.refresh_queue_url, "push": settings.push_queue_url}
+        return SqsQueues(self._sqs, urls, settings.dead_letter_queue_urls)
+
+    @cached_property
+    def feed_timer(self) -> ports.FeedTimer:
+        """Delayed messages of the market feed to itself."""
+        from foliostream.adapters.sqs_queues import SqsFeedTimer
+
+        return SqsFeedTimer(self._sqs, self.settings.feed_queue_url)
+
+    @cached_property
+    def bus(self) -> ports.EventBus:
+        """EventBridge."""
+        import boto3
+
+        from foliostream.adapters.eventbridge_bus import EventBridgeBus
+
+        return EventBridgeBus(boto3.client("events", config=_config()), self.settings.event_bus)
+
+    @cached_property
+    def quotes(self) -> ports.QuoteSource | None:
+        """The market data provider; None where none is set."""
+        if self.settings.market_provider == "http":
+            from foliostream.adapters.http_quotes import HttpQuotes
+
+            return HttpQuotes(self.settings.market_http_url)
+        if self.settings.market_provider == "replay":
+            from foliostream.adapters.replay_quotes import ReplayQuotes
+
+            return ReplayQuotes()
+        return None
+
+    @cached_property
+    def connections(self) -> ports.Connections:
+        """WebSocket connections, subscriptions, outboxes."""
+        from foliostream.adapters.dynamodb_connections import DynamoDbConnections
+
+        return DynamoDbConnections(self._dynamodb, self.settings.sessions_table)
+
+    @cached_property
+    def gateway(self) -> ports.Gateway:
+        """Posts to WebSocket clients."""
+        import boto3
+
+        from foliostream.adapters.websocket_gateway import WebSocketGateway
+
+        return WebSocketGateway(boto3.client("apigatewaymanagementapi", config=_config()))
+
+    @cached_property
+    def token_verifier(self) -> ports.TokenVerifier:
+        """Proves tokens of the issuer; keeps its keys."""
+        from foliostream.adapters.jwks_tokens import JwksTokenVerifier
+
+        settings = self.settings
+        return JwksTokenVerifier(
+            settings.jwks_url, settings.jwt_issuer, settings.jwt_audience, settings.jwt_leeway_seconds
+        )
+
+    @cached_property
+    def marker(self) -> Marker:
+        """Marks portfolios and connections dirty."""
+        from foliostream.application.marking import Marker
+
+        settings = self.settings
+        return Marker(
+            queues=self.queues,
+            records=self.hot,
+            clock=self.clock,
+            window_ms=settings.window_ms,
+            flush_ms=settings.flush_ms,
+            shards=settings.shards,
+            keys_per_message=settings.keys_per_message,
+            new_nonce=lambda: uuid4().hex,
+        )
+
+    @cached_property
+    def valuer(self) -> Valuer:
+        """Values portfolios."""
+        from foliostream.application.valuing import Valuer
+
+        return Valuer(
+            books=self.hot,
+            snapshots=self.hot,
+            prices=self.hot,
+            instruments=self.instruments,
+            ledger=self.ledger,
+            holders=self.holders,
+            marker=self.marker,
+            clock=self.clock,
+            stale_after_ms=self.settings.stale_price_seconds * 1000,
+        )
+
+    @cached_property
+    def portfolios(self) -> Portfolios:
+        """Portfolios over REST."""
+        from foliostream.application.portfolios import Portfolios
+
+        return Portfolios(self.ledger, self.instruments, self.valuer, self.marker, self.clock)
+
+    @cached_property
+    def sender(self) -> Sender:
+        """Sends connections what waits for them."""
+        from foliostream.application.push import Sender
+
+        return Sender(self.connections, self.hot, self.valuer, self.gateway, self.clock)
+
+    @cached_property
+    def watching(self) -> Watching:
+        """What WebSocket clients may do."""
+        from foliostream.application.watching import Watching
+
+        return Watching(self.connections, self.hot, self.ledger, self.gateway, self.marker, self.sender, self.clock)
+
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(MAX_POOL_CONNECTIONS, thread_name_prefix="store")
+
+    @cached_property
+    def _senders(self) -> ThreadPoolExecutor:
+        """Apart from the stores' pool: a sender waits for stores, and whoever waits for its own pool waits for ever."""
+        return ThreadPoolExecutor(SENDERS, thread_name_prefix="sender")
+
+    def each(self, work: Callable[[str], str | None], items: Iterable[str]) -> Iterable[str | None]:
+        """Results of ``work`` over the items in order, several at a time: posting to a client is waiting."""
+        todo = list(items)
+        return map(work, todo) if len(todo) < 2 else self._senders.map(work, todo)
+
+
+@cache
+def wiring() -> Wiring:
+    """The container's own; raises ``SettingsError`` if the environment is not as it must be."""
+    return Wiring(Settings.read(os.environ))

@@ -1,0 +1,159 @@
+"""Two deployed clouds, one a hot store, and people who use them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import boto3
+import pytest
+
+from local import cloud
+from local.client import Rest, Socket
+from local.issuer import ALL_SCOPES
+from local.settings import Settings
+from local.testing import running_cloud, settings_of
+
+ACCOUNT_TYPES = ("live", "demo", "paper")
+# Everything arrives within a few windows; a busy machine gets more.
+DEADLINE_S = 30.0
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """A deployed stack with what tests need to talk to it."""
+
+    outputs: cloud.Outputs
+    settings: Settings
+
+    def token(self, subject: str, scopes: tuple[str, ...] = ()) -> str:
+        return cloud.local_issuer(self.settings).token(subject, scopes)
+
+    def rest(self, subject: str, scopes: tuple[str, ...] = ()) -> Rest:
+        return Rest(self.outputs.rest_url, self.token(subject, scopes))
+
+    def socket(self, subject: str) -> Socket:
+        return Socket(self.outputs.ws_url, self.token(subject))
+
+    def aws(self, service: str) -> Any:  # noqa: ANN401 (boto3's clients have no common type)
+        return boto3.client(
+            service,
+            endpoint_url=self.outputs.aws_endpoint,
+            region_name=self.outputs.region,
+            aws_access_key_id=self.outputs.aws_access_key_id,
+            aws_secret_access_key=self.outputs.aws_secret_access_key,
+        )
+
+
+@pytest.fixture(scope="session", params=["valkey", "dynamodb"])
+def stack(request: pytest.FixtureRequest) -> Iterator[Cloud]:
+    settings = settings_of(f"test-{request.param}", PORTFOLIO_HOT_STORE=request.param)
+    with running_cloud(settings) as outputs:
+        yield Cloud(outputs, settings)
+
+
+@pytest.fixture
+def admin(stack: Cloud) -> Rest:
+    return stack.rest("admin", ALL_SCOPES)
+
+
+@pytest.fixture
+def symbol(admin: Rest) -> str:
+    """A stock nobody else has."""
+    name = f"T{uuid4().hex[:10].upper()}"
+    admin.put(f"/api/v1/instruments/{name}", {"kind": "stock", "currency": "USD"})
+    return name
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Somebody with a portfolio of one symbol: 10 bought at 100 out of 10,000."""
+
+    name: str
+    portfolio_id: str
+    rest: Rest
+
+    def state(self) -> dict[str, Any]:
+        body: dict[str, Any] = self.rest.get(f"/api/v1/portfolio/{self.portfolio_id}/state")
+        return body
+
+
+@pytest.fixture
+def holder(stack: Cloud, symbol: str) -> Callable[[str], Holder]:
+    def make(account_type: str) -> Holder:
+        name = f"user-{uuid4().hex[:8]}"
+        rest = stack.rest(name)
+        created = rest.post(
+            "/api/v1/portfolios",
+            {
+                "portfolio_name": "End to end",
+                "account_type": account_type,
+                "account_kind": "cash",
+                "base_currency": "USD",
+                "cost_basis": "average",
+                "initial_cash": 10_000,
+            },
+        )
+        identifier = created["portfolio_id"]
+        buy = {"instrument_id": symbol, "quantity_change": 10, "price": 100, "transaction_type": "BUY", "fee": "1.50"}
+        update = {"portfolio_id": identifier, "timestamp": now_ms(), "updates": [buy | {"transaction_id": "first-buy"}]}
+        rest.post(f"/api/v1/portfolio/{identifier}/update", update)
+        return Holder(name, identifier, rest)
+
+    return make
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def post_price(rest: Rest, symbol: str, last: object, **more: object) -> dict[str, Any]:
+    body: dict[str, Any] = rest.post(
+        "/api/v1/prices", {"updates": [{"symbol": symbol, "last": last, "ts": now_ms(), **more}]}
+    )
+    return body
+
+
+def eventually(read: Callable[[], T], holds: Callable[[T], bool], what: str) -> T:
+    """What ``read`` gives as soon as it holds; fails with the last thing seen."""
+    deadline = time.monotonic() + DEADLINE_S
+    while True:
+        seen = read()
+        if holds(seen):
+            return seen
+        if time.monotonic() > deadline:
+            pytest.fail(f"{what}: not within {DEADLINE_S} s; last seen: {seen}")
+        time.sleep(0.1)
+
+
+def receive(socket: Socket, holds: Callable[[dict[str, Any]], bool], what: str) -> dict[str, Any]:
+    """The next message that holds, skipping others; fails with those skipped."""
+    deadline = time.monotonic() + DEADLINE_S
+    skipped = []
+    while (left := deadline - time.monotonic()) > 0:
+        message = socket.receive(left)
+        if message is None:
+            break
+        if holds(message):
+            return message
+        skipped.append(message)
+    pytest.fail(f"{what}: did not arrive within {DEADLINE_S} s; others: {skipped}")
+
+
+def of_type(*kinds: str) -> Callable[[dict[str, Any]], bool]:
+    return lambda message: message["type"] in kinds
+
+
+def anything(message: dict[str, Any]) -> bool:
+    """The very next message, whatever it is."""
+    return bool(message)
+
+
+def total(price: str | Decimal) -> Decimal:
+    """A holder's total value at a price."""
+    return Decimal(10000) - Decimal("1001.50") + 10 * Decimal(price)
