@@ -38,5 +38,5 @@ def _store(parsed: price_input.Parsed) -> PriceReport:
     )
     report.rejected.extend(parsed.refused)
     for refused in report.rejected:
-        logger.warning("price refused", extra=refused._asdict() | {"message": refused.message})
+        logger.warning("price refused", symbol=refused.symbol, code=refused.code, reason=refused.message)
     return report

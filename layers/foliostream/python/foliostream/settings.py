@@ -123,8 +123,7 @@ class Settings:
                 values[field] = parse(environment[name])
             except ValueError as fault:
                 faults.append(f"{name}: {fault}")
-        if not faults:
-            faults = _contradictions(values)
+        faults += _contradictions(values)
         if faults:
             raise SettingsError("settings: " + "; ".join(faults))
         return cls(**values)
@@ -163,8 +162,8 @@ ENVIRONMENT_NAMES = frozenset(PREFIX + field.name.upper() for field in fields(Se
 
 def _contradictions(values: Mapping[str, Any]) -> list[str]:
     faults = []
-    if values["hot_store"] == "valkey" and not values["redis_url"]:
+    if values.get("hot_store") == "valkey" and values.get("redis_url") == "":
         faults.append("PORTFOLIO_REDIS_URL: needed when PORTFOLIO_HOT_STORE is valkey")
-    if values["market_provider"] == "http" and not values["market_http_url"]:
+    if values.get("market_provider") == "http" and values.get("market_http_url") == "":
         faults.append("PORTFOLIO_MARKET_HTTP_URL: needed when PORTFOLIO_MARKET_PROVIDER is http")
     return faults

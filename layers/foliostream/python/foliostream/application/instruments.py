@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from foliostream.application.access import Caller
 from foliostream.domain import keys
-from foliostream.domain.instrument import Instrument
+from foliostream.domain.instrument import Instrument, checked
 from foliostream.errors import NotFoundError, RefusedError
 from foliostream.ports import Instruments
 
@@ -13,8 +13,7 @@ def put_instrument(caller: Caller, instrument: Instrument, instruments: Instrume
     """Register or change an instrument. Its kind, currency and contract size are fixed once registered: positions
     booked with them would change their meaning."""
     caller.require("instruments:write")
-    keys.symbol(instrument.symbol)
-    keys.currency(instrument.currency)
+    checked(instrument)
     known = instruments.get([instrument.symbol]).get(instrument.symbol)
     if known and _booked_by(known) != _booked_by(instrument):
         raise RefusedError(

@@ -77,7 +77,7 @@ def _decode(decoder: msgspec.json.Decoder[_T], raw: str | bytes) -> _T:
         return decoder.decode(raw)
     except msgspec.ValidationError as fault:
         raise CallerError(str(fault), code="INVALID") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as fault:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as fault:  # also: nested a thousand times
         raise CallerError(f"not JSON: {fault}", code="INVALID_JSON") from None
 
 
@@ -86,7 +86,7 @@ def _parse(items: list[Raw]) -> Parsed:
     for raw in items:
         try:
             parsed.updates.append(_one(raw))
-        except (msgspec.MsgspecError, CallerError) as fault:
+        except (msgspec.MsgspecError, RecursionError, CallerError) as fault:
             parsed.refused.append(Refused(_symbol_of(raw), "INVALID", str(fault)))
     return parsed
 
@@ -108,7 +108,7 @@ def _one(raw: Raw) -> PriceUpdate:
 def _symbol_of(raw: Raw) -> str:
     try:
         return _symbols.decode(raw).symbol[:80]
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):
         return "?"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -60,7 +60,7 @@ class Sender:
             if subscription.sent_version:
                 update = _update(subscription, newest)
                 encoded.append(update.encoded)
-                sent.append(Subscription(subscription.portfolio_id, newest.head.version, update.parts))
+                sent.append(replace(subscription, sent_version=newest.head.version, parts=update.parts))
             elif not self._send_snapshot(connection_id, subscription, newest):
                 return False
         for payload in messages.batched(encoded, self.clock.now_ms()):
@@ -76,7 +76,7 @@ class Sender:
         first = messages.snapshot(subscription.portfolio_id, version, newest.body, self.clock.now_ms())
         if not self.gateway.post(connection_id, first.encoded):
             return False
-        self.connections.mark_sent(connection_id, Subscription(subscription.portfolio_id, version, first.parts))
+        self.connections.mark_sent(connection_id, replace(subscription, sent_version=version, parts=first.parts))
         return True
 
 

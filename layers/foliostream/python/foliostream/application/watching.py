@@ -29,8 +29,10 @@ MAX_SUBSCRIPTIONS = 50
 MAX_CLIENT_MESSAGE_BYTES = 32_768
 # API Gateway ends a connection after two hours.
 MAX_CONNECTION_MS = 2 * 3_600_000
-_RequestId = Annotated[str, Meta(max_length=128)]
-_PortfolioIds = Annotated[list[str], Meta(min_length=1, max_length=MAX_SUBSCRIPTIONS)]
+MAX_REQUEST_ID_LENGTH = 128
+_RequestId = Annotated[str, Meta(max_length=MAX_REQUEST_ID_LENGTH)]
+_PortfolioId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}\Z")]
+_PortfolioIds = Annotated[list[_PortfolioId], Meta(min_length=1, max_length=MAX_SUBSCRIPTIONS)]
 
 
 class Ping(Struct, tag_field="action", tag="ping", forbid_unknown_fields=True):
@@ -95,7 +97,7 @@ class Watching:
         request_id = None
         try:
             envelope = _envelope(body)
-            request_id = envelope.request_id if isinstance(envelope.request_id, str) else None
+            request_id = _repeatable(envelope.request_id)
             self._act(self._connection(connection_id), _action(body, envelope))
         except FoliostreamError as fault:
             self._answer_error(connection_id, fault, request_id)
@@ -174,19 +176,25 @@ class Watching:
 
 
 def _envelope(body: str) -> _Envelope:
-    if len(body.encode()) > MAX_CLIENT_MESSAGE_BYTES:
+    raw = body.encode(errors="replace")
+    if len(raw) > MAX_CLIENT_MESSAGE_BYTES:
         raise CallerError(f"a message has at most {MAX_CLIENT_MESSAGE_BYTES} bytes", code="MESSAGE_TOO_LARGE")
     try:
-        return _envelopes.decode(body)
-    except msgspec.MsgspecError as fault:
+        return _envelopes.decode(raw)
+    except (msgspec.MsgspecError, RecursionError) as fault:  # nested a thousand times
         raise CallerError(f"a message is a JSON object: {fault}", code="INVALID_JSON") from None
 
 
+def _repeatable(request_id: object) -> str | None:
+    """What an answer may carry: the answer to a too long one has to fit into a frame as well."""
+    return request_id if isinstance(request_id, str) and len(request_id) <= MAX_REQUEST_ID_LENGTH else None
+
+
 def _action(body: str, envelope: _Envelope) -> Action:
-    known = {"ping", "subscribe", "unsubscribe"}
+    known = ["ping", "subscribe", "unsubscribe"]  # a list: what is asked may be anything, also unhashable
     if envelope.action not in known:
-        raise CallerError(f"action is one of {', '.join(sorted(known))}", code="UNKNOWN_ACTION")
+        raise CallerError(f"action is one of {', '.join(known)}", code="UNKNOWN_ACTION")
     try:
         return _actions.decode(body)
-    except msgspec.MsgspecError as fault:
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as fault:
         raise CallerError(str(fault), code="INVALID_MESSAGE") from None

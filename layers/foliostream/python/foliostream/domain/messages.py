@@ -17,6 +17,8 @@ MAX_MESSAGE_BYTES = 128_000
 # Said by the envelope, or the same in every state of a portfolio.
 _NOT_PARTS = frozenset({"portfolio_id", "version"})
 _BULKY = frozenset({"positions", "weights"})
+# Only as long as a frame in a portfolio of very many instruments; ``calc_status`` stays.
+_LISTS = frozenset({"positions_removed", "unpriced", "stale", "daily_missing"})
 
 _encoder = msgspec.json.Encoder(decimal_format="number")
 _fields = msgspec.json.Decoder(dict[str, Raw])
@@ -76,11 +78,10 @@ def update(portfolio_id: str, version: int, previous_version: int, body: bytes, 
         data["positions"] = changed
     if removed:
         data["positions_removed"] = removed
-    if sum(len(bytes(position)) for position in changed) > MAX_FRAME_BYTES:
-        data = _summary(portfolio_id, data)
-    encoded = encode(
-        {"portfolio_id": portfolio_id, "version": version, "previous_version": previous_version, "data": data}
-    )
+    envelope = {"portfolio_id": portfolio_id, "version": version, "previous_version": previous_version}
+    encoded = encode(envelope | {"data": data})
+    if len(encoded) > MAX_FRAME_BYTES:
+        encoded = encode(envelope | {"data": _summary(portfolio_id, data)})
     return Update(encoded, digests)
 
 
@@ -98,8 +99,11 @@ def batched(updates: Sequence[bytes], now_ms: int) -> list[bytes]:
 
 
 def _summary(portfolio_id: str, fields: Mapping[str, Any]) -> dict[str, Any]:
-    small = {name: value for name, value in fields.items() if name not in _BULKY}
-    return small | {"truncated": True, "positions_url": f"/api/v1/portfolio/{portfolio_id}/positions"}
+    where = {"truncated": True, "positions_url": f"/api/v1/portfolio/{portfolio_id}/positions"}
+    small = {name: value for name, value in fields.items() if name not in _BULKY} | where
+    if len(encode(small)) <= MAX_FRAME_BYTES:
+        return small
+    return {name: value for name, value in small.items() if name not in _LISTS}
 
 
 def _moved(part: str, digests: Mapping[str, str], sent: Mapping[str, str]) -> bool:

@@ -59,14 +59,18 @@ def checked(name: str, value: Decimal, decimals: int, *, signed: bool = False, z
     Raises ``CallerError`` naming the field, the limit and the value.
     """
     if not value.is_finite():
-        raise CallerError(f"{name} must be a finite number, is {value}")
+        raise CallerError(f"{name} must be a finite number, is {_shown(value)}")
     if value < 0 and not signed:
-        raise CallerError(f"{name} must not be negative, is {value}")
+        raise CallerError(f"{name} must not be negative, is {_shown(value)}")
     if not value and not zero:
         raise CallerError(f"{name} must not be zero")
     if value.adjusted() >= MAX_DIGITS:
-        raise CallerError(f"{name} has at most {MAX_DIGITS} digits before the point, is {value}")
+        raise CallerError(f"{name} has at most {MAX_DIGITS} digits before the point, is {_shown(value)}")
     exponent = value.as_tuple().exponent
     if isinstance(exponent, int) and exponent < -decimals and value != value.quantize(_QUANTA[decimals], context=EXACT):
-        raise CallerError(f"{name} has at most {decimals} decimals, is {value}")
+        raise CallerError(f"{name} has at most {decimals} decimals, is {_shown(value)}")
     return value
+
+
+def _shown(value: Decimal) -> str:
+    return str(value)[:40]

@@ -194,7 +194,7 @@ def _move_cash(portfolio: Portfolio, entry: Entry) -> Portfolio:
     money.checked("amount", entry.amount, money.QUANTITY_DECIMALS, zero=False)
     amount = entry.amount if entry.transaction_type == "DEPOSIT" else -entry.amount
     cash = portfolio.cash.get(currency, ZERO) + amount
-    if cash < 0:
+    if amount < 0 and cash < 0:  # a deposit into a debt that fees made is always welcome
         raise _insufficient_cash(portfolio, currency, entry.amount)
     return replace(portfolio, cash={**portfolio.cash, currency: cash}, net_deposits=portfolio.net_deposits + amount)
 
@@ -225,7 +225,7 @@ def _trade(portfolio: Portfolio, entry: Entry, instruments: dict[str, Instrument
 
 
 def _check_trade(portfolio: Portfolio, entry: Entry, instrument: Instrument) -> None:
-    money.checked("quantity_change", abs(entry.quantity), money.QUANTITY_DECIMALS, zero=False)
+    money.checked("quantity_change", entry.quantity, money.QUANTITY_DECIMALS, signed=True, zero=False)
     money.checked("price", entry.price, instrument.price_places, zero=instrument.allow_zero)
     money.checked("fee", entry.fee, money.QUANTITY_DECIMALS)
     if (entry.quantity > 0) != (entry.transaction_type == "BUY"):
@@ -237,10 +237,10 @@ def _check_trade(portfolio: Portfolio, entry: Entry, instrument: Instrument) -> 
     holding = held.quantity if held else ZERO
     if entry.quantity < 0 and holding + entry.quantity < 0 and not portfolio.allow_short:
         raise RefusedError(
-            f"{-entry.quantity} {instrument.symbol} to sell, {max(holding, ZERO)} held, and the portfolio does not "
-            "allow short sales",
+            f"{_figure(-entry.quantity)} {instrument.symbol} to sell, {_figure(max(holding, ZERO))} held, "
+            "and the portfolio does not allow short sales",
             code="INSUFFICIENT_POSITION",
-            details=[{"symbol": instrument.symbol, "held": str(holding), "asked": str(-entry.quantity)}],
+            details=[{"symbol": instrument.symbol, "held": _figure(holding), "asked": _figure(-entry.quantity)}],
         )
 
 
@@ -255,10 +255,14 @@ def _same_currency(portfolio: Portfolio, currency: str) -> None:
 def _insufficient_cash(portfolio: Portfolio, currency: str, needed: Decimal) -> RefusedError:
     available = portfolio.cash.get(currency, ZERO)
     return RefusedError(
-        f"{money.plain(needed, 6)} {currency} needed, {money.plain(available, 6)} available",
+        f"{_figure(needed)} {currency} needed, {_figure(available)} available",
         code="INSUFFICIENT_CASH",
-        details=[{"currency": currency, "needed": str(needed), "available": str(available)}],
+        details=[{"currency": currency, "needed": _figure(needed), "available": _figure(available)}],
     )
+
+
+def _figure(value: Decimal) -> str:
+    return str(money.plain(value, money.QUANTITY_DECIMALS))
 
 
 def fill(held: Position | None, entry: Entry, instrument: Instrument) -> tuple[Position | None, Decimal]:

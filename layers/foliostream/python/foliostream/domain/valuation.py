@@ -111,6 +111,7 @@ class _Valued(NamedTuple):
     daily_change: Decimal | None
     opening_value: Decimal | None
     expires_ms: int
+    price_places: int
 
 
 def value(
@@ -131,10 +132,7 @@ def value(
     with localcontext(money.EXACT):
         valued = [
             _value_position(
-                symbol,
-                portfolio.positions[symbol],
-                prices.get(symbol),
-                _max_age_ms(instruments, symbol, stale_after_ms),
+                symbol, portfolio.positions[symbol], prices.get(symbol), instruments.get(symbol), stale_after_ms
             )
             for symbol in sorted(portfolio.positions)
         ]
@@ -142,17 +140,19 @@ def value(
     return Snapshot(state, portfolio.owner, read_at_ms, min((item.expires_ms for item in valued), default=NEVER_MS))
 
 
-def _max_age_ms(instruments: Mapping[str, Instrument], symbol: str, default_ms: int) -> int:
-    instrument = instruments.get(symbol)
+def _max_age_ms(instrument: Instrument | None, default_ms: int) -> int:
     if instrument is None or instrument.max_age_seconds is None:
         return default_ms
     return instrument.max_age_seconds * 1000
 
 
-def _value_position(symbol: str, position: Position, quote: Price | None, max_age_ms: int) -> _Valued:
+def _value_position(
+    symbol: str, position: Position, quote: Price | None, instrument: Instrument | None, stale_after_ms: int
+) -> _Valued:
+    places = instrument.price_places if instrument else money.PRICE_DECIMALS
     mark = price.mark(quote)
     if mark is None or quote is None:
-        return _Valued(symbol, position, quote, None, None, None, None, None, NEVER_MS)
+        return _Valued(symbol, position, quote, None, None, None, None, None, NEVER_MS, places)
     units = position.quantity * position.multiplier
     worth = units * mark.value
     cost = position.cost if position.quantity > 0 else -position.cost
@@ -160,7 +160,8 @@ def _value_position(symbol: str, position: Position, quote: Price | None, max_ag
     if quote.open:  # a missing or zero open is no base for a daily change (definitions 18)
         change = units * (mark.value - quote.open)
         opening = abs(units) * quote.open
-    return _Valued(symbol, position, quote, mark, worth, worth - cost, change, opening, mark.ts_ms + max_age_ms + 1)
+    expires_ms = mark.ts_ms + _max_age_ms(instrument, stale_after_ms) + 1
+    return _Valued(symbol, position, quote, mark, worth, worth - cost, change, opening, expires_ms, places)
 
 
 def _state(portfolio: Portfolio, valued: list[_Valued], read_at_ms: int, version: int) -> PortfolioState:
@@ -256,27 +257,27 @@ def _weights(portfolio: Portfolio, valued: list[_Valued], total: Decimal | None)
     return {name: weight for name, part in parts.items() if (weight := _weight(part, total)) is not None}
 
 
-def _plain_price(value: Decimal | None) -> Decimal | None:
-    return None if value is None else money.plain(value, money.FOREX_PRICE_DECIMALS)
+def _plain_price(value: Decimal | None, places: int) -> Decimal | None:
+    return None if value is None else money.plain(value, places)
 
 
 def _position(item: _Valued, base: str, total: Decimal | None) -> PositionState:
-    position = item.position
+    position, places = item.position, item.price_places
     return PositionState(
         instrument_id=item.symbol,
         position_type="LONG" if position.quantity > 0 else "SHORT",
         quantity=money.plain(position.quantity, money.QUANTITY_DECIMALS),
         cost_basis=money.money(position.cost, base),
-        average_price=money.plain(position.average_price, money.PRICE_DECIMALS),
-        mark=_plain_price(item.mark.value if item.mark else None),
+        average_price=money.plain(position.average_price, places),
+        mark=_plain_price(item.mark.value if item.mark else None, places),
         market_value=_money(item.value, base),
         weight=_weight(item.value, total),
         unrealized_pnl=_money(item.unrealized, base),
         realized_pnl=money.money(position.realized_pnl, base),
         daily_change=_money(item.daily_change, base),
         daily_pnl=None,
-        open=_plain_price(item.price.open if item.price else None),
-        previous_close=_plain_price(item.price.previous_close if item.price else None),
+        open=_plain_price(item.price.open if item.price else None, places),
+        previous_close=_plain_price(item.price.previous_close if item.price else None, places),
         carried_quantity=None,
         fees=money.money(position.fees, base),
         margin_used=None,
@@ -337,8 +338,22 @@ _decoder = msgspec.json.Decoder(PortfolioState)
 
 
 def encode_state(state: PortfolioState) -> bytes:
-    """The state as it goes out: JSON with exact decimal literals."""
-    return _encoder.encode(state)
+    """The state as it goes out: JSON with exact decimal literals, none of them in exponent form."""
+    encoded = _encoder.encode(state)
+    return encoded if b"E-" not in encoded else _encoder.encode(_without_exponents(state))
+
+
+def _without_exponents(state: PortfolioState) -> object:
+    """The state with every amount in its plain form: Decimal writes a price below 0.000001 as ``1E-7``."""
+    return _plain(msgspec.to_builtins(state, builtin_types=(Decimal,)))
+
+
+def _plain(item: object) -> object:
+    if isinstance(item, Decimal):
+        return msgspec.Raw(format(item, "f"))
+    if isinstance(item, dict):
+        return {name: _plain(part) for name, part in item.items()}
+    return [_plain(part) for part in item] if isinstance(item, list) else item
 
 
 def decode_state(raw: bytes) -> PortfolioState:

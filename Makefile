@@ -1,0 +1,97 @@
+# `make help` lists the targets. Needed: Python 3.11 or newer, make, a shell and a package index.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV := .venv/bin
+PY := $(VENV)/python
+SAM := .local/sam-venv/bin/sam
+TEST_HOME := .local/test
+# Builds and templates are checked without an AWS account; the SAM CLI wants some region all the same.
+REGION := $(or $(AWS_REGION),$(AWS_DEFAULT_REGION),us-east-1)
+
+ENV ?= prod
+SUB ?= demo
+SCOPES ?=
+FUNCTION ?=
+PARAMETERS ?=
+
+export PYTHONDONTWRITEBYTECODE := 1
+export SAM_CLI_TELEMETRY := 0
+
+.PHONY: help env env-all up down demo status logs token test lint format types template unit contract property infra \
+	integration e2e lock build deploy clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+env: ## make the developer's environment (.venv)
+	@$(PYTHON) -m local.environments dev
+
+env-all:
+	@$(PYTHON) -m local.environments
+
+up: env-all ## start the cloud on this machine, or bring it up to date; prints addresses and a token
+	@$(PY) -m local up
+
+down: env ## stop everything that was started, also after a crash
+	@$(PY) -m local down
+
+status: env ## say whether the cloud runs, and where
+	@$(PY) -m local status
+
+logs: env ## print what the functions wrote: make logs FUNCTION=push
+	@$(PY) -m local logs --function "$(FUNCTION)"
+
+demo: env-all ## everything, with sample accounts and real prices in a live view (DEMO_SECONDS=20 ends by itself)
+	@$(PY) -m local demo
+
+token: env ## print a token: make token SUB=alice SCOPES="prices:write admin"
+	@$(PY) -m local token --sub "$(SUB)" --scopes "$(SCOPES)"
+
+# The tests stop their cloud themselves; this is for the run that is killed. Its output must not follow pytest's.
+STOP_TEST_CLOUD = if [ -z "$${FOLIOSTREAM_KEEP:-}" ]; then FOLIOSTREAM_HOME=$(TEST_HOME) $(PY) -m local down >/dev/null; fi
+
+test: lint types template ## everything: style, types, template, all tests, against the real emulator and Valkey
+	@trap '$(STOP_TEST_CLOUD)' EXIT; $(PY) -m pytest tests
+
+lint: env ## style: ruff check and format
+	@$(VENV)/ruff check .
+	@$(VENV)/ruff format --check .
+
+format: env ## put files in the common format, and mend what can be mended by itself
+	@$(VENV)/ruff check --fix .
+	@$(VENV)/ruff format .
+
+types: env ## mypy, strict
+	@$(VENV)/mypy
+
+template: env-all ## cfn-lint and sam validate
+	@$(VENV)/cfn-lint template.yaml
+	@AWS_DEFAULT_REGION=$(REGION) $(SAM) validate --lint
+
+unit contract property infra integration e2e: env-all ## only the tests of this kind
+	@trap '$(STOP_TEST_CLOUD)' EXIT; $(PY) -m pytest tests/$@
+
+# The layers come first: the developer's environment takes their versions.
+LOCKS := layer-dependencies layer-rest layer-authorizer dev cloud sam lock
+lock: ## write the lock files anew (UPGRADE=1: with the newest versions)
+	@$(PYTHON) -m local.environments lock
+	@for name in $(LOCKS); do \
+	  .local/lock-venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	    --no-emit-index-url --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) \
+	    requirements/$$name.in --output-file requirements/$$name.txt; \
+	done
+
+build: env-all ## sam build for AWS: python3.13 on arm64
+	@find functions -name __pycache__ -type d -prune -exec rm -rf {} +
+	@AWS_DEFAULT_REGION=$(REGION) $(SAM) build
+
+deploy: build ## deploy to AWS: make deploy ENV=prod PARAMETERS="JwtIssuer=https://... JwtAudience=..." (kept later)
+	@$(SAM) deploy --config-env $(ENV) $(if $(PARAMETERS),--parameter-overrides $(PARAMETERS))
+
+clean: ## stop the clouds and remove everything that was made, environments included
+	@if [ -d .local ]; then $(MAKE) --no-print-directory down; FOLIOSTREAM_HOME=$(TEST_HOME) $(PY) -m local down; fi
+	@rm -rf .venv .local .aws-sam .hypothesis

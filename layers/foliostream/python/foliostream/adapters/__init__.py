@@ -1,0 +1,1 @@
+"""What the ports are made of outside: Valkey, DynamoDB, SQS, EventBridge, API Gateway, JWKS."""

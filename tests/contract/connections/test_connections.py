@@ -1,0 +1,226 @@
+"""The life of a connection; run on the fake and on DynamoDB."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from foliostream.adapters import dynamodb_batch
+from foliostream.adapters.dynamodb_connections import DynamoDbConnections
+from foliostream.errors import NotFoundError
+from foliostream.ports import Connection, Connections, ConnectionView, Outgoing, Subscription
+from tests.fakes.connections import FakeConnections
+from tests.support.ministack import Emulator
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+NOW_MS = 1_767_225_600_500
+ALICE = Connection("c1=", "alice|1", frozenset({"prices:write", "admin"}), NOW_MS, NOW_MS + 7_200_000)
+
+
+@pytest.fixture(params=["fake", "dynamodb"])
+def connections(request: pytest.FixtureRequest) -> Connections:
+    if request.param == "fake":
+        return FakeConnections()
+    emulator: Emulator = request.getfixturevalue("ministack")
+    return DynamoDbConnections(emulator.dynamodb(), emulator.table())
+
+
+def view(connections: Connections, connection: Connection = ALICE) -> ConnectionView:
+    found = connections.view(connection.connection_id, NOW_MS)
+    assert found is not None
+    return found
+
+
+def watched(connections: Connections) -> list[str]:
+    return [subscription.portfolio_id for subscription in view(connections).subscriptions]
+
+
+def test_a_connection_is_seen_as_it_was_opened(connections: Connections) -> None:
+    assert connections.view("c1=", NOW_MS) is None
+    connections.open(ALICE)
+    assert view(connections) == ConnectionView(ALICE, [], [])
+    assert connections.view("c2=", NOW_MS) is None
+
+
+def test_a_connection_without_scopes_is_one_too(connections: Connections) -> None:
+    connections.open(replace(ALICE, scopes=frozenset()))
+    assert view(connections).connection.scopes == frozenset()
+
+
+def test_a_connection_is_gone_from_the_millisecond_it_expires(connections: Connections) -> None:
+    connections.open(ALICE)
+    connections.subscribe(ALICE, ["p1"])
+    connections.enqueue(ALICE, Outgoing("1", b"hello"))
+    last = connections.view("c1=", ALICE.expires_at_ms - 1)
+    assert last is not None
+    assert (len(last.subscriptions), len(last.outbox)) == (1, 1)
+    assert connections.view("c1=", ALICE.expires_at_ms) is None
+
+
+def test_subscriptions_come_in_id_order_with_nothing_sent(connections: Connections) -> None:
+    connections.open(ALICE)
+    connections.subscribe(ALICE, ["p2", "p1", "p2"])
+    connections.subscribe(ALICE, ["p0"])
+    assert watched(connections) == ["p0", "p1", "p2"]
+    assert {(s.sent_version, s.parts) for s in view(connections).subscriptions} == {(0, None)}
+
+
+def test_a_hundred_and_fifty_subscriptions_fit(connections: Connections) -> None:
+    connections.open(ALICE)
+    connections.subscribe(ALICE, [f"p{number:03d}" for number in range(150)])
+    assert watched(connections) == [f"p{number:03d}" for number in range(150)]
+    assert len(connections.close("c1=")) == 150
+
+
+def test_what_was_sent_is_remembered(connections: Connections) -> None:
+    connections.open(ALICE)
+    connections.subscribe(ALICE, ["p1"])
+    (subscription,) = view(connections).subscriptions
+    connections.mark_sent("c1=", replace(subscription, sent_version=17, parts={"cash": "ab", "positions/M&M": "cd"}))
+    (after,) = view(connections).subscriptions
+    assert (after.sent_version, after.parts) == (17, {"cash": "ab", "positions/M&M": "cd"})
+    assert after.generation == subscription.generation
+
+
+def test_subscribing_again_starts_anew(connections: Connections) -> None:
+    connections.open(ALICE)
+    connections.subscribe(ALICE, ["p1"])
+    connections.mark_sent("c1=", Subscription("p1", 17, {"cash": "ab"}))
+    connections.subscribe(ALICE, ["p1"])
+    (again,) = view(connections).subscriptions
+    assert (again.sent_version, again.parts) == (0, None)
+
+
+def test_what_was_sent_before_a_new_subscription_does_not_count_for_it(connections: Connections) -> None:
+    connections.open(ALICE)
+    connections.subscribe(ALICE, ["p1"])
+    (before,) = view(connections).subscriptions
+    connections.subscribe(ALICE, ["p1"])  # while the sender is posting
+    connections.mark_sent("c1=", replace(before, sent_version=17, parts={}))
+    assert view(connections).subscriptions[0].sent_version == 0
+
+
+def test_marking_a_subscription_that_is_gone_does_not_bring_it_back(connections: Connections) -> None:
+    connections.open(ALICE)
+    connections.subscribe(ALICE, ["p1", "p2"])
+    connections.unsubscribe("c1=", ["p1", "unknown"])
+    connections.mark_sent("c1=", Subscription("p1", 17, {}))
+    assert watched(connections) == ["p2"]
+
+
+def test_the_outbox_keeps_the_order_of_its_ids_and_loses_only_what_was_taken_out(connections: Connections) -> None:
+    connections.open(ALICE)
+    for entry_id in ("0003-c", "0001-a", "0002-b"):
+        connections.enqueue(ALICE, Outgoing(entry_id, f'{{"n":"{entry_id} ü"}}'.encode()))
+    assert [entry.entry_id for entry in view(connections).outbox] == ["0001-a", "0002-b", "0003-c"]
+    assert view(connections).outbox[0].payload == '{"n":"0001-a ü"}'.encode()
+    connections.dequeue("c1=", ["0001-a", "unknown"])
+    connections.dequeue("c1=", [])
+    assert [entry.entry_id for entry in view(connections).outbox] == ["0002-b", "0003-c"]
+
+
+def test_a_view_larger_than_one_page_is_whole(connections: Connections) -> None:
+    connections.open(ALICE)
+    connections.subscribe(ALICE, ["p1"])
+    for number in range(24):
+        connections.enqueue(ALICE, Outgoing(f"{number:04d}", bytes([number]) * 100_000))
+    found = view(connections)
+    assert [entry.payload[:1] for entry in found.outbox] == [bytes([number]) for number in range(24)]
+    assert len(found.subscriptions) == 1
+    assert connections.close("c1=") == ["p1"]
+
+
+def test_closing_deletes_everything_and_names_what_was_watched(connections: Connections) -> None:
+    bob = replace(ALICE, connection_id="c1", owner="bob")
+    for connection in (ALICE, bob):
+        connections.open(connection)
+        connections.subscribe(connection, ["p2", "p1"])
+        for number in range(30):
+            connections.enqueue(connection, Outgoing(f"{number}", b"x"))
+    assert sorted(connections.close("c1=")) == ["p1", "p2"]
+    assert connections.view("c1=", NOW_MS) is None
+    assert connections.close("c1=") == []
+    assert len(view(connections, bob).outbox) == 30
+    connections.open(ALICE)
+    assert view(connections) == ConnectionView(ALICE, [], [])
+
+
+def test_nothing_brings_a_closed_connection_back(connections: Connections) -> None:
+    connections.open(ALICE)
+    connections.close("c1=")
+    with pytest.raises(NotFoundError) as refused:
+        connections.subscribe(ALICE, ["p1"])
+    assert refused.value.code == "CONNECTION_CLOSED"
+    connections.mark_sent("c1=", Subscription("p1", 3, {}))
+    connections.enqueue(ALICE, Outgoing("1", b"x"))
+    connections.unsubscribe("c1=", ["p1"])
+    assert connections.view("c1=", NOW_MS) is None
+
+
+def test_a_subscribe_that_races_with_close_leaves_nothing_behind(connections: Connections) -> None:
+    def subscribe(name: str) -> None:
+        try:
+            connections.subscribe(ALICE, [name])
+        except NotFoundError:
+            return
+
+    connections.open(ALICE)
+    with ThreadPoolExecutor(8) as pool:
+        for number in range(40):
+            pool.submit(subscribe, f"p{number}")
+        pool.submit(connections.close, "c1=")
+    connections.open(ALICE)
+    assert watched(connections) == []
+
+
+class Conflicting:
+    """The real client; its first update and its first transaction meet another transaction."""
+
+    def __init__(self, client: DynamoDBClient) -> None:
+        self._client = client
+        self._met: set[str] = set()
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the client has
+        return getattr(self._client, name)
+
+    def _meet(self, operation: str, code: str, reasons: list[dict[str, str]]) -> None:
+        if operation not in self._met:
+            self._met.add(operation)
+            answer: Any = {"Error": {"Code": code}, "CancellationReasons": reasons}
+            raise ClientError(answer, operation)
+
+    def update_item(self, **request: Any) -> Any:  # noqa: ANN401
+        self._meet("UpdateItem", "TransactionConflictException", [])
+        return self._client.update_item(**request)
+
+    def transact_write_items(self, **request: Any) -> Any:  # noqa: ANN401
+        self._meet("TransactWriteItems", "TransactionCanceledException", [{"Code": "TransactionConflict"}])
+        return self._client.transact_write_items(**request)
+
+
+def test_meeting_another_transaction_is_tried_again(ministack: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dynamodb_batch, "PAUSE_MS_MAX", 1)
+    client: Any = Conflicting(ministack.dynamodb())
+    connections = DynamoDbConnections(client, ministack.table())
+    connections.open(ALICE)
+    connections.subscribe(ALICE, ["p1"])
+    connections.mark_sent("c1=", Subscription("p1", 17, {}))
+    assert view(connections).subscriptions[0].sent_version == 17
+
+
+def test_every_item_tells_dynamodb_when_to_delete_it_and_never_too_early(ministack: Emulator) -> None:
+    client, table = ministack.dynamodb(), ministack.table()
+    connections = DynamoDbConnections(client, table)
+    connections.open(ALICE)
+    connections.subscribe(ALICE, ["p1"])
+    connections.enqueue(ALICE, Outgoing("1", b"x"))
+    connections.mark_sent("c1=", Subscription("p1", 1, {}))
+    items: Any = client.scan(TableName=table, ConsistentRead=True)["Items"]
+    assert len(items) == 3
+    assert {int(item["expires_at"]["N"]) for item in items} == {-(-ALICE.expires_at_ms // 1000)}

@@ -1,0 +1,146 @@
+"""The registry of instruments: on the fake and on DynamoDB; the cache of a container only on DynamoDB."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from foliostream.adapters import dynamodb_instruments
+from foliostream.adapters.dynamodb_instruments import DynamoDbInstruments
+from foliostream.domain.instrument import Instrument
+from foliostream.ports import Instruments
+from tests.fakes.clock import FakeClock
+from tests.fakes.instruments import FakeInstruments
+from tests.support.ministack import Emulator
+
+APPLE = Instrument("AAPL", "stock", "USD")
+EURO = Instrument(
+    "EURUSD",
+    "forex",
+    "USD",
+    base_currency="EUR",
+    contract_size=Decimal("100000.00"),
+    price_decimals=5,
+    allow_zero=True,
+    max_age_seconds=3,
+    isin="EU0009652759",
+)
+
+
+@pytest.fixture(params=["fake", "dynamodb"])
+def instruments(request: pytest.FixtureRequest) -> Instruments:
+    if request.param == "fake":
+        return FakeInstruments()
+    emulator: Emulator = request.getfixturevalue("ministack")
+    return DynamoDbInstruments(emulator.dynamodb(), emulator.table(), FakeClock())
+
+
+def test_what_was_put_is_found_with_every_field_and_digit(instruments: Instruments) -> None:
+    instruments.put(APPLE)
+    instruments.put(EURO)
+    found = instruments.get(["AAPL", "EURUSD", "UNKNOWN"])
+    assert found == {"AAPL": APPLE, "EURUSD": EURO}
+    assert str(found["EURUSD"].contract_size) == "100000.00"
+
+
+def test_a_symbol_that_was_unknown_is_found_once_it_is_put(instruments: Instruments) -> None:
+    assert instruments.get(["AAPL"]) == {}
+    instruments.put(APPLE)
+    assert instruments.get(["AAPL"]) == {"AAPL": APPLE}
+
+
+def test_putting_again_replaces_at_once(instruments: Instruments) -> None:
+    instruments.put(APPLE)
+    assert instruments.get(["AAPL"])["AAPL"].max_age_seconds is None
+    stricter = Instrument("AAPL", "stock", "USD", max_age_seconds=5)
+    instruments.put(stricter)
+    assert instruments.get(["AAPL"]) == {"AAPL": stricter}
+
+
+def test_a_thousand_symbols_are_found_in_one_call_and_none_in_none(instruments: Instruments) -> None:
+    known = {f"S{number}": Instrument(f"S{number}", "stock", "USD") for number in range(250)}
+    for instrument in known.values():
+        instruments.put(instrument)
+    assert instruments.get([*known, *(f"UNKNOWN{number}" for number in range(750))]) == known
+    assert instruments.get([]) == {}
+
+
+class Container:
+    """A registry as another container sees it: its own cache on the same table."""
+
+    def __init__(self, emulator: Emulator, table: str) -> None:
+        self.clock = FakeClock()
+        self.instruments = DynamoDbInstruments(emulator.dynamodb(), table, self.clock)
+
+    def age_limit(self) -> int | None:
+        return self.instruments.get(["AAPL"])["AAPL"].max_age_seconds
+
+
+@pytest.fixture
+def containers(ministack: Emulator) -> tuple[Container, Container]:
+    table = ministack.table()
+    return Container(ministack, table), Container(ministack, table)
+
+
+def test_another_container_sees_a_change_after_a_minute_and_not_before(
+    containers: tuple[Container, Container],
+) -> None:
+    writer, reader = containers
+    writer.instruments.put(APPLE)
+    assert reader.age_limit() is None
+    writer.instruments.put(Instrument("AAPL", "stock", "USD", max_age_seconds=5))
+    assert writer.age_limit() == 5
+    reader.clock.advance(59_999)
+    assert reader.age_limit() is None
+    reader.clock.advance(1)
+    assert reader.age_limit() == 5
+
+
+def test_a_symbol_another_container_registers_is_known_at_once(containers: tuple[Container, Container]) -> None:
+    writer, reader = containers
+    assert reader.instruments.get(["AAPL"]) == {}
+    writer.instruments.put(APPLE)
+    assert reader.instruments.get(["AAPL"]) == {"AAPL": APPLE}
+
+
+def test_a_clock_set_back_does_not_keep_an_old_instrument(containers: tuple[Container, Container]) -> None:
+    writer, reader = containers
+    writer.instruments.put(APPLE)
+    assert reader.age_limit() is None
+    writer.instruments.put(Instrument("AAPL", "stock", "USD", max_age_seconds=5))
+    reader.clock.advance(-1)
+    assert reader.age_limit() == 5
+
+
+def test_the_cache_forgets_what_was_read_longest_ago(
+    containers: tuple[Container, Container], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dynamodb_instruments, "CACHE_SIZE_MAX", 2)
+    writer, reader = containers
+    for symbol in ("AAPL", "MSFT", "KO"):
+        writer.instruments.put(Instrument(symbol, "stock", "USD"))
+        reader.instruments.get([symbol])
+    for symbol in ("AAPL", "MSFT", "KO"):
+        writer.instruments.put(Instrument(symbol, "stock", "EUR"))
+    found = reader.instruments.get(["AAPL", "MSFT", "KO"])
+    assert {symbol: found[symbol].currency for symbol in found} == {"AAPL": "EUR", "MSFT": "USD", "KO": "USD"}
+
+
+@given(
+    st.builds(
+        Instrument,
+        symbol=st.from_regex(r"[A-Z0-9][A-Z0-9_.:&-]{0,31}", fullmatch=True),
+        kind=st.sampled_from(["stock", "forex", "cfd"]),
+        currency=st.from_regex(r"[A-Z]{3}", fullmatch=True),
+        contract_size=st.none() | st.decimals(allow_nan=False, allow_infinity=False),
+        price_decimals=st.none() | st.integers(0, 10),
+        allow_zero=st.booleans(),
+    )
+)
+def test_encoding_an_instrument_loses_nothing(instrument: Instrument) -> None:
+    found = dynamodb_instruments.decode(dynamodb_instruments.encode(instrument))
+    assert found == instrument
+    assert str(found.contract_size) == str(instrument.contract_size)

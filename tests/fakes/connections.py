@@ -1,0 +1,65 @@
+"""Connections in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+from itertools import count
+
+from foliostream.errors import NotFoundError
+from foliostream.ports import Connection, ConnectionView, Outgoing, Subscription
+
+
+class FakeConnections:
+    """Implements ``ports.Connections``."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, Connection] = {}
+        self._subscriptions: dict[tuple[str, str], Subscription] = {}
+        self._outbox: dict[tuple[str, str], bytes] = {}
+        self._generations = count(1)
+
+    def open(self, connection: Connection) -> None:
+        self._open[connection.connection_id] = connection
+
+    def view(self, connection_id: str, now_ms: int) -> ConnectionView | None:
+        connection = self._open.get(connection_id)
+        if connection is None or connection.expires_at_ms <= now_ms:
+            return None
+        return ConnectionView(
+            connection,
+            [self._subscriptions[key] for key in sorted(self._subscriptions) if key[0] == connection_id],
+            [Outgoing(key[1], self._outbox[key]) for key in sorted(self._outbox) if key[0] == connection_id],
+        )
+
+    def close(self, connection_id: str) -> list[str]:
+        self._open.pop(connection_id, None)
+        gone = sorted(name for owner, name in self._subscriptions if owner == connection_id)
+        self.unsubscribe(connection_id, gone)
+        self.dequeue(connection_id, [name for owner, name in self._outbox if owner == connection_id])
+        return gone
+
+    def subscribe(self, connection: Connection, portfolio_ids: Collection[str]) -> None:
+        if connection.connection_id not in self._open:
+            raise NotFoundError(f"connection {connection.connection_id} is closed", code="CONNECTION_CLOSED")
+        generation = str(next(self._generations))
+        for name in portfolio_ids:
+            self._subscriptions[connection.connection_id, name] = Subscription(name, generation=generation)
+
+    def unsubscribe(self, connection_id: str, portfolio_ids: Collection[str]) -> None:
+        for name in portfolio_ids:
+            self._subscriptions.pop((connection_id, name), None)
+
+    def mark_sent(self, connection_id: str, subscription: Subscription) -> None:
+        key = connection_id, subscription.portfolio_id
+        stored = self._subscriptions.get(key)
+        if stored is not None and subscription.generation in {"", stored.generation}:
+            parts = dict(subscription.parts or {})
+            self._subscriptions[key] = replace(stored, sent_version=subscription.sent_version, parts=parts)
+
+    def enqueue(self, connection: Connection, outgoing: Outgoing) -> None:
+        self._outbox[connection.connection_id, outgoing.entry_id] = outgoing.payload
+
+    def dequeue(self, connection_id: str, entry_ids: Collection[str]) -> None:
+        for name in entry_ids:
+            self._outbox.pop((connection_id, name), None)

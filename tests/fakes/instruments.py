@@ -1,0 +1,20 @@
+"""The registry of instruments in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from foliostream.domain.instrument import Instrument
+
+
+class FakeInstruments:
+    """Implements ``ports.Instruments``; never older than it is."""
+
+    def __init__(self, *instruments: Instrument) -> None:
+        self._known = {instrument.symbol: instrument for instrument in instruments}
+
+    def get(self, symbols: Collection[str]) -> dict[str, Instrument]:
+        return {symbol: self._known[symbol] for symbol in symbols if symbol in self._known}
+
+    def put(self, instrument: Instrument) -> None:
+        self._known[instrument.symbol] = instrument

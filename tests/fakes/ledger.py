@@ -1,0 +1,102 @@
+"""The ledger in memory, with the limits and refusals of the real one."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from threading import Lock
+
+from foliostream.domain import portfolio as books
+from foliostream.domain.keys import stable_hash
+from foliostream.domain.portfolio import Portfolio, Transaction
+from foliostream.errors import CallerError, ConflictError, RefusedError
+from foliostream.ports import Page
+
+ITEMS_MAX = 100
+BOOK_BYTES_MAX = 399 * 1024
+
+
+class FakeLedger:
+    """Implements ``ports.Ledger``; ``holders`` are the (portfolio key, symbol) pairs it keeps."""
+
+    def __init__(self) -> None:
+        self.holders: set[tuple[str, str]] = set()
+        self._books: dict[str, bytes] = {}
+        self._digests: dict[str, str] = {}
+        self._transactions: dict[tuple[str, str], bytes] = {}
+        self._lock = Lock()
+
+    def load(self, portfolio_ids: Collection[str]) -> dict[str, Portfolio]:
+        return {name: books.decode(self._books[name]) for name in portfolio_ids if name in self._books}
+
+    def create(self, portfolio: Portfolio, transactions: Sequence[Transaction], request_digest: str) -> None:
+        _check(portfolio, 2 + len(transactions) + len(portfolio.symbols))
+        with self._lock:
+            if portfolio.portfolio_id in self._books:
+                raise ConflictError(f"portfolio {portfolio.portfolio_id} exists", code="PORTFOLIO_EXISTS")
+            self._digests[portfolio.portfolio_id] = request_digest
+            self._store(portfolio, transactions, portfolio.symbols, ())
+
+    def request_digest(self, portfolio_id: str) -> str | None:
+        return self._digests.get(portfolio_id)
+
+    def commit(
+        self,
+        portfolio: Portfolio,
+        transactions: Sequence[Transaction],
+        opened: Collection[str],
+        closed: Collection[str],
+    ) -> None:
+        removed = set(closed) - set(opened)
+        _check(portfolio, 1 + len(transactions) + len(set(opened)) + len(removed))
+        with self._lock:
+            known = [name for name in map(_id, transactions) if (portfolio.portfolio_id, name) in self._transactions]
+            if known:
+                details = [{"transaction_id": name} for name in known]
+                raise ConflictError(f"already booked: {known}", code="TRANSACTION_EXISTS", details=details)
+            stored = self._books.get(portfolio.portfolio_id)
+            if stored is None or books.decode(stored).version != portfolio.version - 1:
+                raise ConflictError(f"{portfolio.portfolio_id} has moved on", code="VERSION_CONFLICT")
+            self._store(portfolio, transactions, opened, removed)
+
+    def transactions(self, portfolio_id: str, transaction_ids: Collection[str]) -> dict[str, Transaction]:
+        found = {name: self._transactions.get((portfolio_id, name)) for name in transaction_ids}
+        return {name: books.decode_transaction(raw) for name, raw in found.items() if raw is not None}
+
+    def owned(self, owner: str, cursor: str | None, limit: int) -> Page:
+        after = ""
+        if cursor is not None:
+            after = cursor.partition("~")[0]
+            if cursor != _cursor(owner, after):
+                raise CallerError("the cursor is not one of this list", code="INVALID_CURSOR")
+        owned = sorted(name for name, raw in self._books.items() if books.decode(raw).owner == owner and name > after)
+        page = owned[:limit]
+        return Page(page, _cursor(owner, page[-1]) if len(owned) > limit else None)
+
+    def _store(
+        self,
+        portfolio: Portfolio,
+        transactions: Sequence[Transaction],
+        opened: Collection[str],
+        closed: Collection[str],
+    ) -> None:
+        self._books[portfolio.portfolio_id] = books.encode(portfolio)
+        for transaction in transactions:
+            self._transactions[portfolio.portfolio_id, _id(transaction)] = books.encode(transaction)
+        self.holders -= {(portfolio.key, symbol) for symbol in closed}
+        self.holders |= {(portfolio.key, symbol) for symbol in opened}
+
+
+def _id(transaction: Transaction) -> str:
+    return transaction.entry.transaction_id
+
+
+def _cursor(owner: str, after: str) -> str:
+    return f"{after}~{stable_hash(f'{owner}|{after}'):x}"
+
+
+def _check(portfolio: Portfolio, items: int) -> None:
+    if items > ITEMS_MAX:
+        details = [{"limit": ITEMS_MAX, "value": items}]
+        raise RefusedError(f"{items} items, at most {ITEMS_MAX}", code="TOO_MANY_ITEMS", details=details)
+    if len(books.encode(portfolio)) >= BOOK_BYTES_MAX:
+        raise RefusedError("the portfolio is too large", code="PORTFOLIO_TOO_LARGE")

@@ -1,0 +1,104 @@
+"""Imports go one way: functions -> api, application -> domain, ports; wiring -> adapters -> ports, domain.
+
+Read from the source, so an import inside a function counts too. What is imported by name at run time it cannot see.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "layers/foliostream/python/foliostream"
+PURE = {"domain", "errors", "ports"}
+# The parts of our package that each part may import, itself included.
+MAY_IMPORT = {
+    "domain": {"domain", "errors"},
+    "errors": set(),
+    "settings": {"errors"},
+    "ports": {"domain", "errors"},
+    "application": {"application", *PURE},
+    "adapters": {"adapters", *PURE},
+    "api": {"api", "application", "settings", *PURE},
+    "lambda_events": {"lambda_events", "application", *PURE},
+    "wiring": {"adapters", "application", "settings", *PURE},
+    "functions": {"wiring", "api", "application", "settings", "lambda_events", *PURE},
+}
+# Third parties of the inner parts. None may know AWS, Redis or the process's environment.
+OUTSIDE = {"domain": {"msgspec"}, "errors": set(), "ports": {"msgspec"}, "application": {"msgspec"}}
+FORBIDDEN_INSIDE = {"boto3", "botocore", "redis", "os"}
+FORBIDDEN_IN_DOMAIN = FORBIDDEN_INSIDE | {"time", "random", "secrets", "uuid", "socket", "threading", "asyncio"}
+
+
+def sources() -> list[Path]:
+    return sorted([*PACKAGE.rglob("*.py"), *(ROOT / "functions").rglob("*.py")])
+
+
+def part_of(path: Path) -> str:
+    """ "domain", "adapters", ..., "functions"; a module beside the parts is a part by its own name."""
+    if not path.is_relative_to(PACKAGE):
+        return "functions"
+    first = path.relative_to(PACKAGE).parts[0]
+    return first.removesuffix(".py")
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """Full names of what is imported, wherever in the file; ``from a import b`` is ``a.b``."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative imports hide where they go"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def names(path: Path) -> list[str]:
+    return list(imported(ast.parse(path.read_text(), str(path))))
+
+
+def label(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def ours(path: Path) -> set[str]:
+    """Parts of our package that a file imports."""
+    return {name.split(".")[1] for name in names(path) if name.startswith("foliostream.")}
+
+
+def others(path: Path) -> set[str]:
+    """Top-level packages from elsewhere that a file imports."""
+    return {name.split(".")[0] for name in names(path)} - {"foliostream"}
+
+
+def test_the_source_tree_was_found() -> None:
+    assert {"domain", "errors", "settings", "ports", "functions"} <= {part_of(path) for path in sources()}
+
+
+@pytest.mark.parametrize("path", sources(), ids=label)
+def test_a_file_imports_only_what_lies_further_in(path: Path) -> None:
+    part = part_of(path)
+    assert part in {*MAY_IMPORT, "__init__"}, "say above what this part may import"
+    if part == "__init__":
+        assert names(path) == []
+        return
+    assert ours(path) - MAY_IMPORT[part] == set()
+
+
+@pytest.mark.parametrize("path", [path for path in sources() if part_of(path) in OUTSIDE], ids=label)
+def test_the_inner_parts_need_no_third_party_but_plain_structs(path: Path) -> None:
+    assert others(path) - sys.stdlib_module_names <= OUTSIDE[part_of(path)]
+
+
+@pytest.mark.parametrize("path", [path for path in sources() if part_of(path) in OUTSIDE], ids=label)
+def test_the_inner_parts_know_neither_cloud_nor_store_nor_environment(path: Path) -> None:
+    forbidden = FORBIDDEN_IN_DOMAIN if part_of(path) == "domain" else FORBIDDEN_INSIDE
+    assert others(path) & forbidden == set()
+
+
+@pytest.mark.parametrize("path", [path for path in sources() if part_of(path) in {"functions", "api"}], ids=label)
+def test_a_function_reaches_aws_and_redis_only_through_the_wiring(path: Path) -> None:
+    assert others(path) & {"boto3", "botocore", "redis"} == set()

@@ -1,0 +1,559 @@
+"""What the template must say. It cannot tell whether AWS or the emulator does what it says: the end-to-end tests do."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from foliostream.adapters.dynamodb_holders import holder_key
+from foliostream.settings import ENVIRONMENT_NAMES, Settings
+from tests.infra.cloudformation import (
+    FUNCTION,
+    QUEUE,
+    ROOT,
+    Node,
+    allowed,
+    as_list,
+    function_setting,
+    referenced,
+    resources,
+    sqs_sources,
+    statements,
+    template,
+    walk,
+)
+
+# Named by resources of the stack; nobody sets them.
+OF_THE_STACK = {
+    "PORTFOLIO_LEDGER_TABLE",
+    "PORTFOLIO_HOT_TABLE",
+    "PORTFOLIO_SESSIONS_TABLE",
+    "PORTFOLIO_DIRTY_QUEUE_URLS",
+    "PORTFOLIO_DEAD_LETTER_QUEUE_URLS",
+    "PORTFOLIO_REFRESH_QUEUE_URL",
+    "PORTFOLIO_PUSH_QUEUE_URL",
+    "PORTFOLIO_FEED_QUEUE_URL",
+}
+OTHER_NAMES = {
+    "PORTFOLIO_WINDOW_MS": ("LiveWindowMs", "DemoWindowMs", "PaperWindowMs"),
+    "PORTFOLIO_EVENT_BUS": ("EventBusName",),
+}
+VALID_ENVIRONMENT = {
+    "PORTFOLIO_HOT_STORE": "valkey",
+    "PORTFOLIO_REDIS_URL": "redis://127.0.0.1:6379",
+    "PORTFOLIO_REDIS_IAM": "",
+    "PORTFOLIO_LEDGER_TABLE": "ledger",
+    "PORTFOLIO_HOT_TABLE": "hot",
+    "PORTFOLIO_SESSIONS_TABLE": "sessions",
+    "PORTFOLIO_DIRTY_QUEUE_URLS": "live=https://q/l,demo=https://q/d,paper=https://q/p",
+    "PORTFOLIO_DEAD_LETTER_QUEUE_URLS": "live=https://q/l,demo=https://q/d,paper=https://q/p,push=https://q/u",
+    "PORTFOLIO_REFRESH_QUEUE_URL": "https://q/r",
+    "PORTFOLIO_PUSH_QUEUE_URL": "https://q/p",
+    "PORTFOLIO_FEED_QUEUE_URL": "https://q/f",
+    "PORTFOLIO_EVENT_BUS": "default",
+    "PORTFOLIO_WINDOW_MS": "live=200,demo=1000,paper=3000",
+    "PORTFOLIO_SKEW_MS": "50",
+    "PORTFOLIO_FLUSH_MS": "100",
+    "PORTFOLIO_SHARDS": "64",
+    "PORTFOLIO_KEYS_PER_MESSAGE": "500",
+    "PORTFOLIO_SESSION_TTL_SECONDS": "86400",
+    "PORTFOLIO_STALE_PRICE_SECONDS": "900",
+    "PORTFOLIO_MARKET_UPDATE_INTERVAL_SECONDS": "30",
+    "PORTFOLIO_MARKET_PROVIDER": "http",
+    "PORTFOLIO_MARKET_HTTP_URL": "https://quotes.example.com",
+    "PORTFOLIO_JWT_ISSUER": "https://issuer.example.com",
+    "PORTFOLIO_JWT_AUDIENCE": "foliostream",
+    "PORTFOLIO_JWKS_URL": "https://issuer.example.com/jwks",
+    "PORTFOLIO_JWT_LEEWAY_SECONDS": "30",
+}
+
+
+def parameters() -> dict[str, dict[str, Any]]:
+    loaded: dict[str, dict[str, Any]] = template()["Parameters"]
+    return loaded
+
+
+def environment() -> dict[str, Any]:
+    loaded: dict[str, Any] = template()["Globals"]["Function"]["Environment"]["Variables"]
+    return loaded
+
+
+def parameters_of(variable: str) -> tuple[str, ...]:
+    words = variable.removeprefix("PORTFOLIO_").split("_")
+    return OTHER_NAMES.get(variable, ("".join(word.capitalize() for word in words),))
+
+
+def mentions(value: Node, parameter: str) -> bool:
+    """By Ref or inside a Sub."""
+    return any(
+        (key == "Ref" and inner == parameter) or (key == "Fn::Sub" and f"${{{parameter}}}" in str(as_list(inner)[0]))
+        for key, inner in walk(value)
+    )
+
+
+def ends(definition: dict[str, Any]) -> list[str]:
+    """Smallest, largest and default value, or all that are allowed."""
+    values = definition.get("AllowedValues", [definition.get("MinValue"), definition.get("MaxValue")])
+    return [str(value) for value in [*values, definition.get("Default")] if value is not None]
+
+
+NUMERIC_SETTINGS = [
+    (variable, parameter)
+    for variable in sorted(ENVIRONMENT_NAMES - OF_THE_STACK - {"PORTFOLIO_WINDOW_MS"})
+    for parameter in parameters_of(variable)
+    if parameters().get(parameter, {}).get("Type") == "Number" or "AllowedValues" in parameters().get(parameter, {})
+]
+
+
+# Settings and parameters
+
+
+def test_functions_get_exactly_the_environment_that_the_settings_read() -> None:
+    assert {name for name in environment() if name.startswith("PORTFOLIO_")} == ENVIRONMENT_NAMES
+    own = [
+        name
+        for function in resources(FUNCTION).values()
+        for name in function.get("Environment", {}).get("Variables", {})
+        if name.startswith("PORTFOLIO_")
+    ]
+    assert own == []
+
+
+@pytest.mark.parametrize("variable", sorted(ENVIRONMENT_NAMES - OF_THE_STACK))
+def test_every_setting_of_a_deployer_is_the_parameter_named_after_it(variable: str) -> None:
+    for parameter in parameters_of(variable):
+        assert parameter in parameters()
+        assert mentions({"value": environment()[variable]}, parameter)
+
+
+@pytest.mark.parametrize(("variable", "parameter"), NUMERIC_SETTINGS)
+def test_what_a_parameter_allows_the_settings_accept(variable: str, parameter: str) -> None:
+    assert ends(parameters()[parameter])
+    for value in ends(parameters()[parameter]):
+        Settings.read(VALID_ENVIRONMENT | {variable: value})
+
+
+def test_every_window_that_is_allowed_the_settings_accept() -> None:
+    windows = template()["Mappings"]["LiveWindow"]
+    live = [windows[value][store] for value in ends(parameters()["LiveWindowMs"]) for store in ("dynamodb", "valkey")]
+    for demo in ends(parameters()["DemoWindowMs"]):
+        for paper in ends(parameters()["PaperWindowMs"]):
+            Settings.read(VALID_ENVIRONMENT | {"PORTFOLIO_WINDOW_MS": f"live={live[0]},demo={demo},paper={paper}"})
+    for value in live:
+        Settings.read(VALID_ENVIRONMENT | {"PORTFOLIO_WINDOW_MS": f"live={value},demo=1000,paper=3000"})
+
+
+@pytest.mark.parametrize("name", sorted(template()["Parameters"]))
+def test_a_parameter_is_described_in_a_sentence_and_bounded(name: str) -> None:
+    definition = parameters()[name]
+    description = definition["Description"]
+    assert description[0].isupper() or description[0] == "`"
+    assert description.endswith(".")
+    if definition["Type"] == "Number":
+        assert "AllowedValues" in definition or {"MinValue", "MaxValue"} <= definition.keys()
+    elif "AllowedValues" not in definition:
+        assert {"AllowedPattern", "ConstraintDescription"} <= definition.keys()
+        assert "MaxLength" in definition or definition["Type"] == "CommaDelimitedList"
+
+
+def test_every_parameter_stands_in_one_group_of_the_form() -> None:
+    groups = template()["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    grouped = [name for group in groups for name in group["Parameters"]]
+    assert sorted(grouped) == sorted(parameters())
+
+
+def test_who_may_call_is_never_guessed() -> None:
+    assert [name for name in parameters() if "Default" not in parameters()[name]] == [
+        "JwtIssuer",
+        "JwtAudience",
+        "JwksUrl",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("url", "accepted"),
+    [
+        ("https://issuer.example.com/jwks.json", True),
+        ("http://127.0.0.1:8080/jwks.json", True),
+        ("http://issuer.example.com/jwks.json", False),
+        ("http://127.0.0.1.example.com/jwks.json", False),
+        ("file:///etc/passwd", False),
+        ("", False),
+    ],
+)
+def test_keys_come_over_https_or_from_this_machine(url: str, accepted: bool) -> None:
+    assert bool(re.search(parameters()["JwksUrl"]["AllowedPattern"], url)) is accepted
+
+
+def test_left_alone_the_template_costs_nothing_fixed_calls_nobody_and_protects_the_ledger() -> None:
+    expected = {"HotStore": "dynamodb", "MarketProvider": "none", "ProtectLedger": "on", "ExecuteApiBase": ""}
+    assert {name: parameters()[name]["Default"] for name in expected} == expected
+
+
+# Windows
+
+
+def test_a_queue_holds_a_message_for_the_whole_seconds_of_its_window() -> None:
+    delays = template()["Mappings"]["WindowDelay"]
+    assert {window: row["Seconds"] for window, row in delays.items()} == {
+        window: int(window) // 1000 for window in delays
+    }
+    chosen = {value for row in template()["Mappings"]["LiveWindow"].values() for value in row.values()}
+    assert chosen | set(ends(parameters()["DemoWindowMs"])) | set(ends(parameters()["PaperWindowMs"])) <= set(delays)
+
+
+def test_the_live_window_is_what_was_asked_for_and_auto_depends_on_the_store() -> None:
+    rows = template()["Mappings"]["LiveWindow"]
+    assert set(rows) == set(parameters()["LiveWindowMs"]["AllowedValues"])
+    assert rows["auto"] == {"dynamodb": "1000", "valkey": "200"}
+    assert all(row == {"dynamodb": name, "valkey": name} for name, row in rows.items() if name != "auto")
+
+
+def test_queue_delay_and_environment_take_the_same_window() -> None:
+    live = {"Fn::FindInMap": ["LiveWindow", {"Ref": "LiveWindowMs"}, {"Ref": "HotStore"}]}
+    windows = {
+        "DirtyLiveQueue": live,
+        "DirtyDemoQueue": {"Ref": "DemoWindowMs"},
+        "DirtyPaperQueue": {"Ref": "PaperWindowMs"},
+    }
+    for queue, window in windows.items():
+        assert resources(QUEUE)[queue]["DelaySeconds"] == {"Fn::FindInMap": ["WindowDelay", window, "Seconds"]}
+    assert environment()["PORTFOLIO_WINDOW_MS"] == {
+        "Fn::Sub": ["live=${Live},demo=${DemoWindowMs},paper=${PaperWindowMs}", {"Live": live}]
+    }
+
+
+def test_only_dirty_queues_delay() -> None:
+    delayed = {name for name, queue in resources(QUEUE).items() if "DelaySeconds" in queue}
+    assert delayed == {"DirtyLiveQueue", "DirtyDemoQueue", "DirtyPaperQueue"}
+
+
+# Queues
+
+
+def dead_letter_queue(name: str) -> str:
+    return referenced(resources(QUEUE)[name]["RedrivePolicy"]["deadLetterTargetArn"])
+
+
+WORKING_QUEUES = sorted(name for name in resources(QUEUE) if not name.endswith("DeadLetterQueue"))
+DEAD_LETTER_QUEUES = sorted(name for name in resources(QUEUE) if name.endswith("DeadLetterQueue"))
+
+
+def test_the_queues_of_the_design_exist() -> None:
+    fifo = {name for name in WORKING_QUEUES if resources(QUEUE)[name].get("FifoQueue")}
+    assert fifo == {"DirtyLiveQueue", "DirtyDemoQueue", "DirtyPaperQueue", "PushQueue"}
+    assert set(WORKING_QUEUES) - fifo == {"PriceQueue", "RefreshQueue", "FeedQueue"}
+
+
+@pytest.mark.parametrize("name", [name for name, queue in resources(QUEUE).items() if queue.get("FifoQueue")])
+def test_a_fifo_queue_has_high_throughput_and_deduplicates_by_group(name: str) -> None:
+    queue = resources(QUEUE)[name]
+    assert queue["DeduplicationScope"] == "messageGroup"
+    assert queue["FifoThroughputLimit"] == "perMessageGroupId"
+    assert "ContentBasedDeduplication" not in queue
+
+
+@pytest.mark.parametrize("name", WORKING_QUEUES)
+def test_a_queue_gives_up_to_a_dead_letter_queue_of_its_own_kind(name: str) -> None:
+    queues = resources(QUEUE)
+    target = dead_letter_queue(name)
+    assert target == name.removesuffix("Queue") + "DeadLetterQueue"
+    assert queues[target].get("FifoQueue") == queues[name].get("FifoQueue")
+    assert queues[name]["RedrivePolicy"]["maxReceiveCount"] >= 20
+
+
+@pytest.mark.parametrize("name", WORKING_QUEUES)
+def test_a_dead_letter_queue_admits_its_own_queue_only(name: str) -> None:
+    queues = resources(QUEUE)
+    policy = queues[dead_letter_queue(name)]["RedriveAllowPolicy"]
+    source = queues[name]["QueueName"]["Fn::Sub"]
+    arn = "arn:${AWS::Partition}:sqs:${AWS::Region}:${AWS::AccountId}:" + source
+    assert policy == {"redrivePermission": "byQueue", "sourceQueueArns": [{"Fn::Sub": arn}]}
+
+
+@pytest.mark.parametrize("name", DEAD_LETTER_QUEUES)
+def test_a_dead_letter_queue_keeps_for_fourteen_days(name: str) -> None:
+    assert resources(QUEUE)[name]["MessageRetentionPeriod"] == 14 * 86_400
+
+
+@pytest.mark.parametrize("name", sorted(resources(QUEUE)))
+def test_a_queue_is_encrypted(name: str) -> None:
+    assert resources(QUEUE)[name]["SqsManagedSseEnabled"] is True
+
+
+@pytest.mark.parametrize("source", sorted(sqs_sources()))
+def test_a_batch_is_ten_at_once_and_reports_its_failures_one_by_one(source: tuple[str, str]) -> None:
+    properties = sqs_sources()[source]
+    assert properties["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert properties["BatchSize"] == 10
+    assert "MaximumBatchingWindowInSeconds" not in properties
+
+
+@pytest.mark.parametrize("source", sorted(sqs_sources()))
+def test_an_event_source_is_bounded_by_its_own_parameter(source: tuple[str, str]) -> None:
+    properties = sqs_sources()[source]
+    queue = referenced(properties["Queue"])
+    limit = properties["ScalingConfig"]["MaximumConcurrency"]
+    if queue == "FeedQueue":
+        assert limit == 2
+        return
+    parameter = queue.removeprefix("Dirty").removesuffix("Queue") + "MaximumConcurrency"
+    assert limit == {"Fn::FindInMap": ["Concurrency", {"Ref": parameter}, "Number"]}
+
+
+def test_the_concurrency_that_is_asked_for_is_the_one_that_is_set() -> None:
+    rows = template()["Mappings"]["Concurrency"]
+    assert {name: row["Number"] for name, row in rows.items()} == {name: int(name) for name in rows}
+    limits = [body["AllowedValues"] for name, body in parameters().items() if name.endswith("MaximumConcurrency")]
+    assert limits == [list(rows)] * 6
+    assert all(2 <= row["Number"] <= 1000 for row in rows.values())
+
+
+@pytest.mark.parametrize("source", sorted(sqs_sources()))
+def test_a_message_comes_back_soon_after_its_function_could_have_ended(source: tuple[str, str]) -> None:
+    visibility = resources(QUEUE)[referenced(sqs_sources()[source]["Queue"])]["VisibilityTimeout"]
+    timeout = function_setting(source[0], "Timeout")
+    assert timeout + 5 <= visibility <= timeout + 10
+
+
+def test_every_queue_has_one_consumer() -> None:
+    assert sorted(referenced(source["Queue"]) for source in sqs_sources().values()) == WORKING_QUEUES
+
+
+def test_every_asynchronous_start_ends_in_a_dead_letter_queue() -> None:
+    targets = [target for rule in resources("AWS::Events::Rule").values() for target in rule["Targets"]]
+    targets += [schedule["Target"] for schedule in resources("AWS::Scheduler::Schedule").values()]
+    assert len(targets) == 2
+    for target in targets:
+        assert referenced(target["DeadLetterConfig"]["Arn"]).endswith("DeadLetterQueue")
+    for name in ("PriceUpdateFunction", "MarketFeedFunction"):
+        failures = function_setting(name, "EventInvokeConfig")["DestinationConfig"]["OnFailure"]
+        queue = referenced(failures["Destination"])
+        assert queue in DEAD_LETTER_QUEUES
+        assert queue in allowed(referenced(function_setting(name, "Role")), "sqs:SendMessage")
+
+
+def test_only_the_price_rule_may_send_from_outside() -> None:
+    policies = resources("AWS::SQS::QueuePolicy")
+    queues = {referenced(queue) for policy in policies.values() for queue in policy["Queues"]}
+    assert queues == {"PriceQueue", "PriceRuleDeadLetterQueue"}
+    for policy in policies.values():
+        (statement,) = policy["PolicyDocument"]["Statement"]
+        assert statement["Principal"] == {"Service": "events.amazonaws.com"}
+        assert statement["Action"] == "sqs:SendMessage"
+        assert statement["Condition"] == {"ArnEquals": {"aws:SourceArn": {"Fn::GetAtt": ["PriceRule", "Arn"]}}}
+
+
+def test_the_feed_starts_every_minute_only_where_there_is_a_provider() -> None:
+    (schedule,) = resources("AWS::Scheduler::Schedule").values()
+    assert schedule["ScheduleExpression"] == "rate(1 minute)"
+    assert schedule["State"] == {"Fn::If": ["FeedRuns", "ENABLED", "DISABLED"]}
+    assert template()["Conditions"]["FeedRuns"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "MarketProvider"}, "none"]}]}
+
+
+# Functions and what they may do
+
+
+@pytest.mark.parametrize("name", sorted(resources(FUNCTION)))
+def test_a_function_is_one_folder_that_holds_its_handler_only(name: str) -> None:
+    folder = ROOT / resources(FUNCTION)[name]["CodeUri"]
+    assert folder.parent == ROOT / "functions"
+    assert folder.name.replace("_", "") == name.removesuffix("Function").lower()
+    assert [path.name for path in folder.iterdir() if path.name != "__pycache__"] == ["app.py"]
+    assert "\ndef handler(" in (folder / "app.py").read_text()
+
+
+@pytest.mark.parametrize("name", sorted(resources(FUNCTION)))
+def test_a_function_logs_json_to_a_group_of_its_own_that_forgets(name: str) -> None:
+    group = referenced(function_setting(name, "LoggingConfig")["LogGroup"])
+    assert group == name.removesuffix("Function") + "LogGroup"
+    assert resources("AWS::Logs::LogGroup")[group]["RetentionInDays"] == {"Ref": "LogRetentionDays"}
+    assert template()["Globals"]["Function"]["LoggingConfig"]["LogFormat"] == "JSON"
+    assert allowed(referenced(function_setting(name, "Role")), "logs:PutLogEvents") == {group}
+
+
+def test_every_log_group_forgets() -> None:
+    for group in resources("AWS::Logs::LogGroup").values():
+        assert group["RetentionInDays"] == {"Ref": "LogRetentionDays"}
+
+
+@pytest.mark.parametrize("name", sorted(resources(FUNCTION)))
+def test_a_function_has_a_role_of_its_own_for_python_313_on_arm_with_traces(name: str) -> None:
+    assert referenced(function_setting(name, "Role")) == name.removesuffix("Function") + "Role"
+    assert function_setting(name, "Runtime") == "python3.13"
+    assert function_setting(name, "Architectures") == ["arm64"]
+    assert function_setting(name, "Handler") == "app.handler"
+    assert function_setting(name, "Tracing") == "Active"
+
+
+def test_no_policy_names_every_resource_or_every_action() -> None:
+    assert len(statements()) > 20
+    for name, statement in statements():
+        for action in as_list(statement["Action"]):
+            assert action == ONLY_IN_THE_EMULATOR or re.fullmatch(r"[a-z0-9-]+:[A-Za-z]+", action), name
+        for key, text in walk({"Resource": statement["Resource"]}):
+            if key in {"Resource", "Fn::Sub"} and isinstance(text, str):
+                assert "*" not in text, name
+            elif key == "Fn::Sub":
+                assert text[0].endswith("/@connections/*") or "*" not in text[0], name
+
+
+def test_managed_policies_are_only_those_for_traces_networks_and_access_logs() -> None:
+    arns = {
+        text
+        for role in resources("AWS::IAM::Role").values()
+        for key, text in walk({"Arns": role.get("ManagedPolicyArns", [])})
+        if key == "Fn::Sub"
+    }
+    assert {arn.rpartition("/")[2] for arn in arns} == {
+        "AWSXRayDaemonWriteAccess",
+        "AWSLambdaENIManagementAccess",
+        "AmazonAPIGatewayPushToCloudWatchLogs",
+    }
+
+
+@pytest.mark.parametrize("name", sorted(resources(FUNCTION)))
+def test_a_function_may_receive_from_its_event_sources_only(name: str) -> None:
+    role = referenced(function_setting(name, "Role"))
+    sources = {referenced(source["Queue"]) for (function, _), source in sqs_sources().items() if function == name}
+    for action in ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"):
+        assert allowed(role, action) == sources
+
+
+# With AWS, sqs:SendMessage stands for batches too.
+ONLY_IN_THE_EMULATOR = {"Fn::If": ["ExecuteApiBaseGiven", "sqs:SendMessageBatch", {"Ref": "AWS::NoValue"}]}
+LEDGER_WRITES = {f"dynamodb:{action}" for action in ("PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem")}
+
+
+def test_only_the_rest_api_writes_the_ledger_and_a_repair_its_holder_items() -> None:
+    conditions = [
+        (name, statement.get("Condition"))
+        for name, statement in statements()
+        if any(action in LEDGER_WRITES for action in as_list(statement["Action"]) if isinstance(action, str))
+        and "LedgerTable" in map(referenced, as_list(statement["Resource"]))
+    ]
+    holders = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": "HOLDERS#*"}}
+    assert sorted(conditions, key=str) == [("PushRole", holders), ("RecalculateRole", holders), ("RestApiRole", None)]
+    assert holder_key("AAPL", "live", "live:1")["pk"]["S"].startswith("HOLDERS#")
+
+
+def test_the_authorizer_may_do_nothing_but_log() -> None:
+    actions = [action for name, statement in statements() if name == "AuthorizerRole" for action in statement["Action"]]
+    assert actions == ["logs:CreateLogStream", "logs:PutLogEvents"]
+
+
+def test_only_the_socket_functions_post_to_connections() -> None:
+    posting = {name for name, statement in statements() if statement["Action"] == "execute-api:ManageConnections"}
+    assert posting == {"WebSocketRole", "PushRole"}
+
+
+def test_the_functions_in_the_network_are_those_that_may_sign_in_to_the_cache() -> None:
+    inside = {
+        referenced(function_setting(name, "Role"))
+        for name in resources(FUNCTION)
+        if function_setting(name, "VpcConfig")
+    }
+    signed_in = {referenced(role) for role in resources("AWS::IAM::ManagedPolicy")["HotCacheConnectPolicy"]["Roles"]}
+    assert inside == signed_in
+    assert {name for name in resources(FUNCTION) if referenced(function_setting(name, "Role")) not in inside} == {
+        "MarketFeedFunction",
+        "AuthorizerFunction",
+    }
+
+
+# Tables
+
+
+@pytest.mark.parametrize("name", sorted(resources("AWS::DynamoDB::Table")))
+def test_a_table_is_paid_by_use_and_encrypted(name: str) -> None:
+    table = resources("AWS::DynamoDB::Table")[name]
+    assert table["BillingMode"] == "PAY_PER_REQUEST"
+    assert table["SSESpecification"] == {"SSEEnabled": True}
+    assert [key["AttributeName"] for key in table["KeySchema"]] == ["pk", "sk"]
+
+
+def test_the_ledger_can_be_restored_is_streamed_and_outlives_the_stack() -> None:
+    ledger = template()["Resources"]["LedgerTable"]
+    assert ledger["DeletionPolicy"] == ledger["UpdateReplacePolicy"] == "Retain"
+    assert ledger["Properties"]["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert ledger["Properties"]["StreamSpecification"] == {"StreamViewType": "NEW_AND_OLD_IMAGES"}
+    assert ledger["Properties"]["DeletionProtectionEnabled"] == {"Fn::If": ["LedgerProtected", True, False]}
+
+
+def test_sessions_expire_by_their_own_attribute() -> None:
+    sessions = resources("AWS::DynamoDB::Table")["SessionsTable"]
+    assert sessions["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
+
+
+# APIs
+
+
+def rest_api() -> dict[str, Any]:
+    (api,) = resources("AWS::Serverless::Api").values()
+    return api
+
+
+def test_every_rest_call_but_health_and_description_needs_a_token() -> None:
+    assert rest_api()["Auth"]["DefaultAuthorizer"] == "Tokens"
+    authorizer = rest_api()["Auth"]["Authorizers"]["Tokens"]
+    assert referenced(authorizer["FunctionArn"]) == "AuthorizerFunction"
+    assert authorizer["FunctionPayloadType"] == "REQUEST"
+    assert authorizer["Identity"] == {"Headers": ["Authorization"], "ReauthorizeEvery": 60}
+    routes = [event["Properties"] for event in resources(FUNCTION)["RestApiFunction"]["Events"].values()]
+    free = {(route["Method"], route["Path"]) for route in routes if "Auth" in route}
+    assert free == {("GET", "/health"), ("GET", "/openapi.json")}
+    assert {route["Method"] for route in routes if "Auth" not in route} == {"GET", "POST", "PUT", "PATCH", "DELETE"}
+    assert {route["Path"] for route in routes if "Auth" not in route} == {"/{proxy+}"}
+
+
+def test_the_socket_asks_the_authorizer_and_requires_no_header() -> None:
+    (api,) = resources("AWS::Serverless::WebSocketApi").values()
+    assert api["Auth"]["AuthType"] == "CUSTOM"
+    assert referenced(api["Auth"]["AuthArn"]) == "AuthorizerFunction"
+    # AWS gets no identity source at all, the emulator an empty list.
+    assert api["Auth"]["IdentitySource"] == {"Fn::If": ["ExecuteApiBaseGiven", [], {"Ref": "AWS::NoValue"}]}
+    assert api["RouteSelectionExpression"] == "$request.body.action"
+    assert set(api["Routes"]) == {"$connect", "$disconnect", "$default", "subscribe", "unsubscribe", "ping"}
+    assert {referenced(route["FunctionArn"]) for route in api["Routes"].values()} == {"WebSocketFunction"}
+
+
+def test_calls_answered_from_outside_end_before_the_gateway_gives_up() -> None:
+    assert {function_setting(name, "Timeout") for name in ("RestApiFunction", "WebSocketFunction")} == {29}
+    assert function_setting("AuthorizerFunction", "Timeout") == 10
+
+
+@pytest.mark.parametrize("kind", sorted(rest_api()["GatewayResponses"]))
+def test_what_the_gateway_answers_by_itself_has_the_shape_of_every_error(kind: str) -> None:
+    response = rest_api()["GatewayResponses"][kind]
+    text = response["ResponseTemplates"]["application/json"].replace("$context.error.messageString", '"text"')
+    error = json.loads(text)["error"]
+    assert list(error) == ["code", "message", "request_id", "details"]
+    assert re.fullmatch(r"[A-Z][A-Z_]*", error["code"])
+    assert error["request_id"] == "$context.requestId"
+    assert error["details"] == []
+
+
+def test_nothing_the_gateway_answers_falls_through() -> None:
+    assert {"UNAUTHORIZED", "ACCESS_DENIED", "DEFAULT_4XX", "DEFAULT_5XX"} <= set(rest_api()["GatewayResponses"])
+
+
+def test_both_stages_log_json_lines_and_have_limits() -> None:
+    (socket,) = resources("AWS::Serverless::WebSocketApi").values()
+    for log in (rest_api()["AccessLogSetting"], socket["AccessLogSettings"]):
+        assert referenced(log["DestinationArn"]) in resources("AWS::Logs::LogGroup")
+        assert json.loads(log["Format"])["request_id"] == "$context.requestId"
+    (limits,) = rest_api()["MethodSettings"]
+    for settings, prefix in ((limits, "Rest"), (socket["DefaultRouteSettings"], "WebSocket")):
+        assert settings["ThrottlingRateLimit"] == {"Ref": f"{prefix}RateLimit"}
+        assert settings["ThrottlingBurstLimit"] == {"Ref": f"{prefix}BurstLimit"}
+
+
+def test_the_outputs_name_all_that_a_caller_or_a_test_needs() -> None:
+    outputs = set(template()["Outputs"])
+    assert {"RestUrl", "WebSocketUrl", "EventBusName"} <= outputs
+    assert {f"{name}Name" for name in resources("AWS::DynamoDB::Table")} <= outputs
+    assert {f"{name}Url" for name in resources(QUEUE)} <= outputs
+    assert {f"{name}Name" for name in resources(FUNCTION)} <= outputs

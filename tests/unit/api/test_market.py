@@ -1,0 +1,81 @@
+"""Prices and instruments over REST."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.api.client import NOW_MS, Client, buy
+
+
+def test_a_price_marks_its_holders_dirty(client: Client) -> None:
+    client.create()
+    client.update(buy(1, 150))
+    client.parts.queues.receive("live")
+    client.parts.clock.advance(1_000)
+    assert client.prices({"symbol": "AAPL", "ts": NOW_MS, "last": 151}).body["accepted"] == 1
+    [bundle] = client.parts.queues.receive("live")
+    assert (bundle.message.keys, bundle.message.reason) == (["live:12345"], "price")
+
+
+def test_prices_of_forex_are_taken_although_trades_in_it_are_not(client: Client) -> None:
+    quote = {"symbol": "EURUSD", "ts": NOW_MS, "bid": "1.0812345678", "ask": "1.08130"}
+    assert client.prices(quote).body == {"accepted": 1, "rejected": []}
+
+
+def test_an_instrument_is_registered_and_shown_with_null_for_what_is_left_out(client: Client) -> None:
+    body = {"kind": "stock", "currency": "USD", "price_decimals": 4, "max_age_seconds": 60, "isin": "US4592001014"}
+    shown = {
+        "symbol": "IBM",
+        "kind": "stock",
+        "currency": "USD",
+        "base_currency": None,
+        "contract_size": None,
+        "price_decimals": 4,
+        "allow_zero": False,
+        "max_age_seconds": 60,
+        "isin": "US4592001014",
+    }
+    for answer in (client.send("PUT", "/api/v1/instruments/IBM", body), client.send("GET", "/api/v1/instruments/IBM")):
+        assert (answer.status, answer.body) == (200, shown)
+
+
+@pytest.mark.parametrize("path", ["M&M", "M%26M", "M%26M/"])
+def test_a_symbol_in_a_path_is_read_whether_the_gateway_decoded_it_or_not(client: Client, path: str) -> None:
+    assert client.send("GET", f"/api/v1/instruments/{path}").body["symbol"] == "M&M"
+
+
+def test_an_unknown_instrument_is_not_found(client: Client) -> None:
+    answer = client.send("GET", "/api/v1/instruments/NOPE")
+    assert (answer.status, answer.code) == (404, "INSTRUMENT_NOT_FOUND")
+
+
+def test_what_books_depend_on_cannot_be_changed(client: Client) -> None:
+    answer = client.send("PUT", "/api/v1/instruments/AAPL", {"kind": "stock", "currency": "EUR"})
+    assert (answer.status, answer.code) == (422, "INSTRUMENT_FIXED")
+
+
+@pytest.mark.parametrize("field", ["margin_rate", "margin_tiers", "lot_step", "hours", "swap"])
+def test_a_field_of_a_later_release_is_refused_by_its_name_unless_it_is_null(client: Client, field: str) -> None:
+    body = {"kind": "stock", "currency": "USD"}
+    answer = client.send("PUT", "/api/v1/instruments/IBM", body | {field: 1})
+    assert (answer.status, answer.code, answer.details) == (422, "FIELD_NOT_SUPPORTED", [{"field": field}])
+    assert client.send("PUT", "/api/v1/instruments/IBM", body | {field: None}).status == 200
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"kind": "bond"}, {"currency": "usd"}, {"base_currency": "Euro"}, {"contract_size": 0}, {"contract_size": -1},
+     {"contract_size": "NaN"}, {"price_decimals": 11}, {"price_decimals": -1}, {"price_decimals": "2"},
+     {"price_decimals": 2.5}, {"allow_zero": 1}, {"max_age_seconds": 0}, {"isin": "IBM"}, {"name": "IBM"},
+     {"kind": None}],
+)  # fmt: skip
+def test_a_wrong_instrument_is_refused(client: Client, change: dict[str, object]) -> None:
+    answer = client.send("PUT", "/api/v1/instruments/IBM", {"kind": "stock", "currency": "USD"} | change)
+    assert (answer.status, answer.code) == (400, "INVALID")
+    assert not client.parts.instruments.get(["IBM"])
+
+
+@pytest.mark.parametrize("symbol", ["ibm", "CASH:USD", "A" * 33, "A B"])
+def test_a_malformed_symbol_is_refused(client: Client, symbol: str) -> None:
+    answer = client.send("PUT", f"/api/v1/instruments/{symbol}", {"kind": "stock", "currency": "USD"})
+    assert (answer.status, answer.code) == (400, "INVALID")

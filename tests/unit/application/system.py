@@ -1,0 +1,177 @@
+"""The use cases over fakes of every port, with a clock that moves only when told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
+from itertools import count
+from typing import Any
+
+import msgspec
+
+from foliostream.application.access import Caller
+from foliostream.application.marking import Marker
+from foliostream.application.portfolios import NewPortfolio, Portfolios
+from foliostream.application.push import Sender, push
+from foliostream.application.recalculate import recalculate
+from foliostream.application.receiving import Received
+from foliostream.application.update_prices import PriceReport, update_prices
+from foliostream.application.valuing import Valuer
+from foliostream.application.watching import Watching
+from foliostream.domain.coalescing import Bundle
+from foliostream.domain.price import PriceUpdate
+from foliostream.domain.valuation import PortfolioState, decode_state
+from foliostream.ports import Books, Ledger, Snapshots
+from tests.fakes.clock import FakeClock
+from tests.fakes.connections import FakeConnections
+from tests.fakes.gateway import FakeGateway
+from tests.fakes.hot_store import FakeHotStore
+from tests.fakes.instruments import FakeInstruments
+from tests.fakes.ledger import FakeLedger
+from tests.fakes.queues import FakeQueues
+from tests.unit.domain.examples import NOW, STALE_AFTER_MS, buy, stock
+
+SKEW_MS = 50
+WINDOW_MS = {"live": 200, "demo": 1000, "paper": 3000}
+ALICE, BOB = Caller("alice"), Caller("bob")
+SYMBOLS = ("AAPL", "GOOGL", "MSFT")
+
+
+class System:
+    """Everything that is deployed, in one process. A test may put its own store in front of a fake."""
+
+    def __init__(
+        self,
+        *,
+        hot: Callable[[FakeClock], FakeHotStore] = FakeHotStore,
+        ledger: FakeLedger | None = None,
+        keys_per_message: int = 500,
+    ) -> None:
+        self.clock = FakeClock(NOW)
+        self.hot = hot(self.clock)
+        self.ledger = ledger or FakeLedger()
+        self.instruments = FakeInstruments(*(stock(symbol) for symbol in SYMBOLS))
+        self.queues = FakeQueues()
+        self.connections = FakeConnections()
+        self.gateway = FakeGateway()
+        nonces = count(1)
+        self.marker = Marker(
+            queues=self.queues,
+            records=self.hot,
+            clock=self.clock,
+            window_ms=WINDOW_MS,
+            flush_ms=100,
+            shards=4,
+            keys_per_message=keys_per_message,
+            new_nonce=lambda: f"{next(nonces):08d}",
+        )
+        self.valuer = self.valuer_over(self.hot, self.hot, self.ledger)
+        self.sender = Sender(self.connections, self.hot, self.valuer, self.gateway, self.clock)
+        self.portfolios = Portfolios(self.ledger, self.instruments, self.valuer, self.marker, self.clock)
+        self.watching = Watching(
+            self.connections, self.hot, self.ledger, self.gateway, self.marker, self.sender, self.clock
+        )
+
+    def valuer_over(self, books: Books, snapshots: Snapshots, ledger: Ledger) -> Valuer:
+        return Valuer(
+            books, snapshots, self.hot, self.instruments, ledger, self.hot, self.marker, self.clock, STALE_AFTER_MS
+        )
+
+    # --- doing -----------------------------------------------------------------------------------------------------
+
+    def open(
+        self, portfolio_id: str, *symbols: str, account_type: str = "live", caller: Caller = ALICE, cash: str = "10000"
+    ) -> None:
+        """A portfolio with ten of each symbol, bought at 100; its marks are worked off."""
+        self.portfolios.create(caller, new_portfolio(portfolio_id, account_type=account_type, cash=cash))
+        if symbols:
+            self.portfolios.update(caller, portfolio_id, [buy("10", "100", instrument_id=name) for name in symbols])
+        self.settle()
+
+    def prices(self, *updates: PriceUpdate) -> PriceReport:
+        return update_prices(
+            updates,
+            prices=self.hot,
+            holders=self.hot,
+            instruments=self.instruments,
+            marker=self.marker,
+            clock=self.clock,
+        )
+
+    def tick(self, symbol: str, last: str) -> PriceReport:
+        return self.prices(price(symbol, last, ts_ms=self.clock.now_ms()))
+
+    def recalculate(self, received: Sequence[Received], valuer: Valuer | None = None) -> list[str]:
+        return recalculate(
+            received, valuer=valuer or self.valuer, marker=self.marker, clock=self.clock, skew_ms=SKEW_MS
+        )
+
+    def push(self, received: Sequence[Received]) -> list[str]:
+        return push(
+            received, sender=self.sender, marker=self.marker, clock=self.clock, skew_ms=SKEW_MS, each=one_by_one
+        )
+
+    def settle(self) -> None:
+        """Work off what the dirty and refresh queues hold."""
+        for queue in ("live", "demo", "paper", "refresh"):
+            while bundles := self.queues.receive(queue):
+                assert self.recalculate(received(bundles)) == []
+
+    def flush(self) -> None:
+        """Work off what the push queue holds once."""
+        assert self.push(received(self.queues.receive("push"))) == []
+
+    def connect(self, connection_id: str = "c1", owner: str = "alice", *, lives_ms: int = 3_600_000) -> None:
+        self.watching.connect(connection_id, owner, (), self.clock.now_ms() + lives_ms)
+
+    def subscribe(self, *portfolio_ids: str, connection_id: str = "c1", **others: object) -> None:
+        body = {"action": "subscribe", "portfolio_ids": portfolio_ids} | others
+        self.watching.receive(connection_id, json.dumps(body))
+
+    # --- looking ---------------------------------------------------------------------------------------------------
+
+    def state(self, portfolio_id: str) -> PortfolioState:
+        """The stored snapshot's state."""
+        return decode_state(self.hot.snapshots[portfolio_id].body)
+
+    def dirty(self, account_type: str = "live") -> list[str]:
+        """The keys that wait in a queue, which is then empty."""
+        return sorted(key for bundle in self.queues.receive(account_type) for key in bundle.message.keys)
+
+    def messages(self, connection_id: str = "c1") -> list[dict[str, Any]]:
+        """What the connection was sent so far, decoded; forgotten then."""
+        sent = [json.loads(raw, parse_float=Decimal) for raw in self.gateway.to(connection_id)]
+        self.gateway.posted = [item for item in self.gateway.posted if item[0] != connection_id]
+        return sent
+
+
+def one_by_one(function: Callable[[str], str | None], items: Iterable[str]) -> list[str | None]:
+    return [function(item) for item in items]
+
+
+def received(bundles: Iterable[Bundle], *, receive_count: int = 1) -> list[Received]:
+    """Bundles as a queue delivers them."""
+    return [
+        Received(f"m-{bundle.deduplication_id}", msgspec.json.encode(bundle.message).decode(), receive_count)
+        for bundle in bundles
+    ]
+
+
+def price(symbol: str, last: str, *, ts_ms: int = NOW, seq: int = 0) -> PriceUpdate:
+    return PriceUpdate(symbol, ts_ms, seq, last=Decimal(last))
+
+
+def new_portfolio(
+    portfolio_id: str, *, account_type: str = "live", cash: str = "10000", digest: str = "d", **others: Any
+) -> NewPortfolio:
+    fields = {
+        "portfolio_id": portfolio_id,
+        "portfolio_name": "Growth",
+        "account_type": account_type,
+        "base_currency": "USD",
+        "initial_cash": Decimal(cash),
+        "allow_short": False,
+        "request_digest": digest,
+    }
+    return NewPortfolio(**fields | others)

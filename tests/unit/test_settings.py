@@ -1,0 +1,115 @@
+"""The environment is read once, whole, and every fault is named in one message."""
+
+from __future__ import annotations
+
+import pytest
+
+from foliostream.errors import SettingsError
+from foliostream.settings import ENVIRONMENT_NAMES, Settings
+
+URL = "https://sqs.eu-west-1.amazonaws.com/123456789012/x"
+GOOD = {
+    "PORTFOLIO_HOT_STORE": "dynamodb",
+    "PORTFOLIO_REDIS_URL": "",
+    "PORTFOLIO_REDIS_IAM": "",
+    "PORTFOLIO_LEDGER_TABLE": "ledger",
+    "PORTFOLIO_HOT_TABLE": "hot",
+    "PORTFOLIO_SESSIONS_TABLE": "sessions",
+    "PORTFOLIO_DIRTY_QUEUE_URLS": f"live={URL}1,demo={URL}2,paper={URL}3",
+    "PORTFOLIO_DEAD_LETTER_QUEUE_URLS": f"live={URL}4,demo={URL}5,paper={URL}6,push={URL}7",
+    "PORTFOLIO_REFRESH_QUEUE_URL": URL,
+    "PORTFOLIO_PUSH_QUEUE_URL": URL,
+    "PORTFOLIO_FEED_QUEUE_URL": URL,
+    "PORTFOLIO_EVENT_BUS": "default",
+    "PORTFOLIO_WINDOW_MS": "live=200,demo=1000,paper=3000",
+    "PORTFOLIO_SKEW_MS": "50",
+    "PORTFOLIO_FLUSH_MS": "100",
+    "PORTFOLIO_SHARDS": "64",
+    "PORTFOLIO_KEYS_PER_MESSAGE": "500",
+    "PORTFOLIO_SESSION_TTL_SECONDS": "86400",
+    "PORTFOLIO_STALE_PRICE_SECONDS": "900",
+    "PORTFOLIO_MARKET_UPDATE_INTERVAL_SECONDS": "30",
+    "PORTFOLIO_MARKET_PROVIDER": "none",
+    "PORTFOLIO_MARKET_HTTP_URL": "",
+    "PORTFOLIO_JWT_ISSUER": "https://issuer.test",
+    "PORTFOLIO_JWT_AUDIENCE": "foliostream",
+    "PORTFOLIO_JWKS_URL": "https://issuer.test/jwks",
+    "PORTFOLIO_JWT_LEEWAY_SECONDS": "30",
+}
+
+
+def fault(**changes: str | None) -> str:
+    """What is said about the good environment with some variables changed, or taken away (None)."""
+    changed = GOOD | {f"PORTFOLIO_{name}": value for name, value in changes.items()}
+    with pytest.raises(SettingsError) as refused:
+        Settings.read({name: value for name, value in changed.items() if value is not None})
+    return refused.value.message
+
+
+def test_a_whole_environment_is_read_into_types() -> None:
+    settings = Settings.read(GOOD | {"PATH": "/bin", "AWS_REGION": "eu-west-1"})
+    assert settings.window_ms == {"live": 200, "demo": 1000, "paper": 3000}
+    assert settings.dirty_queue_urls == {"live": f"{URL}1", "demo": f"{URL}2", "paper": f"{URL}3"}
+    assert settings.dead_letter_queue_urls["push"] == f"{URL}7"
+    assert (settings.shards, settings.hot_store, settings.jwt_leeway_seconds) == (64, "dynamodb", 30)
+
+
+def test_the_names_are_those_and_no_others() -> None:
+    assert set(GOOD) == ENVIRONMENT_NAMES
+
+
+def test_an_unknown_name_is_a_fault_since_it_is_a_misspelt_one() -> None:
+    assert fault(SHARD="64") == "settings: PORTFOLIO_SHARD: unknown setting"
+
+
+@pytest.mark.parametrize("name", sorted(GOOD))
+def test_a_missing_name_is_a_fault_also_where_it_may_be_empty(name: str) -> None:
+    assert fault(**{name.removeprefix("PORTFOLIO_"): None}) == f"settings: {name}: missing"
+
+
+def test_an_empty_environment_names_every_variable_in_one_message() -> None:
+    with pytest.raises(SettingsError) as refused:
+        Settings.read({})
+    assert all(f"{name}: missing" in refused.value.message for name in GOOD)
+
+
+def test_every_kind_of_fault_stands_in_the_one_message() -> None:
+    said = fault(SHARDS="0", LEDGER_TABLE=None, TYPO="1", WINDOW_MS="live=200", HOT_STORE="valkey", SKEW_MS="-1")
+    for name in ("SHARDS", "LEDGER_TABLE", "TYPO", "WINDOW_MS", "REDIS_URL", "SKEW_MS"):
+        assert f"PORTFOLIO_{name}: " in said
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("HOT_STORE", "redis", "must be one of dynamodb, valkey, is 'redis'"),
+        ("REDIS_URL", "http://cache:6379", "must be a redis:// or rediss:// address"),
+        ("LEDGER_TABLE", "", "must not be empty"),
+        ("SHARDS", "64.0", "must be a whole number from 1 to 16384, is '64.0'"),
+        ("SHARDS", "", "must be a whole number"),
+        ("SHARDS", "²", "PORTFOLIO_SHARDS"),
+        ("SHARDS", "16385", "must be a whole number from 1 to 16384"),
+        ("KEYS_PER_MESSAGE", "0", "must be a whole number from 1 to 2000"),
+        ("WINDOW_MS", "live=200,demo=1000", "must name live, demo, paper once each"),
+        ("WINDOW_MS", "live=200,demo=1000,paper=3000,paper=500", "once each"),
+        ("WINDOW_MS", "live=200,demo=1000,paper=3000,more=500", "once each"),
+        ("WINDOW_MS", "live=200,demo=1000,paper", "once each"),
+        ("WINDOW_MS", "live=200,demo=x,paper=3000", "must be a whole number from 50 to 10000, is 'x'"),
+        ("WINDOW_MS", "live=200,demo=1000,paper=30000", "must be a whole number from 50 to 10000"),
+        ("DIRTY_QUEUE_URLS", f"live={URL},demo={URL},paper=ftp://x", "must be an http(s) address"),
+        ("DEAD_LETTER_QUEUE_URLS", f"live={URL},demo={URL},paper={URL}", "must name live, demo, paper, push"),
+        ("PUSH_QUEUE_URL", "", "must be an http(s) address"),
+        ("JWKS_URL", "https://[", "PORTFOLIO_JWKS_URL"),
+        ("MARKET_PROVIDER", "yahoo", "must be one of none, replay, http"),
+    ],
+)
+def test_an_invalid_value_is_named_with_what_it_must_be(name: str, value: str, says: str) -> None:
+    said = fault(**{name: value})
+    assert said.startswith(f"settings: PORTFOLIO_{name}: ")
+    assert says in said
+
+
+def test_valkey_needs_its_address_and_the_http_provider_its_own() -> None:
+    assert fault(HOT_STORE="valkey") == "settings: PORTFOLIO_REDIS_URL: needed when PORTFOLIO_HOT_STORE is valkey"
+    said = fault(MARKET_PROVIDER="http")
+    assert said == "settings: PORTFOLIO_MARKET_HTTP_URL: needed when PORTFOLIO_MARKET_PROVIDER is http"
