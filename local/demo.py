@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.live import Live
 
 from foliostream.adapters.replay_quotes import ReplayQuotes
+from foliostream.domain.times import epoch_ms
 from local import cloud, demo_view, services
 from local.client import ApiError, Rest, Socket
 from local.cloud import Outputs
@@ -38,6 +39,8 @@ OWNER = "demo"
 DEFAULTS = {"PORTFOLIO_MARKET_PROVIDER": "replay", "PORTFOLIO_MARKET_UPDATE_INTERVAL_SECONDS": "1"}
 # How long the end waits until every account was seen in a version that REST has answered too.
 SETTLE_S = 20.0
+# How late a tick of a running feed may be.
+_FEED_LATE_S = 4.0
 _FRAME_S = 0.2
 _LINE_EVERY_S = 3.0
 _SECONDS = "DEMO_SECONDS"
@@ -134,7 +137,7 @@ def _prepare(settings: Settings, outputs: Outputs, *, stays_up: bool) -> Session
     calendar = Calendar(sample)
     _step(f"registering {len(sample.symbols)} stocks", lambda: register_instruments(rest, sample.symbols))
     _step(f"opening {len(ACCOUNTS)} sample accounts", lambda: open_accounts(rest, ACCOUNTS, sample))
-    if settings.portfolio["PORTFOLIO_MARKET_PROVIDER"] != "none":
+    if settings.portfolio["PORTFOLIO_MARKET_PROVIDER"] != "none" and not _is_moving(rest, settings):
         _step("starting the market feed", lambda: _start_market(outputs))
 
     def connect() -> Socket:
@@ -152,8 +155,15 @@ def _header_file(settings: Settings, outputs: Outputs) -> str:
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
+def _is_moving(rest: Rest, settings: Settings) -> bool:
+    """Whether prices come in already: started twice, the feed would publish this minute's ticks twice."""
+    as_of = rest.get(f"/api/v1/portfolio/{ACCOUNTS[0].portfolio_id}/state")["as_of"]
+    interval_s = float(settings.portfolio["PORTFOLIO_MARKET_UPDATE_INTERVAL_SECONDS"])
+    return as_of is not None and _now_ms() - epoch_ms(as_of) < (interval_s + _FEED_LATE_S) * 1000
+
+
 def _start_market(outputs: Outputs) -> None:
-    """Serve the current minute at once; the schedule goes on from there."""
+    """Do not wait for the schedule, which goes on from the next minute."""
     client = boto3.client(
         "lambda",
         endpoint_url=outputs.aws_endpoint,
@@ -163,7 +173,7 @@ def _start_market(outputs: Outputs) -> None:
         config=Config(proxies={}, retries={"total_max_attempts": 1}),
     )
     try:
-        answer = client.invoke(FunctionName=outputs.resources["MarketFeedFunctionName"], Payload=b"{}")
+        answer = client.invoke(FunctionName=outputs.resources["MarketFeedFunctionName"], Payload=b'{"start": true}')
     except (BotoCoreError, ClientError) as fault:
         raise DemoError(f"the market feed could not be started: {fault}") from fault
     if answer.get("FunctionError"):

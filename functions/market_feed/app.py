@@ -6,12 +6,15 @@ import json
 from typing import Any
 
 from foliostream import lambda_events
-from foliostream.application.publish_market import on_minute, publish
+from foliostream.application.publish_market import on_minute, on_start, publish
 from foliostream.wiring import wiring
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    """Without a provider there is nothing to do. A provider or bus that fails raises; the caller tries again."""
+    """Records: ticks that are due. ``{"start": true}``: begin now. Anything else is the schedule.
+
+    Without a provider there is nothing to do. A provider or bus that fails raises; the caller tries again.
+    """
     parts = wiring()
     source = parts.quotes
     if source is None:
@@ -20,5 +23,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         slots = [int(json.loads(item.body)["slot"]) for item in lambda_events.received(event)]
         return {"published": publish(max(slots), clock=parts.clock, source=source, bus=parts.bus)}
     interval_seconds = parts.settings.market_update_interval_seconds
-    published = on_minute(interval_seconds, clock=parts.clock, timer=parts.feed_timer, source=source, bus=parts.bus)
-    return {"published": published}
+    if event.get("start"):
+        published = on_start(interval_seconds, clock=parts.clock, timer=parts.feed_timer, source=source, bus=parts.bus)
+        return {"published": published}
+    return {"planned": on_minute(interval_seconds, clock=parts.clock, timer=parts.feed_timer)}

@@ -37,6 +37,7 @@ def _store(parsed: price_input.Parsed) -> PriceReport:
         clock=parts.clock,
     )
     report.rejected.extend(parsed.refused)
+    logger.info("prices", accepted=report.accepted, marked=report.portfolios_marked, bundles=report.bundles_sent)
     for refused in report.rejected:
         logger.warning("price refused", symbol=refused.symbol, code=refused.code, reason=refused.message)
     return report

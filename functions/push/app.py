@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
+from aws_lambda_powertools import Logger
+
 from foliostream import lambda_events
 from foliostream.application.push import push
 from foliostream.wiring import wiring
+
+logger = Logger()
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     """The messages that could not be read come again and end as dead letters; a failing store raises."""
     parts = wiring()
+    messages = lambda_events.received(event)
     broken = push(
-        lambda_events.received(event),
+        messages,
         sender=parts.sender,
         marker=parts.marker,
         clock=parts.clock,
         skew_ms=parts.settings.skew_ms,
         each=parts.each,
     )
+    logger.info("pushed", messages=len(messages), broken=broken)
     return lambda_events.failures(broken)

@@ -349,7 +349,7 @@ def test_only_the_price_rule_may_send_from_outside() -> None:
 
 def test_the_feed_starts_every_minute_only_where_there_is_a_provider() -> None:
     (schedule,) = resources("AWS::Scheduler::Schedule").values()
-    assert schedule["ScheduleExpression"] == "rate(1 minute)"
+    assert schedule["ScheduleExpression"] == "cron(* * * * ? *)"
     assert schedule["State"] == {"Fn::If": ["FeedRuns", "ENABLED", "DISABLED"]}
     assert template()["Conditions"]["FeedRuns"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "MarketProvider"}, "none"]}]}
 

@@ -179,5 +179,7 @@ class Portfolios:
         self.valuer.value([committed.portfolio_id])
         snapshot = self.valuer.current_one(committed.portfolio_id)
         if snapshot.head.ledger_version < committed.version:
-            raise RetryableError("booked, but not valued yet: ask for the state, or repeat the request")
+            raise RetryableError(
+                "booked, but not valued yet: ask for the state, or repeat the request", code="NOT_VALUED_YET"
+            )
         return snapshot

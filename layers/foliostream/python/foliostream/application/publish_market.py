@@ -8,21 +8,32 @@ MINUTE_MS = 60_000
 UPDATES_PER_EVENT = 200
 
 
-def on_minute(interval_seconds: int, *, clock: Clock, timer: FeedTimer, source: QuoteSource, bus: EventBus) -> int:
-    """Serve one minute of ticks: the one that is due now, the later ones by delayed messages.
+def on_minute(interval_seconds: int, *, clock: Clock, timer: FeedTimer) -> int:
+    """The schedule's run: plan every tick of the next minute, by delayed messages; how many.
 
-    Ticks are the multiples of the interval since 1970, so a schedule that fires late, twice or on two machines names
-    the same ticks. Returns how many updates were published now.
+    Not of its own minute: a scheduler promises the minute it fires in, not the second. Ticks are the multiples of the
+    interval since 1970, so a run that comes late or twice names the same ones.
     """
     now_ms = clock.now_ms()
+    minute_ms = now_ms - now_ms % MINUTE_MS + MINUTE_MS
+    return _plan(interval_seconds, minute_ms, minute_ms + MINUTE_MS, now_ms, timer)
+
+
+def on_start(interval_seconds: int, *, clock: Clock, timer: FeedTimer, source: QuoteSource, bus: EventBus) -> int:
+    """Begin at once, when no run of the schedule has planned yet: publish the newest tick, plan those left in this
+    minute and, since the first run may only come with the next one, that minute's. How many updates were published."""
+    now_ms = clock.now_ms()
+    _plan(interval_seconds, now_ms + 1, now_ms - now_ms % MINUTE_MS + 2 * MINUTE_MS, now_ms, timer)
+    return publish(now_ms // (interval_seconds * 1000), clock=clock, source=source, bus=bus)
+
+
+def _plan(interval_seconds: int, from_ms: int, to_ms: int, now_ms: int, timer: FeedTimer) -> int:
+    """Wake the feed for the ticks from ``from_ms`` to before ``to_ms``, none of which is past; how many."""
     interval_ms = interval_seconds * 1000
-    start = now_ms - now_ms % MINUTE_MS
-    slots = range(-(-start // interval_ms), -(-(start + MINUTE_MS) // interval_ms))
-    due = [slot for slot in slots if slot * interval_ms <= now_ms]
+    slots = range(-(-from_ms // interval_ms), -(-to_ms // interval_ms))
     for slot in slots:
-        if slot * interval_ms > now_ms:
-            timer.wake(slot, -(-(slot * interval_ms - now_ms) // 1000))
-    return publish(due[-1], clock=clock, source=source, bus=bus) if due else 0
+        timer.wake(slot, -(-(slot * interval_ms - now_ms) // 1000))
+    return len(slots)
 
 
 def publish(slot: int, *, clock: Clock, source: QuoteSource, bus: EventBus) -> int:
