@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from rich.console import Group, RenderableType
+from rich.constrain import Constrain
 from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
@@ -13,6 +14,8 @@ from local.demo_accounts import AccountType
 from local.demo_board import Board, Delay, Row
 
 WIDE = 96
+# Beyond this an account's name and its amounts would be too far apart to read.
+WIDEST = 112
 # An account type whose window is the longest still moves every few seconds.
 SILENT_MS = 10_000
 TREND_WIDTH = 16
@@ -37,13 +40,15 @@ class Place:
 
 def view(board: Board, place: Place, day: str | None, now_ms: int, width: int) -> RenderableType:
     """The whole screen; fits 80 x 24 with twelve accounts."""
-    return Group(
-        *_header(board, day, now_ms, wide=width >= WIDE),
+    wide = width >= WIDE
+    lines = [
+        *_header(board, day, now_ms, wide=wide),
         Rule(style=_DIM),
-        _accounts(board, now_ms, wide=width >= WIDE),
+        _accounts(board, now_ms, wide=wide),
         Rule(style=_DIM),
         *_footer(place),
-    )
+    ]
+    return Constrain(Group(*lines), WIDEST)
 
 
 def line(board: Board, day: str | None, now_ms: int) -> str:
@@ -90,17 +95,16 @@ def _header(board: Board, day: str | None, now_ms: int, *, wide: bool) -> Iterat
             *((f"{board.pushes:,}", "bold"), " pushes"),
             (f"  {board.gaps} gaps" if board.gaps else "", "bold red"),
         ],
-        list(_delays_by_type(board)) if wide else ["tick to screen ", *_delay(board.delay())],
+        ["tick to screen ", *_delay(board.delay())],
     )
+    if wide:
+        yield _ends([], list(_delays_by_type(board)))
 
 
 def _delays_by_type(board: Board) -> Iterator[Piece]:
-    yield "tick to screen p50/p95"
-    for account_type, style in _TYPE_STYLES.items():
-        delay = board.delay(account_type)
-        yield (f"  {account_type} ", style)
-        yield (f"{delay.p50_ms:,}/{delay.p95_ms:,}" if delay else "-", "bold")
-    yield " ms"
+    for number, (account_type, style) in enumerate(_TYPE_STYLES.items()):
+        yield ("    " if number else "") + f"{account_type} ", style
+        yield from _delay(board.delay(account_type))
 
 
 def _delay(delay: Delay | None) -> list[Piece]:
@@ -113,12 +117,13 @@ def _accounts(board: Board, now_ms: int, *, wide: bool) -> Table:
     table = Table(box=None, expand=True, padding=(0, 1, 0, 0), pad_edge=False, header_style=_DIM)
     table.add_column(" account", no_wrap=True, ratio=1)
     table.add_column("type", no_wrap=True)
-    table.add_column("total USD", justify="right", no_wrap=True)
-    table.add_column("day change", justify="right", no_wrap=True)
-    table.add_column("%", justify="right", no_wrap=True)
+    # Widths of their own, or the columns would jump about as the amounts change.
+    table.add_column("total USD", justify="right", no_wrap=True, min_width=12)
+    table.add_column("day change", justify="right", no_wrap=True, min_width=11)
+    table.add_column("%", justify="right", no_wrap=True, min_width=6)
     if wide:
         table.add_column(" trend", no_wrap=True, width=TREND_WIDTH + 1)
-    table.add_column("age s", justify="right", no_wrap=True)
+    table.add_column("age s", justify="right", no_wrap=True, min_width=5)
     table.add_column("upd/s", justify="right", no_wrap=True)
     for row in board.rows.values():
         table.add_row(*_cells(row, now_ms, wide=wide))

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from foliostream.adapters.dynamodb_holders import holder_key
 from foliostream.settings import ENVIRONMENT_NAMES, Settings
 from tests.infra.cloudformation import (
     FUNCTION,
@@ -428,16 +427,14 @@ ONLY_IN_THE_EMULATOR = {"Fn::If": ["ExecuteApiBaseGiven", "sqs:SendMessageBatch"
 LEDGER_WRITES = {f"dynamodb:{action}" for action in ("PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem")}
 
 
-def test_only_the_rest_api_writes_the_ledger_and_a_repair_its_holder_items() -> None:
-    conditions = [
-        (name, statement.get("Condition"))
+def test_only_the_rest_api_writes_the_ledger() -> None:
+    writers = {
+        name
         for name, statement in statements()
         if any(action in LEDGER_WRITES for action in as_list(statement["Action"]) if isinstance(action, str))
         and "LedgerTable" in map(referenced, as_list(statement["Resource"]))
-    ]
-    holders = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": "HOLDERS#*"}}
-    assert sorted(conditions, key=str) == [("PushRole", holders), ("RecalculateRole", holders), ("RestApiRole", None)]
-    assert holder_key("AAPL", "live", "live:1")["pk"]["S"].startswith("HOLDERS#")
+    }
+    assert writers == {"RestApiRole"}
 
 
 def test_the_authorizer_may_do_nothing_but_log() -> None:

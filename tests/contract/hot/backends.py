@@ -1,6 +1,6 @@
 """The hot stores the contract is held against, and how a test looks at what they keep."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Protocol
 
 import redis
 
-from foliostream.adapters.dynamodb_holders import DynamoDbHolders
+from foliostream.adapters.dynamodb_batch import batch_write
+from foliostream.adapters.dynamodb_holders import DynamoDbHolders, holder_key
 from foliostream.adapters.dynamodb_hot_store import DynamoDbHotStore
 from foliostream.adapters.hot_codec import DirtyRecord, decode_record
 from foliostream.adapters.redis_connection import RedisConnection
 from foliostream.adapters.redis_hot_store import RedisHotStore
+from foliostream.domain.keys import split_key
 from foliostream.ports import Holders, HotStore
 from tests.fakes.clock import FakeClock
 from tests.fakes.hot_store import FakeHotStore
@@ -93,4 +95,14 @@ def dynamodb(client: "DynamoDBClient", hot_table: str, ledger_table: str, pool: 
         )
         return {item["sk"]["S"]: decode_record(item["record"]["B"]) for item in page["Items"]}
 
-    return Backend(reopened(SHARDS), DynamoDbHolders(client, ledger_table, pool), recorded, clock, reopened)
+    holders = HoldersOfALedger(client, ledger_table, pool)
+    return Backend(reopened(SHARDS), holders, recorded, clock, reopened)
+
+
+class HoldersOfALedger(DynamoDbHolders):
+    """Dependents come to be here by a ledger's commit; ``add`` writes what one would."""
+
+    def add(self, portfolio_key: str, symbols: Collection[str]) -> None:
+        account_type, _ = split_key(portfolio_key)
+        items = [holder_key(symbol, account_type, portfolio_key) for symbol in symbols]
+        batch_write(self._client, self._table, puts=items, pool=self._pool)

@@ -88,6 +88,14 @@ def test_a_symbol_with_very_many_holders_comes_in_bounded_parts(
     assert max(map(len, parts)) < 2 * KEYS_PER_PART
 
 
+def test_a_save_clears_ended_leases_away(connection: RedisConnection, direct: "redis.Redis") -> None:
+    store = RedisPortfolios(connection, FakeClock(NOW_MS))
+    store.watch("12345", "ended", NOW_MS)
+    store.watch("12345", "live", NOW_MS + 1)
+    store.save([candidate()])
+    assert direct.hgetall(f"watchers:{{s{shard_of('12345', SHARDS)}}}:12345") == {"live": str(NOW_MS + 1)}
+
+
 class _AnswersLost(RedisConnection):
     """Every command is sent again, as when its first answer was lost on the way."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from itertools import count
 from typing import Any
@@ -139,6 +139,10 @@ class System:
         """The keys that wait in a queue, which is then empty."""
         return sorted(key for bundle in self.queues.receive(account_type) for key in bundle.message.keys)
 
+    def watchers(self) -> dict[str, dict[str, int]]:
+        """Connection id -> end of its lease, of every portfolio that somebody watches."""
+        return {name: dict(leases) for name, leases in self.hot.watchers.items() if leases}
+
     def messages(self, connection_id: str = "c1") -> list[dict[str, Any]]:
         """What the connection was sent so far, decoded; forgotten then."""
         sent = [json.loads(raw, parse_float=Decimal) for raw in self.gateway.to(connection_id)]
@@ -163,7 +167,12 @@ def price(symbol: str, last: str, *, ts_ms: int = NOW, seq: int = 0) -> PriceUpd
 
 
 def new_portfolio(
-    portfolio_id: str, *, account_type: str = "live", cash: str = "10000", digest: str = "d", **others: Any
+    portfolio_id: str,
+    *,
+    account_type: str = "live",
+    cash: str = "10000",
+    digest: str = "d",
+    changes: Mapping[str, object] | None = None,
 ) -> NewPortfolio:
     fields = {
         "portfolio_id": portfolio_id,
@@ -174,4 +183,4 @@ def new_portfolio(
         "allow_short": False,
         "request_digest": digest,
     }
-    return NewPortfolio(**fields | others)
+    return NewPortfolio(**fields | dict(changes or {}))

@@ -1,49 +1,113 @@
-"""When the feed ticks: every multiple of its interval, whenever in its minute the schedule fires."""
+"""Which ticks a minute has, and what one publishes. That the schedule fires at all, no test here can find."""
+
+from __future__ import annotations
 
 import pytest
 
-from foliostream.adapters.replay_quotes import ReplayQuotes
-from foliostream.application.publish_market import MINUTE_MS, on_minute, on_start, publish
+from foliostream.application.publish_market import UPDATES_PER_EVENT, on_minute, on_start, publish
+from foliostream.errors import RetryableError
 from tests.fakes.bus import FakeBus
 from tests.fakes.clock import FakeClock
 from tests.fakes.queues import FakeFeedTimer
 
-MINUTE = 30_000_000 * MINUTE_MS
+MINUTE = 60_000
+# A minute that begins a slot of 1, 7, 30, 60 and 90 seconds: a multiple of 1260 seconds.
+START = 1_772_101_800_000 // 1_260_000 * 1_260_000
 
 
-@pytest.mark.parametrize("seconds", [0.0, 0.7, 37.0, 59.999])
-@pytest.mark.parametrize(("interval_seconds", "ticks"), [(1, 60), (7, 9), (30, 2), (45, 1), (60, 1)])
-def test_a_run_plans_every_tick_of_the_next_minute_for_its_time(
-    seconds: float, interval_seconds: int, ticks: int
-) -> None:
-    timer, now_ms = FakeFeedTimer(), MINUTE + int(seconds * 1000)
-    assert on_minute(interval_seconds, clock=FakeClock(now_ms), timer=timer) == ticks
-    for slot, delay_seconds in timer.woken:
-        tick_ms = slot * interval_seconds * 1000
-        assert MINUTE + MINUTE_MS <= tick_ms < MINUTE + 2 * MINUTE_MS
-        assert 0 <= now_ms + delay_seconds * 1000 - tick_ms < 1000
+class Quotes:
+    """A source of ``count`` quotes a tick; ``asked`` are (slot, time)."""
+
+    def __init__(self, count: int = 3) -> None:
+        self.asked: list[tuple[int, int]] = []
+        self._count = count
+
+    def quotes(self, slot: int, now_ms: int) -> list[dict[str, object]]:
+        self.asked.append((slot, now_ms))
+        return [{"symbol": f"S{number}", "last": 1, "ts": now_ms} for number in range(self._count)]
 
 
-@pytest.mark.parametrize("interval_seconds", [1, 7, 30, 45, 90, 600])
-def test_runs_anywhere_in_their_minutes_plan_every_tick_exactly_once(interval_seconds: int) -> None:
+def planned(interval_seconds: int, at_ms: int) -> list[tuple[int, int]]:
+    """(slot, delay in seconds) of a run of the schedule at ``at_ms``."""
     timer = FakeFeedTimer()
-    for number, offset_ms in enumerate([59_000, 0, 30_000, 1, 59_999, 12_345, 3]):
-        on_minute(interval_seconds, clock=FakeClock(MINUTE + number * MINUTE_MS + offset_ms), timer=timer)
-    slots = [slot for slot, _ in timer.woken]
-    interval_ms = interval_seconds * 1000
-    first, end = MINUTE + MINUTE_MS, MINUTE + 8 * MINUTE_MS
-    assert slots == [slot for slot in range(end // interval_ms + 1) if first <= slot * interval_ms < end]
+    assert on_minute(interval_seconds, clock=FakeClock(at_ms), timer=timer) == len(timer.woken)
+    return timer.woken
 
 
-def test_a_start_publishes_at_once_and_plans_until_the_first_run_has_effect() -> None:
-    timer, bus, source = FakeFeedTimer(), FakeBus(), ReplayQuotes()
-    clock = FakeClock(MINUTE + 20_500)
-    assert on_start(1, clock=clock, timer=timer, source=source, bus=bus) == len(source.symbols)
-    first = (MINUTE + 21_000) // 1000
-    assert timer.woken == [(first + number, number + 1) for number in range(39 + 60)]
+def slots(interval_seconds: int, at_ms: int) -> list[int]:
+    return [slot for slot, _ in planned(interval_seconds, at_ms)]
 
 
-def test_a_tick_publishes_its_quotes_as_one_event() -> None:
-    bus, source, clock = FakeBus(), ReplayQuotes(), FakeClock(MINUTE)
-    publish(5, clock=clock, source=source, bus=bus)
-    assert bus.published == [("market_price_update", {"updates": source.quotes(5, MINUTE)})]
+@pytest.mark.parametrize(
+    ("interval", "ticks"),
+    [(1, [60] * 21), (7, [9, 9, 8, 9, 8, 9, 8] * 3), (30, [2] * 21), (60, [1] * 21), (90, [1, 1, 0] * 7)],
+)
+def test_every_tick_of_every_interval_is_planned_once_by_the_minute_before_it(interval: int, ticks: list[int]) -> None:
+    minutes = [slots(interval, START + (number - 1) * MINUTE) for number in range(21)]
+    assert [len(minute) for minute in minutes] == ticks
+    first = START // 1000 // interval
+    assert [slot for minute in minutes for slot in minute] == list(range(first, first + sum(ticks)))
+
+
+@pytest.mark.parametrize("interval", [1, 7, 30, 60, 90])
+@pytest.mark.parametrize("late_ms", [0, 1, 999, 1000, 29_999, 59_999])
+def test_a_tick_is_woken_at_its_time_or_within_a_second_after(interval: int, late_ms: int) -> None:
+    at_ms = START + late_ms
+    for slot, delay in planned(interval, at_ms):
+        assert slot * interval * 1000 <= at_ms + delay * 1000 < slot * interval * 1000 + 1000
+
+
+@pytest.mark.parametrize("interval", [1, 7, 30, 60, 90])
+@pytest.mark.parametrize("late_ms", [1, 999, 12_345, 59_999])
+def test_a_late_run_names_the_same_ticks_and_so_does_a_second_one(interval: int, late_ms: int) -> None:
+    assert slots(interval, START + late_ms) == slots(interval, START)
+
+
+@pytest.mark.parametrize("interval", [1, 7, 30, 60, 90])
+@pytest.mark.parametrize("at_ms", [START, START + 1, START + 12_345, START + 59_999])
+def test_a_start_publishes_the_newest_tick_and_plans_all_until_the_schedule_takes_over(
+    interval: int, at_ms: int
+) -> None:
+    timer, bus, source = FakeFeedTimer(), FakeBus(), Quotes()
+    assert on_start(interval, clock=FakeClock(at_ms), timer=timer, source=source, bus=bus) == 3
+    newest = at_ms // 1000 // interval
+    assert source.asked == [(newest, at_ms)]
+    # A run of the schedule in the next minute plans the minute after it.
+    assert [slot for slot, _ in timer.woken] == [
+        slot for slot in range(newest + 1, newest + 122) if slot * interval * 1000 < START + 2 * MINUTE
+    ]
+    for slot, delay in timer.woken:
+        assert slot * interval * 1000 <= at_ms + delay * 1000 < slot * interval * 1000 + 1000
+
+
+def test_a_tick_is_published_as_market_price_updates() -> None:
+    bus = FakeBus()
+    assert publish(5, clock=FakeClock(START), source=Quotes(), bus=bus) == 3
+    ((detail_type, detail),) = bus.published
+    assert detail_type == "market_price_update"
+    assert detail == {"updates": [{"symbol": f"S{number}", "last": 1, "ts": START} for number in range(3)]}
+
+
+def test_many_quotes_are_several_events_and_none_is_left_out() -> None:
+    bus, source = FakeBus(), Quotes(2 * UPDATES_PER_EVENT + 1)
+    assert publish(5, clock=FakeClock(START), source=source, bus=bus) == 401
+    sizes = [len(detail["updates"]) for _, detail in bus.published]  # type: ignore[arg-type]
+    assert sizes == [UPDATES_PER_EVENT, UPDATES_PER_EVENT, 1]
+    assert source.asked == [(5, START)]
+
+
+def test_no_quotes_are_no_event() -> None:
+    bus = FakeBus()
+    assert publish(5, clock=FakeClock(START), source=Quotes(0), bus=bus) == 0
+    assert bus.published == []
+
+
+def test_later_ticks_are_woken_though_the_source_is_down_now() -> None:
+    class Down:
+        def quotes(self, slot: int, now_ms: int) -> list[dict[str, object]]:
+            raise RetryableError(f"no quotes for {slot} at {now_ms}")
+
+    timer = FakeFeedTimer()
+    with pytest.raises(RetryableError):
+        on_start(30, clock=FakeClock(START), timer=timer, source=Down(), bus=FakeBus())
+    assert [delay for _, delay in timer.woken] == [30, 60, 90]

@@ -154,7 +154,8 @@ def test_updates_of_a_body_are_read_exactly_and_judged_one_by_one() -> None:
         b'{"updates": [{"symbol": "AAPL", "last": 150.10, "ts": 1772101800000, "seq": 3, "open": "149.5"},'
         b'{"symbol": "aapl", "last": 1, "ts": 1}, {"symbol": "MSFT", "last": "x", "ts": 1}, {"symbol": "MSFT"}, 7,'
         b'{"symbol": "GOOGL", "bid": 1, "ask": 2, "ts": "2026-02-26T10:30:00Z"},'
-        b'{"symbol": "GOOGL", "last": 1, "ts": "2026-02-26T10:30:00"}, {"symbol": "GOOGL", "last": 1, "ts": 1, "seq": -1}]}'
+        b'{"symbol": "GOOGL", "last": 1, "ts": "2026-02-26T10:30:00"},'
+        b'{"symbol": "GOOGL", "last": 1, "ts": 1, "seq": -1}]}'
     )
     assert parsed.updates == [
         PriceUpdate("AAPL", NOW, 3, last=Decimal("150.10"), open=Decimal("149.5")),

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from foliostream.adapters.dynamodb_batch import Item, batch_write, our_errors
+from foliostream.adapters.dynamodb_batch import Item, our_errors
 from foliostream.domain.keys import split_key, stable_hash
 
 if TYPE_CHECKING:
@@ -59,10 +59,7 @@ class DynamoDbHolders:
                     yield answer.keys
 
     def add(self, portfolio_key: str, symbols: Collection[str]) -> None:
-        """Write the items, as the repair does; ledger commits write their own."""
-        account_type, _ = split_key(portfolio_key)
-        items = [holder_key(symbol, account_type, portfolio_key) for symbol in symbols]
-        batch_write(self._client, self._table, puts=items, pool=self._pool)
+        """Nothing is left to do: the commit that booked the positions wrote the items in its own transaction."""
 
     def _page(self, position: _Position) -> _Answer:
         options: dict[str, Any] = {"ExclusiveStartKey": position.after} if position.after else {}

@@ -1,0 +1,265 @@
+"""The one sender of a connection: order, conflation, connections that are gone or unreachable."""
+
+from __future__ import annotations
+
+import pytest
+
+from foliostream.domain.coalescing import MAX_ATTEMPTS
+from foliostream.errors import RetryableError
+from tests.fakes.connections import FakeConnections
+from tests.unit.application.system import BOB, SKEW_MS, System, received
+from tests.unit.domain.examples import NOW
+from tests.unit.domain.watcher import Watcher
+
+
+@pytest.fixture
+def system() -> System:
+    system = System()
+    system.open("one", "AAPL")
+    system.open("two", "MSFT")
+    system.clock.time_ms = NOW + 60_000
+    system.tick("AAPL", "100")
+    system.tick("MSFT", "100")
+    system.settle()
+    system.queues.receive("push")
+    system.connect()
+    return system
+
+
+def moved(system: System, symbol: str, last: str) -> None:
+    system.clock.advance(5000)
+    system.tick(symbol, last)
+    system.settle()
+
+
+def kinds(system: System, connection_id: str = "c1") -> list[str]:
+    return [message["type"] for message in system.messages(connection_id)]
+
+
+def test_the_acknowledgement_comes_before_the_snapshots_it_announces(system: System) -> None:
+    system.subscribe("one", "two", request_id="r1")
+    assert kinds(system) == [], "nothing is posted but by the sender"
+    system.flush()
+    acknowledged, *snapshots = system.messages()
+    assert (acknowledged["type"], acknowledged["portfolio_ids"]) == ("subscribed", ["one", "two"])
+    assert acknowledged["request_id"] == "r1"
+    assert [(item["type"], item["portfolio_id"]) for item in snapshots] == [("snapshot", "one"), ("snapshot", "two")]
+    assert snapshots[0]["data"]["total_value"] == 10_000
+    assert snapshots[0]["version"] == snapshots[0]["data"]["version"]
+
+
+def test_what_waits_goes_out_as_outbox_then_snapshot_then_update(system: System) -> None:
+    system.subscribe("one")
+    system.flush()
+    system.messages()
+    moved(system, "AAPL", "110")
+    system.subscribe("two")
+    system.flush()
+    assert kinds(system) == ["subscribed", "snapshot", "portfolio_update"]
+
+
+def test_nothing_is_sent_when_nothing_changed(system: System) -> None:
+    system.subscribe("one")
+    system.flush()
+    system.messages()
+    system.sender.flush("c1")
+    system.marker.connections(["c1"])
+    system.flush()
+    assert kinds(system) == []
+
+
+def test_an_update_follows_the_version_that_was_sent_before_it(system: System) -> None:
+    system.subscribe("one")
+    system.flush()
+    first = system.messages()[1]
+    moved(system, "AAPL", "110")
+    system.flush()
+    (message,) = system.messages()
+    (update,) = message["updates"]
+    assert (update["portfolio_id"], update["previous_version"]) == ("one", first["version"])
+    assert update["version"] == system.state("one").version
+    assert update["data"]["total_value"] == 10_100
+
+
+def test_many_changes_between_two_flushes_are_one_update_with_the_newest(system: System) -> None:
+    system.subscribe("one", "two")
+    system.flush()
+    system.messages()
+    for number in range(5):
+        moved(system, "AAPL", f"{120 + number}")
+        moved(system, "MSFT", f"{120 + number}")
+    system.flush()
+    (message,) = system.messages()
+    assert [update["data"]["total_value"] for update in message["updates"]] == [10_240, 10_240]
+
+
+def test_what_a_client_was_sent_in_order_is_the_newest_state(system: System) -> None:
+    system.subscribe("one")
+    system.flush()
+    watcher = Watcher()
+    watcher.state = system.messages()[1]["data"]
+    for last in ("110", "0.000001", "110"):
+        moved(system, "AAPL", last)
+        system.flush()
+        for message in system.messages():
+            for update in message["updates"]:
+                watcher.takes(update)
+    newest = system.state("one")
+    assert watcher.state["version"] == newest.version
+    assert watcher.state["total_value"] == newest.total_value
+    assert watcher.state["weights"] == newest.weights
+
+
+def test_a_flush_waits_for_the_flush_windows_end(system: System) -> None:
+    system.subscribe("one")
+    system.flush()
+    moved(system, "AAPL", "110")
+    before = system.clock.now_ms()
+    system.flush()
+    assert system.clock.now_ms() == before // 100 * 100 + 100 + SKEW_MS
+
+
+def test_an_acknowledgement_waits_for_nothing(system: System) -> None:
+    system.subscribe("one")
+    system.flush()
+    assert system.clock.waited_until[-1] == 0
+
+
+def test_a_gone_connection_is_forgotten_with_its_leases(system: System) -> None:
+    system.subscribe("one", "two")
+    system.gateway.gone = {"c1"}
+    system.flush()
+    assert system.connections.view("c1", system.clock.now_ms()) is None
+    assert system.watchers() == {}
+    moved(system, "AAPL", "110")
+    assert system.queues.receive("push") == []
+
+
+@pytest.mark.parametrize("after", ["subscribed", "snapshot"])
+def test_a_connection_gone_in_the_middle_is_forgotten_too(system: System, after: str) -> None:
+    system.subscribe("one", "two")
+    post = system.gateway.post
+
+    def last_words(connection_id: str, payload: bytes) -> bool:
+        delivered = post(connection_id, payload)
+        if after.encode() in payload[:40]:
+            system.gateway.gone = {"c1"}
+        return delivered
+
+    system.gateway.post = last_words  # type: ignore[method-assign]
+    system.flush()
+    assert system.connections.view("c1", system.clock.now_ms()) is None
+    assert system.watchers() == {}
+
+
+def test_an_expired_connection_is_forgotten_and_sent_nothing(system: System) -> None:
+    system.subscribe("one")
+    system.clock.advance(2 * 3_600_000)
+    system.flush()
+    assert kinds(system) == []
+    assert system.watchers() == {}
+
+
+def test_an_unreachable_connection_is_retried_alone_and_the_others_are_served(system: System) -> None:
+    system.connect("c2")
+    system.subscribe("one")
+    system.subscribe("two", connection_id="c2")
+    system.gateway.failing = {"c1"}
+    system.flush()
+    assert kinds(system, "c2") == ["subscribed", "snapshot"]
+    (again,) = system.queues.receive("push")
+    assert (again.message.keys, again.message.attempt) == (["c1"], 1)
+    system.gateway.failing = set()
+    assert system.push(received([again])) == []
+    assert kinds(system) == ["subscribed", "snapshot"], "nothing of it is lost"
+
+
+def test_a_connection_unreachable_five_times_more_is_a_dead_letter_with_its_reason(system: System) -> None:
+    system.subscribe("one")
+    system.gateway.failing = {"c1"}
+    for _ in range(MAX_ATTEMPTS + 1):
+        system.flush()
+    assert system.queues.receive("push") == []
+    (given_up,) = system.queues.given_up
+    assert (given_up.queue, given_up.message.keys) == ("push", ["c1"])
+    assert "posting to c1 fails" in given_up.reason
+
+
+def test_what_could_not_be_posted_is_sent_whole_by_the_next_flush(system: System) -> None:
+    system.subscribe("one")
+    system.flush()
+    first = system.messages()[1]
+    moved(system, "AAPL", "110")
+    system.gateway.failing = {"c1"}
+    system.flush()
+    system.gateway.failing = set()
+    moved(system, "AAPL", "120")
+    system.flush()
+    updates = [update for message in system.messages() for update in message["updates"]]
+    assert (updates[0]["previous_version"], updates[0]["data"]["total_value"]) == (first["version"], 10_200)
+
+
+def test_a_crash_after_the_post_sends_the_update_again_and_not_never(system: System) -> None:
+    system.subscribe("one")
+    system.flush()
+    system.messages()
+    moved(system, "AAPL", "110")
+    bundles = system.queues.receive("push")
+    remember = FakeConnections.mark_sent
+
+    def crash(*_: object) -> None:
+        raise RetryableError("the store fails")
+
+    system.connections.mark_sent = crash  # type: ignore[method-assign]
+    system.push(received(bundles))
+    system.connections.mark_sent = remember.__get__(system.connections)  # type: ignore[method-assign]
+    system.flush()
+    first, again = (message["updates"][0] for message in system.messages())
+    assert first == again
+
+
+def test_a_subscription_renewed_while_it_is_served_gets_its_snapshot(system: System) -> None:
+    system.subscribe("one")
+    view = system.connections.view("c1", system.clock.now_ms())
+    assert view is not None
+    post, renewed = system.gateway.post, []
+
+    def renew(connection_id: str, payload: bytes) -> bool:
+        if not renewed:
+            renewed.append(1)
+            system.connections.subscribe(view.connection, ["one"])
+        return post(connection_id, payload)
+
+    system.gateway.post = renew  # type: ignore[method-assign]
+    system.flush()
+    system.messages()
+    system.sender.flush("c1")
+    assert kinds(system) == ["snapshot"], "what was sent for the old subscription does not count"
+
+
+def test_a_subscription_to_a_portfolio_that_is_gone_stops_nobody(system: System) -> None:
+    system.subscribe("one", "two")
+    system.hot.snapshots.pop("two")
+    system.hot.books.pop("two")
+    system.ledger.load = lambda _: {}  # type: ignore[method-assign]
+    system.flush()
+    assert kinds(system) == ["subscribed", "snapshot"]
+
+
+def test_a_message_that_cannot_be_read_comes_back_alone(system: System) -> None:
+    system.subscribe("one")
+    messages = received(system.queues.receive("push"))
+    broken = messages[0]._replace(message_id="broken", body="{}")
+    assert system.push([broken, *messages]) == ["broken"]
+    assert kinds(system) == ["subscribed", "snapshot"]
+
+
+def test_nobody_is_sent_what_another_owner_watches(system: System) -> None:  # G11
+    system.connect("c2", owner=BOB.subject)
+    system.subscribe("one")
+    system.subscribe("one", connection_id="c2")
+    system.flush()
+    moved(system, "AAPL", "110")
+    system.flush()
+    assert kinds(system) == ["subscribed", "snapshot", "portfolio_update"]
+    assert kinds(system, "c2") == ["error"]
