@@ -1,4 +1,4 @@
-"""`python -m local up|down|status|logs|token`."""
+"""`python -m local up|down|demo|status|logs|token`."""
 
 import argparse
 import sys
@@ -17,6 +17,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _command(commands, "up", "start or refresh the cloud; returns when it answers", _up)
     _command(commands, "down", "stop everything that was started, also after a crash", _down)
+    _command(commands, "demo", "all of it with sample accounts and real prices; DEMO_SECONDS=20 ends by itself", _demo)
     _command(commands, "status", "say whether it runs, and where", _status)
     logs = _command(commands, "logs", "print what the functions wrote", _logs)
     logs.add_argument("--function", default="", help="only functions whose log group holds this, such as push")
@@ -47,6 +48,14 @@ def _down(settings: Settings, _: argparse.Namespace) -> int:
     stopped = cloud.down(settings)
     print(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running")
     return 0
+
+
+def _demo(_settings: Settings, _: argparse.Namespace) -> int:
+    # The only command that uses the application's own package, which is deployed as a layer and installed nowhere.
+    sys.path.insert(0, str(ROOT / "layers" / "foliostream" / "python"))
+    from local import demo
+
+    return demo.main()
 
 
 def _status(settings: Settings, _: argparse.Namespace) -> int:

@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
@@ -195,13 +195,10 @@ def _watch(session: Session, seconds: float | None) -> list[str]:
 
 def _show(session: Session, seconds: float | None) -> None:
     deadline = math.inf if seconds is None else time.monotonic() + seconds
-    try:
-        if sys.stdout.isatty():
-            _show_live(session, deadline)
-        else:
-            _show_lines(session, deadline)
-    except KeyboardInterrupt:
-        return
+    if sys.stdout.isatty():
+        _show_live(session, deadline)
+    else:
+        _show_lines(session, deadline)
 
 
 def _show_live(session: Session, deadline: float) -> None:
@@ -211,8 +208,9 @@ def _show_live(session: Session, deadline: float) -> None:
         now_ms = _now_ms()
         live.update(demo_view.view(session.board, session.place, session.day(), now_ms, console.width), refresh=True)
 
-    with Live(console=console, screen=True, auto_refresh=False) as live:
+    with suppress(KeyboardInterrupt), Live(console=console, screen=True, auto_refresh=False) as live:
         _each(session, deadline, _FRAME_S, frame)
+    # The live screen is gone with its end: leave its last picture behind.
     console.print(demo_view.view(session.board, session.place, session.day(), _now_ms(), console.width))
 
 
@@ -220,7 +218,8 @@ def _show_lines(session: Session, deadline: float) -> None:
     def tell() -> None:
         print(demo_view.line(session.board, session.day(), _now_ms()), flush=True)
 
-    _each(session, deadline, _LINE_EVERY_S, tell)
+    with suppress(KeyboardInterrupt):
+        _each(session, deadline, _LINE_EVERY_S, tell)
     tell()
 
 

@@ -160,3 +160,17 @@ def test_a_silent_symbol_leaves_the_portfolio_unpriced_and_nothing_is_guessed(
     assert state["total_value"] is None
     assert state["weights"] is None
     assert state["cash_balance"] == Decimal("8998.50")
+
+
+def test_a_price_that_grows_old_in_silence_shows_as_stale(
+    admin: Rest, symbol: str, holder: Callable[[str], Holder]
+) -> None:
+    # Before anybody holds it: functions may know an instrument for a minute.
+    admin.put(f"/api/v1/instruments/{symbol}", {"kind": "stock", "currency": "USD", "max_age_seconds": 3})
+    owner = holder("live")
+    post_price(admin, symbol, "12.5")
+    fresh = eventually(owner.state, lambda state: state["total_value"] == total("12.5"), "the price")
+    assert (fresh["calc_status"], fresh["stale"]) == ("ok", [])
+    stale = eventually(owner.state, lambda state: state["stale"] == [symbol], "its age")
+    assert stale["calc_status"] == "degraded"
+    assert stale["total_value"] == fresh["total_value"]
