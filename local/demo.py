@@ -186,7 +186,7 @@ def _watch(session: Session, seconds: float | None) -> list[str]:
     session.feed.start()
     try:
         _show(session, seconds)
-        problems = session.board.missing() + _checked(session) + session.board.faults
+        problems = (session.board.missing() or _checked(session)) + session.board.faults
     finally:
         session.feed.stop()
     print("\n".join(summary(session.board)))

@@ -11,7 +11,7 @@ from local.client import Json, Socket, SocketError
 RETRY_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 # An idle API Gateway connection ends after ten minutes; a lost one is noticed only by the missing answer.
 PING_EVERY_S = 60.0
-_POLL_S = 1.0
+_POLL_S = 0.25
 
 
 class Opened(NamedTuple):
@@ -55,7 +55,7 @@ class Feed:
     def stop(self) -> None:
         """Close the connection and wait for the thread."""
         self._ended.set()
-        self._thread.join(timeout=_POLL_S * 10)
+        self._thread.join(timeout=10.0)
 
     def resubscribe(self, portfolio_ids: Sequence[str]) -> None:
         """Ask for fresh snapshots of these."""

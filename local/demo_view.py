@@ -150,7 +150,7 @@ def _footer(place: Place) -> Iterator[Text]:
     stop = "Ctrl-C; the cloud keeps running, `make down` stops it" if place.stays_up else "Ctrl-C; the cloud stops too"
     lines = (
         ("try", f"curl -sH @{place.header_file} \\"),
-        ("", f"  {place.rest_url}/api/v1/portfolios"),
+        ("", f"{place.rest_url}/api/v1/portfolios"),
         ("watch", place.ws_url),
         ("stop", stop),
     )
@@ -181,7 +181,7 @@ def _count(board: Board, account_type: AccountType) -> int:
 
 
 def _amount(value: Decimal | None, sign: str = "") -> str:
-    return "-" if value is None else format(value, f"{sign},.2f")
+    return "-" if value is None else format(value, f"{sign if value else ''},.2f")
 
 
 def _sign_style(value: Decimal | None) -> str:

@@ -31,11 +31,18 @@ def decimals(low: str, high: str, places: int) -> st.SearchStrategy[Decimal]:
 quantities = st.one_of(st.integers(1, 40).map(Decimal), decimals("0.000001", "900", 6))
 prices = st.one_of(decimals("0.01", "2000", 2), decimals("0.000001", "90", 6))
 tiny_prices = st.one_of(prices, decimals("0", "0.00001", 10))
+# As many digits as a request may have: a product of two needs forty, more than floats or the usual context carry.
+large = decimals("1000000000", "999999999999999", 6)
 fees = st.one_of(st.just(Decimal(0)), decimals("0", "25", 2), decimals("0", "1", 6))
 
 
 @st.composite
-def trades(draw: st.DrawFn, symbols: tuple[str, ...] = SYMBOLS) -> Entry:
+def trades(
+    draw: st.DrawFn,
+    symbols: tuple[str, ...] = SYMBOLS,
+    quantities: st.SearchStrategy[Decimal] = quantities,
+    prices: st.SearchStrategy[Decimal] = prices,
+) -> Entry:
     buys = draw(st.booleans())
     quantity = draw(quantities)
     return Entry(

@@ -20,6 +20,7 @@ from tests.property.strategies import (
     History,
     entries,
     histories,
+    large,
     moderate,
     prices,
     replayed,
@@ -54,11 +55,33 @@ def test_cash_and_market_value_equal_deposits_and_profit_less_fees_exactly_at_ev
     given_entries: list[Entry], at: dict[str, Decimal], allow_short: bool
 ) -> None:
     portfolio = booked(empty(allow_short=allow_short), deposit("20000"))
-    with localcontext(money.EXACT):
-        for entry in given_entries:
-            portfolio = run(portfolio, [entry]).after
+    for entry in given_entries:
+        portfolio = run(portfolio, [entry]).after  # outside the exact context, which the books must enter themselves
+        with localcontext(money.EXACT):
             left = portfolio.cash["USD"] + market_value(portfolio, at) - portfolio.net_deposits
             assert left == portfolio.realized_pnl + unrealized(portfolio, at) - portfolio.fees_total
+
+
+@moderate
+@given(
+    st.lists(trades(quantities=large, prices=large), max_size=8), st.fixed_dictionaries(dict.fromkeys(SYMBOLS, large))
+)
+def test_the_identity_holds_for_the_largest_amounts_too(
+    given_entries: list[Entry], at: dict[str, Decimal]
+) -> None:  # G12
+    history = run(empty(allow_short=True), given_entries)
+    after = history.after
+    with localcontext(money.EXACT):
+        paid = sum(
+            (
+                -entry.quantity * entry.price * INSTRUMENTS[str(entry.instrument_id)].multiplier - entry.fee
+                for entry in history.accepted
+            ),
+            Decimal(0),
+        )
+        assert after.cash["USD"] == paid
+        left = paid + market_value(after, at)
+        assert left == after.realized_pnl + unrealized(after, at) - after.fees_total
 
 
 @moderate

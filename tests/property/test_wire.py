@@ -10,10 +10,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foliostream.domain import money
+from foliostream.domain.portfolio import Entry
 from foliostream.domain.price import Price
 from foliostream.domain.valuation import decode_state, encode_state, with_staleness
-from tests.property.strategies import INSTRUMENTS, History, histories, moderate, quotes
-from tests.unit.domain.examples import NOW, STALE_AFTER_MS, snapshot, state
+from tests.property.strategies import (
+    INSTRUMENTS,
+    SYMBOLS,
+    History,
+    histories,
+    large,
+    moderate,
+    quotes,
+    run,
+    trades,
+)
+from tests.unit.domain.examples import NOW, STALE_AFTER_MS, empty, last, snapshot, state
 from tests.unit.domain.watcher import Watcher, decoded
 
 HALF_CENT = Decimal("0.005")
@@ -70,6 +81,20 @@ def test_every_figure_comes_from_the_one_book_and_the_one_set_of_prices(  # G5
                 assert (item.mark, item.quantity) == (at[item.instrument_id].last, held.quantity)
                 worth += held.quantity * held.multiplier * at[item.instrument_id].last
         assert figures.total_value == money.money(worth, "USD")
+
+
+@moderate
+@given(st.lists(trades(quantities=large, prices=large), max_size=6), st.lists(large, min_size=3, max_size=3))
+def test_the_largest_totals_are_exact_to_the_cent(given_entries: list[Entry], lasts: list[Decimal]) -> None:  # G12
+    portfolio = run(empty(allow_short=True), given_entries).after
+    at = {symbol: last(str(price)) for symbol, price in zip(SYMBOLS, lasts, strict=True)}
+    figures = state(portfolio, at, instruments=INSTRUMENTS)
+    with localcontext(money.EXACT):
+        parts = [
+            held.quantity * held.multiplier * at[symbol].last for symbol, held in sorted(portfolio.positions.items())
+        ]
+        assert [item.market_value for item in figures.positions[:-1]] == [money.money(part, "USD") for part in parts]
+        assert figures.total_value == money.money(portfolio.cash["USD"] + sum(parts), "USD")
 
 
 @moderate

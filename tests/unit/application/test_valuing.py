@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from decimal import Decimal
 
 import pytest
 
 from foliostream.domain import portfolio as books
 from foliostream.domain.instrument import Instrument
+from foliostream.domain.price import Price
 from foliostream.domain.valuation import decode_state
 from foliostream.errors import NotFoundError
 from foliostream.ports import Candidate, Saved
@@ -18,11 +19,18 @@ from tests.unit.domain.examples import NOW, STALE_AFTER_MS, buy, last, snapshot,
 
 
 class RacingStore(FakeHotStore):
-    """Runs one of ``rivals`` before each save."""
+    """Runs one of ``rivals`` before each save, and one of ``early_rivals`` after each read of prices."""
 
     def __init__(self, clock: object) -> None:
         super().__init__(clock)  # type: ignore[arg-type]
         self.rivals: list[Callable[[], object]] = []
+        self.early_rivals: list[Callable[[], object]] = []
+
+    def get(self, symbols: Collection[str]) -> dict[str, Price]:
+        found = super().get(symbols)
+        if self.early_rivals:
+            self.early_rivals.pop(0)()
+        return found
 
     def save(self, candidates: Sequence[Candidate]) -> list[Saved]:
         if self.rivals:
@@ -71,6 +79,18 @@ def test_a_slow_valuer_never_replaces_a_snapshot_of_a_newer_book(system: System)
     assert system.valuer.value(["one"]).skipped == ["one"]
     assert system.state("one").ledger_version == before + 1
     assert system.state("one").total_value == 10_050
+
+
+def test_who_read_book_and_prices_before_another_wrote_does_not_write_over_it(system: System) -> None:  # G6
+    # The head it compares with is of before its other reads; one read later would let the older figures pass.
+    def faster() -> None:
+        system.clock.advance(10)
+        system.tick("AAPL", "200")
+        system.portfolios.update(ALICE, "one", [buy("1", "50")])
+
+    system.hot.early_rivals = [faster]
+    assert system.valuer.value(["one"]).skipped == ["one"]
+    assert system.state("one").total_value == 11_150
 
 
 def test_a_lost_race_against_older_prices_is_run_again(system: System) -> None:  # G6

@@ -148,6 +148,15 @@ def test_a_price_below_a_millionth_is_written_out() -> None:  # G12
     assert decode_state(encode_state(figures)) == figures
 
 
+def test_the_largest_amounts_are_exact_to_the_cent() -> None:  # G12
+    short = booked(funded("0.01", allow_short=True), sell("999999999999.999999", "999999999999.999999"))
+    figures = state(short, {"AAPL": last("999999999999.999998")})
+    assert literal(figures, "cash_balance") == "999999999999999998000000.01"
+    assert literal(figures, "positions", 0, "market_value") == "-999999999999999997000000.00"
+    assert literal(figures, "total_value") == "1000000.01"
+    assert literal(figures, "unrealized_pnl") == "1000000.00"
+
+
 def test_a_name_that_looks_like_an_exponent_changes_nothing() -> None:
     figures = state(booked(empty(portfolio_name="1E-7"), deposit("100.5")), {})
     assert b'"portfolio_name":"1E-7"' in encode_state(figures)

@@ -8,7 +8,7 @@ import pytest
 from foliostream.adapters.replay_quotes import ReplayQuotes
 from foliostream.domain import messages, portfolio, valuation
 from foliostream.domain.instrument import Instrument
-from foliostream.domain.portfolio import Entry, Portfolio
+from foliostream.domain.portfolio import Entry, Portfolio, TransactionType
 from foliostream.domain.price import Price
 from local.client import Json, loads
 from local.demo_accounts import ACCOUNTS, Account, Calendar
@@ -62,14 +62,19 @@ class Server:
         self.version, self.body = snapshot.state.version, valuation.encode_state(snapshot.state)
 
 
+def quotes(slot: int, now_ms: int) -> list[dict[str, Json]]:
+    """The day's quotes of the sample."""
+    return [dict(quote) for quote in SAMPLE.quotes(slot, now_ms)]
+
+
 def prices(slot: int, now_ms: int) -> dict[str, Price]:
     """The day's prices as they would be stored."""
     return {
         quote["symbol"]: Price(
             last=quote["last"], last_ts_ms=now_ms, open=quote["open"], previous_close=quote["previous_close"]
         )
-        for quote in SAMPLE.quotes(slot, now_ms)
-    }  # type: ignore[misc]
+        for quote in quotes(slot, now_ms)
+    }
 
 
 def booked(account: Account) -> Portfolio:
@@ -89,10 +94,10 @@ def booked(account: Account) -> Portfolio:
         cash={"USD": Decimal(0)},
     )
     entries = [Entry("cash", "DEPOSIT", NOW_MS, amount=Decimal(account.cash))]
-    for quote in SAMPLE.quotes(0, NOW_MS):
+    for quote in quotes(0, NOW_MS):
         quantity = Decimal(account.holdings.get(quote["symbol"], 0))
         if quantity:
-            kind = "BUY" if quantity > 0 else "SELL"
+            kind: TransactionType = "BUY" if quantity > 0 else "SELL"
             entries.append(Entry(quote["symbol"], kind, NOW_MS, quote["symbol"], quantity, price=quote["last"]))
     return portfolio.apply(empty, entries, INSTRUMENTS, NOW_MS)[0]
 

@@ -5,12 +5,11 @@ import queue
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import pytest
 from websockets.sync.server import ServerConnection, serve
 
-from local.client import Socket, SocketError
+from local.client import Json, Socket, SocketError
 from local.demo_feed import Arrived, Event, Feed, Lost, Opened
 
 WAIT_S = 10.0
@@ -39,12 +38,12 @@ def running(feed: Feed) -> Iterator[Callable[[], Event]]:
         feed.stop()
 
 
-def subscription(connection: ServerConnection) -> Any:
+def subscription(connection: ServerConnection) -> Json:
     return json.loads(connection.recv(timeout=WAIT_S))
 
 
 def test_it_subscribes_to_everything_and_hands_on_what_arrives() -> None:
-    asked: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    asked: queue.SimpleQueue[Json] = queue.SimpleQueue()
 
     def handle(connection: ServerConnection) -> None:
         asked.put(
@@ -62,7 +61,7 @@ def test_it_subscribes_to_everything_and_hands_on_what_arrives() -> None:
 
 
 def test_after_a_dropped_connection_it_connects_and_subscribes_again() -> None:
-    connections: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    connections: queue.SimpleQueue[Json] = queue.SimpleQueue()
 
     def handle(connection: ServerConnection) -> None:
         connections.put(subscription(connection))
@@ -89,7 +88,7 @@ def test_it_goes_on_trying_where_nobody_answers_and_says_why() -> None:
 
 
 def test_it_asks_for_a_fresh_snapshot_by_subscribing_once_more() -> None:
-    asked: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    asked: queue.SimpleQueue[Json] = queue.SimpleQueue()
 
     def handle(connection: ServerConnection) -> None:
         for _ in range(2):
@@ -105,6 +104,9 @@ def test_it_asks_for_a_fresh_snapshot_by_subscribing_once_more() -> None:
 
 @pytest.mark.parametrize("text", ["[1]", "nonsense"])
 def test_a_message_that_is_no_object_ends_the_connection(text: str) -> None:
-    with server(lambda connection: connection.send(text)) as url, Socket(url) as socket:
-        with pytest.raises(SocketError, match="no JSON object"):
-            socket.receive(WAIT_S)
+    with (
+        server(lambda connection: connection.send(text)) as url,
+        Socket(url) as socket,
+        pytest.raises(SocketError, match="no JSON object"),
+    ):
+        socket.receive(WAIT_S)

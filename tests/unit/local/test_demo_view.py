@@ -12,8 +12,8 @@ from local.demo_view import Place, line, sparkline, troubles, view
 from tests.unit.local.test_demo_board import NOW_MS, Server
 
 PLACE = Place(
-    "http://127.0.0.1:4566/_aws/execute-api/abcdef0123/live",
-    "ws://127.0.0.1:4566/_aws/execute-api/0123abcdef/live",
+    "http://127.0.0.1:34566/_aws/execute-api/abcdef01/live",
+    "ws://127.0.0.1:34566/_aws/execute-api/0123abcd/live",
     ".local/auth-header",
     stays_up=False,
 )
