@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from foliostream import lambda_events
-from foliostream.application.publish_market import on_minute, on_start, publish
+from foliostream.application.publish_market import on_minute, on_start, on_wake
 from foliostream.wiring import wiring
 
 
@@ -19,10 +19,11 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     source = parts.quotes
     if source is None:
         return {"published": 0}
+    interval_seconds = parts.settings.market_update_interval_seconds
     if "Records" in event:
         slots = [int(json.loads(item.body)["slot"]) for item in lambda_events.received(event)]
-        return {"published": publish(max(slots), clock=parts.clock, source=source, bus=parts.bus)}
-    interval_seconds = parts.settings.market_update_interval_seconds
+        published = on_wake(max(slots), interval_seconds, clock=parts.clock, source=source, bus=parts.bus)
+        return {"published": published}
     if event.get("start"):
         published = on_start(interval_seconds, clock=parts.clock, timer=parts.feed_timer, source=source, bus=parts.bus)
         return {"published": published}

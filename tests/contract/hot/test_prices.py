@@ -126,6 +126,14 @@ def test_open_and_previous_close_stay_until_an_accepted_update_brings_others(sto
     assert figures(store, "open", "previous_close") == (150, 148)
 
 
+def test_open_and_previous_close_of_an_update_that_is_older_in_one_part_are_left_out(store: HotStore) -> None:
+    store.put([PriceUpdate("AAPL", TS, last=Decimal(150), open=Decimal(149), previous_close=Decimal(148))])
+    late = PriceUpdate("AAPL", TS - 1, bid=Decimal(1), ask=Decimal(2), open=Decimal(3), previous_close=Decimal(4))
+    assert store.put([late]) == [True]
+    assert figures(store, "bid", "ask", "last") == (1, 2, 150)
+    assert figures(store, "open", "previous_close") == (149, 148)
+
+
 def test_a_price_of_zero_is_a_price(store: HotStore) -> None:
     store.put([PriceUpdate("AAPL", TS, bid=Decimal(0), last=Decimal(0))])
     assert figures(store, "bid", "last", "ask") == (0, 0, None)

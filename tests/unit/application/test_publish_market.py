@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from foliostream.application.publish_market import UPDATES_PER_EVENT, on_minute, on_start, publish
+from foliostream.application.publish_market import UPDATES_PER_EVENT, on_minute, on_start, on_wake, publish
 from foliostream.errors import RetryableError
 from tests.fakes.bus import FakeBus
 from tests.fakes.clock import FakeClock
@@ -111,3 +111,16 @@ def test_later_ticks_are_woken_though_the_source_is_down_now() -> None:
     with pytest.raises(RetryableError):
         on_start(30, clock=FakeClock(START), timer=timer, source=Down(), bus=FakeBus())
     assert [delay for _, delay in timer.woken] == [30, 60, 90]
+
+
+@pytest.mark.parametrize(
+    ("interval", "late_ms", "published"),
+    [(1, 0, 3), (1, 4_999, 3), (1, 5_000, 3), (1, 5_001, 0), (30, 29_999, 3), (30, 30_000, 0), (30, 90_000, 0)],
+)
+def test_a_tick_that_comes_late_is_published_unless_later_ones_have_overtaken_it(
+    interval: int, late_ms: int, published: int
+) -> None:
+    source, bus = Quotes(), FakeBus()
+    slot = START // 1000 // interval
+    assert on_wake(slot, interval, clock=FakeClock(START + late_ms), source=source, bus=bus) == published
+    assert len(source.asked) == bool(published)

@@ -18,10 +18,12 @@ _ORDERS = {"quote_ts_ms": "quote_ts", "quote_seq": "quote_seq", "last_ts_ms": "l
 
 
 class _Judged(NamedTuple):
-    """Which parts of an update may still be newer than what is stored."""
+    """Which parts of an update may still be newer than what is stored. ``session``: open and previous close, which an
+    update brings that is older in neither part."""
 
     quote: bool
     last: bool
+    session: bool
 
 
 class DynamoDbHotPrices:
@@ -56,16 +58,16 @@ class DynamoDbHotPrices:
     def _merge(self, update: PriceUpdate) -> bool:
         """One conditional write takes every part that is not older. When it is refused, the item it met tells which
         part is older, and stays so, since stored orders only rise: that part is left out and the rest is tried again.
-        So a write is never repeated for contention, and three tries are the most."""
-        judged = _Judged(update.has_quote, update.last is not None)
+        So a write is never repeated for contention, and four tries are the most."""
+        brings_session = update.open is not None or update.previous_close is not None
+        judged = _Judged(update.has_quote, update.last is not None, brings_session)
         while judged.quote or judged.last:
             stored = self._write(update, judged)
             if stored is None:
                 return True
-            judged = _Judged(
-                judged.quote and update.order >= (stored.quote_ts_ms, stored.quote_seq),
-                judged.last and update.order >= (stored.last_ts_ms, stored.last_seq),
-            )
+            quote = update.order >= (stored.quote_ts_ms, stored.quote_seq)
+            last = update.order >= (stored.last_ts_ms, stored.last_seq)
+            judged = _Judged(judged.quote and quote, judged.last and last, judged.session and quote and last)
         return False
 
     def _write(self, update: PriceUpdate, judged: _Judged) -> Price | None:
@@ -75,7 +77,10 @@ class DynamoDbHotPrices:
             change.part("quote", {"bid": update.bid, "ask": update.ask})
         if judged.last:
             change.part("last", {"last": update.last})
-        change.amounts({"open": update.open, "previous_close": update.previous_close}, keep_missing=True)
+        if judged.session:
+            change.unless_newer("quote")
+            change.unless_newer("last")
+            change.amounts({"open": update.open, "previous_close": update.previous_close}, keep_missing=True)
         attempt = conditional(
             self._client.update_item,
             f"UpdateItem {update.symbol} in {self._table}",
@@ -96,10 +101,14 @@ class _Change:
 
     def part(self, name: str, amounts: dict[str, Decimal | None]) -> None:
         """Replace the amounts of one part, missing ones too, unless the stored part is newer."""
+        self.unless_newer(name)
+        self._set += [f"{self._name(f'{name}_ts')} = :ts", f"{self._name(f'{name}_seq')} = :seq"]
+        self.amounts(amounts)
+
+    def unless_newer(self, name: str) -> None:
+        """Hold only where the stored part is not newer."""
         ts, seq = self._name(f"{name}_ts"), self._name(f"{name}_seq")
         self._conditions.append(f"(attribute_not_exists({ts}) OR {ts} < :ts OR ({ts} = :ts AND {seq} <= :seq))")
-        self._set += [f"{ts} = :ts", f"{seq} = :seq"]
-        self.amounts(amounts)
 
     def amounts(self, amounts: dict[str, Decimal | None], *, keep_missing: bool = False) -> None:
         """Set amounts; remove missing ones unless they are to be kept."""

@@ -44,8 +44,10 @@ for at = 1, #ARGV, 7 do
     new['last'], new['last_ts'], new['last_seq'] = last, ts, seq
   end
   if is_quote or is_last then
-    if open ~= '' then new['open'] = open end
-    if close ~= '' then new['previous_close'] = close end
+    if not older(ts, seq, quote_ts, quote_seq) and not older(ts, seq, last_ts, last_seq) then
+      if open ~= '' then new['open'] = open end
+      if close ~= '' then new['previous_close'] = close end
+    end
     new['ts'] = below(quote_ts, last_ts) and last_ts or quote_ts
   end
   taken[#taken + 1] = (is_quote or is_last) and 1 or 0

@@ -6,6 +6,8 @@ from foliostream.ports import Clock, EventBus, FeedTimer, QuoteSource
 
 MINUTE_MS = 60_000
 UPDATES_PER_EVENT = 200
+# A wake-up this late that a later tick has overtaken was delivered again after a failure: its quotes are history.
+LATE_MS_MAX = 5_000
 
 
 def on_minute(interval_seconds: int, *, clock: Clock, timer: FeedTimer) -> int:
@@ -34,6 +36,15 @@ def _plan(interval_seconds: int, from_ms: int, to_ms: int, now_ms: int, timer: F
     for slot in slots:
         timer.wake(slot, -(-(slot * interval_ms - now_ms) // 1000))
     return len(slots)
+
+
+def on_wake(slot: int, interval_seconds: int, *, clock: Clock, source: QuoteSource, bus: EventBus) -> int:
+    """A planned tick is due: publish it, unless later ticks have been published while it was lost; how many updates."""
+    now_ms = clock.now_ms()
+    interval_ms = interval_seconds * 1000
+    if now_ms >= (slot + 1) * interval_ms and now_ms - slot * interval_ms > LATE_MS_MAX:
+        return 0
+    return publish(slot, clock=clock, source=source, bus=bus)
 
 
 def publish(slot: int, *, clock: Clock, source: QuoteSource, bus: EventBus) -> int:

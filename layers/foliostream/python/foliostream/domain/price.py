@@ -105,7 +105,7 @@ def merge(stored: Price | None, update: PriceUpdate) -> Price | None:
     """The stored price after the update, or None when every part of it is strictly older than what is stored.
 
     An equal order is taken: the later arrival wins, and a redelivered price must mark its dependents again.
-    Open and previous close stay until an accepted update brings others.
+    Open and previous close stay until an update that is older than neither part brings others.
     """
     price = stored or Price()
     quote = update.has_quote and update.order >= (price.quote_ts_ms, price.quote_seq)
@@ -116,6 +116,8 @@ def merge(stored: Price | None, update: PriceUpdate) -> Price | None:
         price = replace(price, bid=update.bid, ask=update.ask, quote_ts_ms=update.ts_ms, quote_seq=update.seq)
     if last:
         price = replace(price, last=update.last, last_ts_ms=update.ts_ms, last_seq=update.seq)
+    if update.order < max((price.quote_ts_ms, price.quote_seq), (price.last_ts_ms, price.last_seq)):
+        return price
     return replace(
         price,
         open=price.open if update.open is None else update.open,
