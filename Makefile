@@ -8,7 +8,6 @@ PYTHON ?= python3
 VENV := .venv/bin
 PY := $(VENV)/python
 SAM := .local/sam-venv/bin/sam
-TEST_HOME := .local/test
 # Builds and templates are checked without an AWS account; the SAM CLI wants some region all the same.
 REGION := $(or $(AWS_REGION),$(AWS_DEFAULT_REGION),us-east-1)
 
@@ -51,11 +50,12 @@ demo: env-all ## everything, with sample accounts and real prices in a live view
 token: env ## print a token: make token SUB=alice SCOPES="prices:write admin"
 	@$(PY) -m local token --sub "$(SUB)" --scopes "$(SCOPES)"
 
-# The tests stop their cloud themselves; this is for the run that is killed. Its output must not follow pytest's.
-STOP_TEST_CLOUD = if [ -z "$${FOLIOSTREAM_KEEP:-}" ]; then FOLIOSTREAM_HOME=$(TEST_HOME) $(PY) -m local down >/dev/null; fi
+# The tests stop their clouds themselves; this is for the run that is killed. Its output must not follow pytest's.
+STOP_ALL_TEST_CLOUDS = for home in .local/test-*; do FOLIOSTREAM_HOME=$$home $(PY) -m local down >/dev/null; done
+STOP_TEST_CLOUDS = if [ -z "$${FOLIOSTREAM_KEEP:-}" ]; then $(STOP_ALL_TEST_CLOUDS); fi
 
 test: lint types template ## everything: style, types, template, all tests, against the real emulator and Valkey
-	@trap '$(STOP_TEST_CLOUD)' EXIT; $(PY) -m pytest tests
+	@trap '$(STOP_TEST_CLOUDS)' EXIT; $(PY) -m pytest tests
 
 lint: env ## style: ruff check and format
 	@$(VENV)/ruff check .
@@ -73,7 +73,7 @@ template: env-all ## cfn-lint and sam validate
 	@AWS_DEFAULT_REGION=$(REGION) $(SAM) validate --lint
 
 unit contract property infra integration e2e: env-all ## only the tests of this kind
-	@trap '$(STOP_TEST_CLOUD)' EXIT; $(PY) -m pytest tests/$@
+	@trap '$(STOP_TEST_CLOUDS)' EXIT; $(PY) -m pytest tests/$@
 
 # The layers come first: the developer's environment takes their versions.
 LOCKS := layer-dependencies layer-rest layer-authorizer dev cloud sam lock
@@ -93,5 +93,5 @@ deploy: build ## deploy to AWS: make deploy ENV=prod PARAMETERS="JwtIssuer=https
 	@$(SAM) deploy --config-env $(ENV) $(if $(PARAMETERS),--parameter-overrides $(PARAMETERS))
 
 clean: ## stop the clouds and remove everything that was made, environments included
-	@if [ -d .local ]; then $(MAKE) --no-print-directory down; FOLIOSTREAM_HOME=$(TEST_HOME) $(PY) -m local down; fi
+	@if [ -d .local ]; then $(MAKE) --no-print-directory down; $(STOP_ALL_TEST_CLOUDS); fi
 	@rm -rf .venv .local .aws-sam .hypothesis

@@ -50,7 +50,7 @@ def running(
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
     log = folder / "log"
     with log.open("wb") as output:
-        process = subprocess.Popen(  # noqa: S603 - commands of the tests themselves
+        process = subprocess.Popen(
             command, cwd=folder, env=kept | dict(environment or {}), stdout=output, stderr=subprocess.STDOUT
         )
 

@@ -1,0 +1,27 @@
+"""`make demo` as a newcomer runs it, on a cloud of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_demo_ends_by_itself_and_says_ok_with_its_counts() -> None:
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith(("PORTFOLIO_", "FOLIOSTREAM_"))
+    }
+    environment = inherited | {"FOLIOSTREAM_HOME": ".local/test-demo", "DEMO_SECONDS": "10"}
+    run = subprocess.run(
+        ["make", "demo"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=240
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    last = run.stdout.strip().splitlines()[-1]
+    counts = re.match(
+        r"demo: ok ([\d,]+) ticks, ([\d,]+) valuations, ([\d,]+) pushes, .*p50 [\d,]+ ms p95 [\d,]+ ms", last
+    )
+    assert counts, last
+    assert all(int(count.replace(",", "")) > 0 for count in counts.groups())
