@@ -86,7 +86,7 @@ class Records:
         child.returncode = 0
         return record
 
-    def stop(self, record: Record, *, patience_s: float = 10.0) -> None:
+    def stop(self, record: Record, *, patience_s: float = 2.0) -> None:
         """End the process and everything in its group: politely, then after `patience_s` by force."""
         for number, wait_s in ((signal.SIGTERM, patience_s), (signal.SIGKILL, 5.0)):
             if not self._owns_group(record):
