@@ -21,7 +21,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 export SAM_CLI_TELEMETRY := 0
 
 .PHONY: help env env-all up down demo status logs token test lint format types template unit contract property infra \
-	integration e2e lock build deploy clean
+	integration e2e bench lock build deploy clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,6 +74,10 @@ template: env-all ## cfn-lint and sam validate
 
 unit contract property infra integration e2e: env-all ## only the tests of this kind
 	@trap '$(STOP_TEST_CLOUDS)' EXIT; $(PY) -m pytest tests/$@
+
+# Its servers stop by themselves; this is for the run that is killed.
+bench: env-all ## measure speed and latency, each beside a limit of the same run; writes .local/bench.json
+	@trap 'FOLIOSTREAM_HOME=.local/bench $(PY) -m local down >/dev/null' EXIT; $(PY) -m benchmarks $(PARTS)
 
 # The layers come first: the developer's environment takes their versions.
 LOCKS := layer-dependencies layer-rest layer-authorizer dev cloud sam lock

@@ -1,0 +1,70 @@
+"""`python -m benchmarks [PART ...]`: measure, print a table, write `.local/bench.json`."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from local.environments import CACHE, ROOT
+from local.services import CloudError
+
+# The application's own package, which is deployed as a layer and installed nowhere.
+sys.path.insert(0, str(ROOT / "layers" / "foliostream" / "python"))
+
+from benchmarks import cold_start, prices, recalculation, report, state, ticks
+from benchmarks.container import Container
+from benchmarks.measuring import Row, timed
+from benchmarks.server import valkey
+
+HOME = CACHE / "bench"
+RESULT = CACHE / "bench.json"
+STORE = {"recalculate": recalculation.measure, "prices": prices.measure, "state": state.measure}
+PARTS = (*STORE, "init", "ticks")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure the parts named, all by default; only then bench.json is written. 0 if everything could be measured."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="The figures of the design.")
+    parser.add_argument("part", nargs="*", metavar="PART", help=f"only these of {', '.join(PARTS)}")
+    chosen = parser.parse_args(arguments).part
+    unknown = sorted(set(chosen) - set(PARTS))
+    if unknown:
+        parser.error(f"unknown part {', '.join(unknown)}: one of {', '.join(PARTS)}")
+    try:
+        rows = _measure(set(chosen or PARTS), HOME)
+    except CloudError as error:
+        print(f"\n{error.report()}", file=sys.stderr)
+        return 1
+    report.show(rows)
+    if not chosen:
+        report.write(rows, RESULT)
+        print(f"written to {RESULT.relative_to(ROOT)}")
+    return 0
+
+
+def _measure(chosen: set[str], home: Path) -> list[Row]:
+    """One after the other: what runs beside a measurement is part of it."""
+    rows: list[Row] = []
+    if chosen & STORE.keys():
+        with valkey(home) as url:
+            container = Container(url)
+            for name, measure in STORE.items():
+                if name in chosen:
+                    rows += _step(name, lambda measure=measure: measure(container))  # type: ignore[misc]
+    if "init" in chosen:
+        rows += _step("init", lambda: cold_start.measure(home))
+        cold_start.clean(home)
+    if "ticks" in chosen:
+        rows += _step("ticks", lambda: ticks.measure(home))
+    return rows
+
+
+def _step(name: str, work: Callable[[], list[Row]]) -> list[Row]:
+    print(f"measuring {name} ...", flush=True)
+    rows, seconds = timed(work)
+    print(f"measured {name} in {seconds:.0f} s", flush=True)
+    return rows
+
+
+if __name__ == "__main__":
+    sys.exit(main())

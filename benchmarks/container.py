@@ -1,0 +1,150 @@
+"""This process as a Lambda container: the real handlers and composition root over a real Valkey.
+
+Three parts are replaced: queues only keep what would be sent, the registry of instruments is in memory (the real one
+answers from memory too, for a minute), and AWS has an address where nobody listens, so that nothing can reach it.
+"""
+
+import importlib.util
+import json
+import os
+from collections.abc import Callable, Collection, Iterable, Sequence
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+from foliostream.domain.coalescing import Bundle, DirtyMessage
+from foliostream.domain.instrument import Instrument
+from foliostream.wiring import Wiring, wiring
+from local.environments import ROOT
+from local.services import aws_environment
+
+Handler = Callable[[dict[str, Any], object], Any]
+
+NOWHERE = "http://127.0.0.1:9"
+SKEW_MS = 50
+_QUEUE_NAMES = frozenset({"live", "demo", "paper", "refresh", "push"})
+_QUEUES = "live={0}/live,demo={0}/demo,paper={0}/paper"
+CONTEXT = SimpleNamespace(
+    function_name="benchmark",
+    memory_limit_in_mb=1769,
+    invoked_function_arn="arn:aws:lambda:us-east-1:123456789012:function:benchmark",
+    aws_request_id="7d1d7b1f-0000-4000-8000-000000000002",
+    get_remaining_time_in_millis=lambda: 29_000,
+)
+
+
+def environment(redis_url: str) -> dict[str, str]:
+    """What the template gives its functions by default, with Valkey as hot store."""
+    return aws_environment(NOWHERE) | {
+        "POWERTOOLS_SERVICE_NAME": "foliostream",
+        "POWERTOOLS_LOG_LEVEL": "WARNING",
+        "PORTFOLIO_HOT_STORE": "valkey",
+        "PORTFOLIO_REDIS_URL": redis_url,
+        "PORTFOLIO_REDIS_IAM": "",
+        "PORTFOLIO_LEDGER_TABLE": "ledger",
+        "PORTFOLIO_HOT_TABLE": "hot",
+        "PORTFOLIO_SESSIONS_TABLE": "sessions",
+        "PORTFOLIO_DIRTY_QUEUE_URLS": _QUEUES.format(NOWHERE),
+        "PORTFOLIO_DEAD_LETTER_QUEUE_URLS": f"{_QUEUES.format(NOWHERE)},push={NOWHERE}/push",
+        "PORTFOLIO_REFRESH_QUEUE_URL": f"{NOWHERE}/refresh",
+        "PORTFOLIO_PUSH_QUEUE_URL": f"{NOWHERE}/push",
+        "PORTFOLIO_FEED_QUEUE_URL": f"{NOWHERE}/feed",
+        "PORTFOLIO_EVENT_BUS": "default",
+        "PORTFOLIO_WINDOW_MS": "live=200,demo=1000,paper=3000",
+        "PORTFOLIO_SKEW_MS": str(SKEW_MS),
+        "PORTFOLIO_FLUSH_MS": "100",
+        "PORTFOLIO_SHARDS": "64",
+        "PORTFOLIO_KEYS_PER_MESSAGE": "500",
+        "PORTFOLIO_SESSION_TTL_SECONDS": "86400",
+        "PORTFOLIO_STALE_PRICE_SECONDS": "900",
+        "PORTFOLIO_MARKET_UPDATE_INTERVAL_SECONDS": "30",
+        "PORTFOLIO_MARKET_PROVIDER": "replay",
+        "PORTFOLIO_MARKET_HTTP_URL": "",
+        "PORTFOLIO_JWT_ISSUER": "foliostream-local",
+        "PORTFOLIO_JWT_AUDIENCE": "foliostream",
+        "PORTFOLIO_JWKS_URL": f"{NOWHERE}/jwks.json",
+        "PORTFOLIO_JWT_LEEWAY_SECONDS": "30",
+    }
+
+
+class CountingQueues:
+    """The port ``Queues``: keeps what was sent, sends nothing."""
+
+    def __init__(self) -> None:
+        self.sent: list[Bundle] = []
+
+    def send(self, queue: str, bundles: Sequence[Bundle]) -> None:
+        """Keep them; a name no queue has is an error of the caller's."""
+        if queue not in _QUEUE_NAMES:
+            raise KeyError(queue)
+        self.sent += bundles
+
+    def dead_letter(self, queue: str, message: DirtyMessage, reason: str) -> None:
+        """A benchmark gives nothing up."""
+        raise RuntimeError(f"{queue}: {message.keys[:3]}: {reason}")
+
+
+class Registry:
+    """The port ``Instruments`` in memory."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Instrument] = {}
+
+    def get(self, symbols: Collection[str]) -> dict[str, Instrument]:
+        """Those registered."""
+        return {symbol: self._known[symbol] for symbol in symbols if symbol in self._known}
+
+    def put(self, instrument: Instrument) -> None:
+        """Register or replace."""
+        self._known[instrument.symbol] = instrument
+
+
+class Container:
+    """The handlers of this process, and the parts they share. One a process: the environment is the process's."""
+
+    def __init__(self, redis_url: str) -> None:
+        os.environ.update(environment(redis_url))
+        self.redis_url = redis_url
+        self.queues = CountingQueues()
+        self.parts: Wiring = wiring()
+        self.parts.queues = self.queues
+        self.parts.instruments = Registry()
+
+    def handler(self, name: str) -> Handler:
+        """``functions/{name}/app.py``'s."""
+        handler: Handler = _load(name).handler
+        return handler
+
+    def forget_sent(self) -> None:
+        """Take the promises of what was sent out of the store, as its consumer would."""
+        self.parts.marker.forget([bundle.message for bundle in self.queues.sent])
+        self.queues.sent.clear()
+
+
+def sqs_event(bodies: Iterable[str | bytes]) -> dict[str, Any]:
+    """Messages as Lambda hands them over, delivered for the first time."""
+    return {
+        "Records": [
+            {
+                "messageId": str(number),
+                "body": body if isinstance(body, str) else body.decode(),
+                "attributes": {"ApproximateReceiveCount": "1"},
+            }
+            for number, body in enumerate(bodies)
+        ]
+    }
+
+
+def sample_event(name: str) -> dict[str, Any]:
+    """``events/{name}.json``."""
+    loaded: dict[str, Any] = json.loads((ROOT / "events" / f"{name}.json").read_text())
+    return loaded
+
+
+def _load(name: str) -> ModuleType:
+    path = ROOT / "functions" / name / "app.py"
+    spec = importlib.util.spec_from_file_location(f"functions.{name}.app", path)
+    if spec is None or spec.loader is None:
+        raise FileNotFoundError(path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -1,0 +1,82 @@
+"""The figures for people (a table) and for programs (bench.json)."""
+
+import json
+import os
+import platform
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.measuring import Figure, Row
+from local.processes import write_atomically
+
+# Narrower is not readable; where nobody looks (a file, a pipe) there is no width to ask for.
+_WIDTH = 150
+
+
+def show(rows: Sequence[Row]) -> None:
+    """A line for every comparison."""
+    table = Table(title=f"{_machine()['cpus']} CPUs, Python {platform.python_version()}: median, lowest to highest")
+    for title in ("what", "unit", "measured", "min..max", "beside", "that", "ratio"):
+        table.add_column(title, justify="right" if title in {"measured", "min..max", "that", "ratio"} else "left")
+    for row in rows:
+        figure = (row.name, row.unit, _number(row.figure.value), _range(row.figure))
+        if not row.references:
+            table.add_row(*figure, "", "", "")
+        for number, reference in enumerate(row.references):
+            shown = ("", "", "", "") if number else figure
+            that = f"{_number(reference.figure.value)}"
+            table.add_row(*shown, reference.name, that, f"{row.ratio(reference):.2f} x")
+    console = Console()
+    Console(width=max(console.width, _WIDTH)).print(table)
+
+
+def write(rows: Sequence[Row], path: Path) -> None:
+    """The value of every key; ``ranges`` and ``ratios`` by the same keys; figures of functions are grouped."""
+    document: dict[str, Any] = {"measured_at": datetime.now(UTC).isoformat(timespec="seconds"), "machine": _machine()}
+    ranges: dict[str, Any] = {}
+    ratios: dict[str, Any] = {}
+    for row in rows:
+        _put(document, row.key, row.member, row.figure.value)
+        _put(ranges, row.key, row.member, [row.figure.low, row.figure.high])
+        for reference in row.references:
+            _put(document, reference.key, row.member, reference.figure.value)
+            _put(ranges, reference.key, row.member, [reference.figure.low, reference.figure.high])
+            _put(ratios, f"{row.key}/{reference.key}", row.member, row.ratio(reference))
+    write_atomically(path, json.dumps(_short(document | {"ranges": ranges, "ratios": ratios}), indent=2) + "\n")
+
+
+def _put(into: dict[str, Any], key: str, member: str, value: object) -> None:
+    if member:
+        into.setdefault(key, {})[member] = value
+    else:
+        into[key] = value
+
+
+def _short(value: Any) -> Any:  # noqa: ANN401 (JSON)
+    if isinstance(value, dict):
+        return {name: _short(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_short(part) for part in value]
+    return float(f"{value:.4g}") if isinstance(value, float) else value
+
+
+def _machine() -> dict[str, Any]:
+    return {
+        "cpus": os.cpu_count(),
+        "architecture": platform.machine(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+    }
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2f}" if value < 10 else f"{value:.1f}"
+
+
+def _range(figure: Figure) -> str:
+    return f"{_number(figure.low)}..{_number(figure.high)}"
