@@ -178,11 +178,10 @@ def test_forex_and_cfd_need_a_margin_account(kind: str) -> None:
     assert fault.code == "MARGIN_ACCOUNT_NEEDED"
 
 
-@pytest.mark.parametrize("entry", [buy("1", "1"), deposit("1", currency="EUR"), deposit("1", instrument_id="CASH:EUR")])
-def test_another_currency_is_refused_and_never_taken_at_one_to_one(entry: Entry) -> None:
-    fault = refusal(funded("1000"), entry, instruments={"AAPL": stock(currency="EUR")})
-    assert fault.code == "CURRENCY_NOT_SUPPORTED"
-    assert "EUR" in fault.message
+@pytest.mark.parametrize("entry", [deposit("1", currency="EUR"), deposit("1", instrument_id="CASH:EUR")])
+def test_another_currency_without_a_rate_is_refused_and_never_taken_at_one_to_one(entry: Entry) -> None:
+    fault = refusal(funded("1000"), entry)
+    assert (fault.code, fault.details[0]["pairs"][:2]) == ("RATE_MISSING", ["EURUSD", "USDEUR"])
 
 
 def test_the_cash_instrument_of_the_own_currency_names_the_currency() -> None:

@@ -62,7 +62,7 @@ def test_an_update_has_only_what_changed() -> None:
         "version": 18,
         "previous_version": 17,
     }
-    assert set(change["data"]) == {"total_value", "weights", "unrealized_pnl", "positions"}
+    assert set(change["data"]) == {"total_value", "weights", "unrealized_pnl", "daily_pnl", "positions"}
     assert [item["instrument_id"] for item in change["data"]["positions"]] == ["AAPL", "MSFT", "CASH:USD"]
 
 

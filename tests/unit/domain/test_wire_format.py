@@ -121,7 +121,7 @@ def test_a_whole_state_is_written_to_the_character() -> None:
         '"last_updated":"2026-02-26T10:30:00.000Z","version":1772101800000,"ledger_version":2,"as_of":null,'
         '"calc_status":"ok","unpriced":[],"stale":[],"realized_pnl":0.00,"unrealized_pnl":0.00,"fees_total":0.00,'
         '"net_deposits":100.50,"dividends_total":0.00,"swap_total":0.00,"adjustments_total":0.00,"fx_effect":0.00,'
-        '"cash":{"USD":100.50},"daily_change":0.00,"daily_change_percent":null,"daily_pnl":null,"daily_missing":[],'
+        '"cash":{"USD":100.50},"daily_change":0.00,"daily_change_percent":null,"daily_pnl":0.00,"daily_missing":[],'
         '"margin":null,"unreconciled_since":null}'
     )
 

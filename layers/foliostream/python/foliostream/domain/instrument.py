@@ -16,7 +16,8 @@ MAX_AGE_SECONDS = 30 * 86_400
 
 
 class Instrument(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """An instrument of the registry; ``max_age_seconds`` None means the deployment's default for stale prices."""
+    """An instrument of the registry; ``max_age_seconds`` None means the deployment's default for stale prices.
+    ``token`` is the broker's number for it, by which fills may name it."""
 
     symbol: str
     kind: Kind
@@ -27,6 +28,7 @@ class Instrument(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=
     allow_zero: bool = False
     max_age_seconds: int | None = None
     isin: str | None = None
+    token: str | None = None
 
     @property
     def multiplier(self) -> Decimal:

@@ -17,6 +17,8 @@ FOREX_PRICE_DECIMALS = 10
 QUANTITY_DECIMALS = 6
 WEIGHT_DECIMALS = 6
 RATE_DECIMALS = 10
+# A rate that is found for booking may be an inverse or a cross; kept exactly as it was used.
+BOOKED_RATE_DECIMALS = 20
 PERCENT_DECIMALS = 2
 # Definitions 1: what a close takes out of a position's cost is rounded half even to ten decimals.
 COST_DECIMALS = 10
@@ -25,7 +27,7 @@ MAX_DIGITS = 15
 _MINOR_UNITS = {"BIF": 0, "CLP": 0, "DJF": 0, "GNF": 0, "ISK": 0, "JPY": 0, "KMF": 0, "KRW": 0, "PYG": 0, "RWF": 0,
                 "UGX": 0, "VND": 0, "VUV": 0, "XAF": 0, "XOF": 0, "XPF": 0, "BHD": 3, "IQD": 3, "JOD": 3, "KWD": 3,
                 "LYD": 3, "OMR": 3, "TND": 3}  # fmt: skip
-_QUANTA = {places: Decimal(1).scaleb(-places) for places in range(13)}
+_QUANTA = {places: Decimal(1).scaleb(-places) for places in range(21)}
 
 
 def rounded(value: Decimal, places: int) -> Decimal:

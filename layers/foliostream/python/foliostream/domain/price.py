@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from foliostream.domain import money
-from foliostream.domain.instrument import Instrument
+from foliostream.domain.instrument import Instrument, Kind
 from foliostream.errors import CallerError
 
 FUTURE_ALLOWANCE_MS = 5_000
@@ -125,10 +125,16 @@ def merge(stored: Price | None, update: PriceUpdate) -> Price | None:
     )
 
 
-def mark(price: Price | None) -> Mark | None:
-    """A stock's mark: last, else the middle of a whole quote (definitions 11); None is unpriced."""
+def mark(price: Price | None, kind: Kind = "stock", *, long: bool = True) -> Mark | None:
+    """What a position is valued at (definitions 11); None is unpriced.
+
+    A stock at last, else the middle of a whole quote; forex and CFD at the side the position would be closed at.
+    """
     if price is None:
         return None
+    if kind != "stock":
+        side = price.bid if long else price.ask
+        return None if side is None else Mark(side, price.quote_ts_ms)
     if price.last is not None:
         return Mark(price.last, price.last_ts_ms)
     if price.bid is not None and price.ask is not None:

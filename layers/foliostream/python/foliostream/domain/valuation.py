@@ -1,92 +1,43 @@
-"""A portfolio's snapshot: one book version and one set of prices, valued once, rounded once (definitions 11-17)."""
+"""A portfolio's snapshot: one book version and one set of prices, valued once, rounded once (definitions 9, 11-18)."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from decimal import Decimal, localcontext
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-import msgspec
-from msgspec import Struct
-from msgspec.structs import replace
-
-from foliostream.domain import money, price
+from foliostream.domain import daily, marking, money, rates
+from foliostream.domain.account import Portfolio, Position
 from foliostream.domain.instrument import Instrument
 from foliostream.domain.keys import CASH_PREFIX
-from foliostream.domain.money import ZERO
-from foliostream.domain.portfolio import Portfolio, Position
+from foliostream.domain.marking import NEVER_MS, Marked
+from foliostream.domain.money import ONE, ZERO
 from foliostream.domain.price import Price
-from foliostream.domain.times import epoch_ms, iso
+from foliostream.domain.rates import Rate
+from foliostream.domain.state import (
+    CalcStatus,
+    MarginState,
+    PortfolioState,
+    PositionState,
+    calc_status,
+    decode_state,
+    encode_state,
+    with_staleness,
+)
+from foliostream.domain.times import iso
 
-CalcStatus = Literal["ok", "degraded", "unpriced"]
-# Far enough: a snapshot whose prices never go stale (no positions).
-NEVER_MS = 2**62
-
-
-class PositionState(Struct, frozen=True):
-    """A position on the wire. ``mark`` and ``average_price`` are in ``currency``, other amounts in base at
-    ``fx_rate`` (definitions 15). What cannot be known is null."""
-
-    instrument_id: str
-    position_type: Literal["LONG", "SHORT", "CASH"]
-    quantity: Decimal
-    cost_basis: Decimal | None
-    average_price: Decimal | None
-    mark: Decimal | None
-    market_value: Decimal | None
-    weight: Decimal | None
-    unrealized_pnl: Decimal | None
-    realized_pnl: Decimal | None
-    daily_change: Decimal | None
-    daily_pnl: Decimal | None
-    open: Decimal | None
-    previous_close: Decimal | None
-    carried_quantity: Decimal | None
-    fees: Decimal | None
-    margin_used: Decimal | None
-    multiplier: Decimal | None
-    opened_at: str | None
-    currency: str
-    fx_rate: Decimal | None
-    price_ts: str | None
-    last_updated: str
-
-
-class PortfolioState(Struct, frozen=True):
-    """The PortfolioState of the contract, in its order and rounding."""
-
-    portfolio_id: str
-    portfolio_name: str
-    account_type: str
-    account_kind: str
-    base_currency: str
-    status: str
-    total_value: Decimal | None
-    cash_balance: Decimal | None
-    positions: list[PositionState]
-    weights: dict[str, Decimal] | None
-    last_updated: str
-    version: int
-    ledger_version: int
-    as_of: str | None
-    calc_status: CalcStatus
-    unpriced: list[str]
-    stale: list[str]
-    realized_pnl: Decimal
-    unrealized_pnl: Decimal | None
-    fees_total: Decimal
-    net_deposits: Decimal
-    dividends_total: Decimal
-    swap_total: Decimal
-    adjustments_total: Decimal
-    fx_effect: Decimal
-    cash: dict[str, Decimal]
-    daily_change: Decimal | None
-    daily_change_percent: Decimal | None
-    daily_pnl: Decimal | None
-    daily_missing: list[str]
-    margin: None
-    unreconciled_since: None
+__all__ = [
+    "NEVER_MS",
+    "CalcStatus",
+    "MarginState",
+    "PortfolioState",
+    "PositionState",
+    "Snapshot",
+    "decode_state",
+    "encode_state",
+    "value",
+    "with_staleness",
+]
 
 
 class Snapshot(NamedTuple):
@@ -99,19 +50,34 @@ class Snapshot(NamedTuple):
     fresh_until_ms: int
 
 
-class _Valued(NamedTuple):
-    """A position with its unrounded figures in base currency; None where there is no price."""
+class _Quoted(NamedTuple):
+    """A currency's rate and when it is stale; ``side`` is the one a cash account's amounts are converted at."""
 
-    symbol: str
-    position: Position
-    price: Price | None
-    mark: price.Mark | None
-    value: Decimal | None
-    unrealized: Decimal | None
-    daily_change: Decimal | None
-    opening_value: Decimal | None
+    rate: Rate
+    side: Decimal
     expires_ms: int
-    price_places: int
+
+
+class _Cash(NamedTuple):
+    """Cash of one currency; ``worth`` in base, None without a rate."""
+
+    currency: str
+    amount: Decimal
+    fx: Decimal | None
+    worth: Decimal | None
+    expires_ms: int
+    rate_ts_ms: int | None
+
+
+class _Figures(NamedTuple):
+    """A portfolio's unrounded figures; ``currencies``: of those other than base that have a rate."""
+
+    portfolio: Portfolio
+    positions: list[Marked]
+    cash: list[_Cash]
+    currencies: dict[str, _Quoted]
+    unpriced: list[str]
+    stale: list[str]
 
 
 def value(
@@ -123,58 +89,190 @@ def value(
     previous_version: int,
     stale_after_ms: int,
 ) -> Snapshot:
-    """Value a cash portfolio from the given prices.
+    """Value a portfolio from the given prices: of ``portfolio.symbols``, positions and pairs alike.
 
     ``version`` = max(previous + 1, ``read_at_ms``), so that versions rise also after the stores were lost.
-    ``stale_after_ms`` is the age limit of prices whose instrument names none. Raises nothing: what has no price is
-    ``unpriced`` and everything that would need it is null.
+    ``stale_after_ms`` is the age limit of prices whose instrument names none. Raises nothing: what has no price or no
+    rate is ``unpriced`` and everything that would need it is null.
     """
     with localcontext(money.EXACT):
-        valued = [
-            _value_position(
-                symbol, portfolio.positions[symbol], prices.get(symbol), instruments.get(symbol), stale_after_ms
-            )
-            for symbol in sorted(portfolio.positions)
-        ]
-        state = _state(portfolio, valued, read_at_ms, max(previous_version + 1, read_at_ms))
-    return Snapshot(state, portfolio.owner, read_at_ms, min((item.expires_ms for item in valued), default=NEVER_MS))
+        figures = _figures(portfolio, prices, instruments, read_at_ms, stale_after_ms)
+        state = _state(figures, read_at_ms, max(previous_version + 1, read_at_ms))
+    expiries = [item.expires_ms for item in figures.positions] + [item.expires_ms for item in figures.cash]
+    return Snapshot(state, portfolio.owner, read_at_ms, min(expiries, default=NEVER_MS))
 
 
-def _max_age_ms(instrument: Instrument | None, default_ms: int) -> int:
-    if instrument is None or instrument.max_age_seconds is None:
-        return default_ms
-    return instrument.max_age_seconds * 1000
+# --- unrounded -------------------------------------------------------------------------------------------------------
 
 
-def _value_position(
-    symbol: str, position: Position, quote: Price | None, instrument: Instrument | None, stale_after_ms: int
-) -> _Valued:
-    places = instrument.price_places if instrument else money.PRICE_DECIMALS
-    mark = price.mark(quote)
-    if mark is None or quote is None:
-        return _Valued(symbol, position, quote, None, None, None, None, None, NEVER_MS, places)
-    units = position.quantity * position.multiplier
-    worth = units * mark.value
-    cost = position.cost if position.quantity > 0 else -position.cost
-    change = opening = None
-    if quote.open:  # a missing or zero open is no base for a daily change (definitions 18)
-        change = units * (mark.value - quote.open)
-        opening = abs(units) * quote.open
-    expires_ms = mark.ts_ms + _max_age_ms(instrument, stale_after_ms) + 1
-    return _Valued(symbol, position, quote, mark, worth, worth - cost, change, opening, expires_ms, places)
+def _figures(
+    portfolio: Portfolio,
+    prices: Mapping[str, Price],
+    instruments: Mapping[str, Instrument],
+    read_at_ms: int,
+    stale_after_ms: int,
+) -> _Figures:
+    positions = [
+        marking.marked(symbol, position, prices.get(symbol), instruments.get(symbol), stale_after_ms)
+        for symbol, position in sorted(portfolio.positions.items())
+    ]
+    quoted: dict[str, _Quoted] = {}
+    if foreign := portfolio.foreign_currencies:
+        quoted = _quoted(portfolio, positions, foreign, prices, instruments, read_at_ms, stale_after_ms)
+        positions = [_converted(item, portfolio, quoted) for item in positions]
+    cash = [_cash(name, portfolio, quoted) for name in sorted(portfolio.cash)]
+    unpriced = [item.symbol for item in positions if item.value is None]
+    unpriced += [CASH_PREFIX + item.currency for item in cash if item.worth is None]
+    stale = [item.symbol for item in positions if item.outdated or item.expires_ms <= read_at_ms]
+    stale += [CASH_PREFIX + item.currency for item in cash if item.expires_ms <= read_at_ms]
+    return _Figures(portfolio, positions, cash, quoted, unpriced, stale)
 
 
-def _state(portfolio: Portfolio, valued: list[_Valued], read_at_ms: int, version: int) -> PortfolioState:
-    base = portfolio.base_currency
-    cash = sum(portfolio.cash.values(), ZERO)
-    unpriced = [item.symbol for item in valued if item.value is None]
-    stale = [item.symbol for item in valued if item.expires_ms <= read_at_ms]
-    complete = not unpriced
-    total = cash + _total(valued, "value") if complete else None
-    daily = _daily(valued, base, complete=complete)
-    weighable = total if total is not None and total > 0 else None
-    times = [item.mark.ts_ms for item in valued if item.mark]
-    now = iso(read_at_ms)
+def _quoted(
+    portfolio: Portfolio,
+    positions: list[Marked],
+    foreign: list[str],
+    prices: Mapping[str, Price],
+    instruments: Mapping[str, Instrument],
+    read_at_ms: int,
+    stale_after_ms: int,
+) -> dict[str, _Quoted]:
+    """Each currency's rate; its worse side is that of the currency's net value (definitions 9)."""
+
+    def fresh(symbol: str, ts_ms: int) -> bool:
+        return ts_ms + marking.max_age_ms(instruments.get(symbol), stale_after_ms) >= read_at_ms
+
+    net = {currency: portfolio.cash.get(currency, ZERO) for currency in foreign}
+    for item in positions:
+        if item.position.currency in net and item.value is not None:
+            net[item.position.currency] += item.value
+    found = {}
+    for currency in foreign:
+        rate = rates.find(currency, portfolio.base_currency, prices, fresh)
+        if rate is not None:
+            expires_ms = marking.rate_expires_ms(rate, instruments, stale_after_ms)
+            found[currency] = _Quoted(rate, rate.worse(net[currency]), expires_ms)
+    return found
+
+
+def _converted(item: Marked, portfolio: Portfolio, quoted: dict[str, _Quoted]) -> Marked:
+    currency = item.position.currency
+    if currency == portfolio.base_currency:
+        return item
+    found = quoted.get(currency)
+    if portfolio.account_kind == "margin":
+        return marking.with_rate(item, found.rate if found else None, found.expires_ms if found else NEVER_MS)
+    return marking.in_base(item, found.side if found else None)
+
+
+def _cash(currency: str, portfolio: Portfolio, quoted: dict[str, _Quoted]) -> _Cash:
+    amount = portfolio.cash[currency]
+    if currency == portfolio.base_currency:
+        return _Cash(currency, amount, ONE, amount, NEVER_MS, None)
+    found = quoted.get(currency)
+    if found is None:
+        return _Cash(currency, amount, None, None if amount else ZERO, NEVER_MS, None)
+    return _Cash(currency, amount, found.side, amount * found.side, found.expires_ms, found.rate.ts_ms)
+
+
+def _sum(positions: list[Marked], figure: str) -> Decimal:
+    return sum((getattr(item, figure) or ZERO for item in positions), ZERO)
+
+
+def _fx_effect(figures: _Figures) -> Decimal:
+    """Everything that moved a currency, at the rate now less at booked rates; a margin account books base alone."""
+    portfolio = figures.portfolio
+    if portfolio.account_kind == "margin" or not portfolio.totals.keys() - {portfolio.base_currency}:
+        return ZERO
+    now = portfolio.totals_of(portfolio.base_currency).net
+    for currency in portfolio.totals:
+        if currency in figures.currencies:
+            now += portfolio.totals_of(currency).net * figures.currencies[currency].side
+    return now - _booked(portfolio)
+
+
+def _booked(portfolio: Portfolio) -> Decimal:
+    return (
+        portfolio.net_deposits
+        + portfolio.realized_pnl
+        - portfolio.fees_total
+        + portfolio.dividends_total
+        + portfolio.swap_total
+        + portfolio.adjustments_total
+    )
+
+
+class _Daily(NamedTuple):
+    change: Decimal | None
+    percent: Decimal | None
+    pnl: Decimal | None
+    missing: list[str]
+
+
+def _daily(figures: _Figures) -> _Daily:
+    """Definitions 17 and 18: what has no open, or no mark at the last close, is left out and listed."""
+    positions, base = figures.positions, figures.portfolio.base_currency
+    closed, unknown = _closed_today(figures)
+    missing = [item.symbol for item in positions if item.change is None or item.day_result is None]
+    missing += [name for name in unknown if name not in missing]
+    if figures.unpriced:
+        return _Daily(None, None, None, missing)
+    change, opening = _sum(positions, "change"), _sum(positions, "opening")
+    percent = money.rounded(money.EXACT.divide(change * 100, opening), money.PERCENT_DECIMALS) if opening else None
+    changes = not positions or any(item.change is not None for item in positions)
+    results = [item.day_result for item in positions if item.day_result is not None] + closed
+    return _Daily(
+        money.money(change, base) if changes else None,
+        percent,
+        money.money(sum(results, ZERO), base) if results or not missing else None,
+        missing,
+    )
+
+
+def _closed_today(figures: _Figures) -> tuple[list[Decimal], list[str]]:
+    """The day's results of what is not held any more, in base, and what of it is not known."""
+    portfolio = figures.portfolio
+    if not portfolio.closed_today and not portfolio.day_results:
+        return [], list(portfolio.day_unknown)
+    results, unknown = [], list(portfolio.day_unknown)
+    for symbol, item in portfolio.closed_today.items():
+        result = daily.closed_result(item)
+        worth = None if result is None else _at_rate(result, item.currency, figures)
+        if worth is None:
+            unknown.append(symbol)
+        else:
+            results.append(worth)
+    for currency, amount in portfolio.day_results.items():
+        worth = _at_rate(amount, currency, figures)
+        if worth is None:
+            unknown.append(CASH_PREFIX + currency)
+        else:
+            results.append(worth)
+    return results, unknown
+
+
+def _at_rate(amount: Decimal, currency: str, figures: _Figures) -> Decimal | None:
+    if currency == figures.portfolio.base_currency:
+        return amount
+    found = figures.currencies.get(currency)
+    if found is None:
+        return None
+    return amount * (found.rate.worse(amount) if figures.portfolio.account_kind == "margin" else found.side)
+
+
+# --- rounded ---------------------------------------------------------------------------------------------------------
+
+
+def _state(figures: _Figures, read_at_ms: int, version: int) -> PortfolioState:
+    portfolio, positions = figures.portfolio, figures.positions
+    base, complete = portfolio.base_currency, not figures.unpriced
+    worths = [item.worth for item in figures.cash]
+    cash = None if None in worths else sum((worth for worth in worths if worth is not None), ZERO)
+    margin = portfolio.account_kind == "margin"
+    total = cash + _sum(positions, "unrealized" if margin else "value") if complete and cash is not None else None
+    weighable = total if total is not None and total > 0 and not margin else None
+    day = _daily(figures)
+    times = [item.mark_ts_ms for item in positions if item.mark is not None]
     return PortfolioState(
         portfolio_id=portfolio.portfolio_id,
         portfolio_name=portfolio.portfolio_name,
@@ -183,60 +281,52 @@ def _state(portfolio: Portfolio, valued: list[_Valued], read_at_ms: int, version
         base_currency=base,
         status=portfolio.status,
         total_value=_money(total, base),
-        cash_balance=money.money(cash, base),
-        positions=[_position(item, base, weighable) for item in valued]
-        + [_cash_position(name, portfolio, weighable) for name in sorted(portfolio.cash)],
-        weights=_weights(portfolio, valued, weighable),
-        last_updated=now,
+        cash_balance=_money(cash, base),
+        positions=[_position(item, base, weighable) for item in positions]
+        + [_cash_position(item, portfolio, weighable) for item in figures.cash],
+        weights=_weights(figures, weighable),
+        last_updated=iso(read_at_ms),
         version=version,
         ledger_version=portfolio.version,
         as_of=iso(max(times)) if times else None,
-        calc_status=_calc_status(unpriced, stale),
-        unpriced=unpriced,
-        stale=stale,
+        calc_status=calc_status(figures.unpriced, figures.stale),
+        unpriced=figures.unpriced,
+        stale=figures.stale,
         realized_pnl=money.money(portfolio.realized_pnl, base),
-        unrealized_pnl=_money(_total(valued, "unrealized") if complete else None, base),
+        unrealized_pnl=_money(_sum(positions, "unrealized") if complete else None, base),
         fees_total=money.money(portfolio.fees_total, base),
         net_deposits=money.money(portfolio.net_deposits, base),
-        dividends_total=money.money(ZERO, base),
-        swap_total=money.money(ZERO, base),
-        adjustments_total=money.money(ZERO, base),
-        fx_effect=money.money(ZERO, base),
-        cash={name: money.money(amount, name) for name, amount in sorted(portfolio.cash.items())},
-        daily_change=daily.change,
-        daily_change_percent=daily.percent,
-        daily_pnl=None,
-        daily_missing=daily.missing,
-        margin=None,
+        dividends_total=money.money(portfolio.dividends_total, base),
+        swap_total=money.money(portfolio.swap_total, base),
+        adjustments_total=money.money(portfolio.adjustments_total, base),
+        fx_effect=_money(_fx_effect(figures) if complete else None, base),
+        cash={item.currency: money.money(item.amount, item.currency) for item in figures.cash},
+        daily_change=day.change,
+        daily_change_percent=day.percent,
+        daily_pnl=day.pnl,
+        daily_missing=day.missing,
+        margin=_margin(figures, cash or ZERO, total) if margin else None,
         unreconciled_since=None,
     )
 
 
-def _calc_status(unpriced: Collection[str], stale: Collection[str]) -> CalcStatus:
-    if unpriced:
-        return "unpriced"
-    return "degraded" if stale else "ok"
-
-
-class _Daily(NamedTuple):
-    change: Decimal | None
-    percent: Decimal | None
-    missing: list[str]
-
-
-def _daily(valued: list[_Valued], base: str, *, complete: bool) -> _Daily:
-    missing = [item.symbol for item in valued if item.daily_change is None]
-    if not complete:
-        return _Daily(None, None, missing)
-    change = _total(valued, "daily_change")
-    opening = _total(valued, "opening_value")
-    percent = money.rounded(money.EXACT.divide(change * 100, opening), money.PERCENT_DECIMALS) if opening else None
-    known = len(missing) < len(valued) or not valued
-    return _Daily(money.money(change, base) if known else None, percent, missing)
-
-
-def _total(valued: list[_Valued], figure: str) -> Decimal:
-    return sum((getattr(item, figure) or ZERO for item in valued), ZERO)
+def _margin(figures: _Figures, balance: Decimal, equity: Decimal | None) -> MarginState:
+    """Used margin needs the instruments' margin rates: unknown until something computes it, but 0 where all is flat."""
+    base, flat = figures.portfolio.base_currency, not figures.positions
+    exposure = None if equity is None else sum((abs(item.value or ZERO) for item in figures.positions), ZERO)
+    leveraged = exposure is not None and equity is not None and equity > 0
+    return MarginState(
+        balance=money.money(balance, base),
+        equity=_money(equity, base),
+        used=money.money(ZERO, base) if flat else None,
+        free=_money(equity, base) if flat else None,
+        level_percent=None,
+        exposure=_money(exposure, base),
+        leverage_used=money.plain(money.EXACT.divide(exposure, equity), money.WEIGHT_DECIMALS)
+        if leveraged and exposure is not None and equity is not None
+        else None,
+        state="ok" if flat else "unknown",
+    )
 
 
 def _money(value: Decimal | None, currency: str) -> Decimal | None:
@@ -249,11 +339,11 @@ def _weight(value: Decimal | None, total: Decimal | None) -> Decimal | None:
     return money.plain(money.EXACT.divide(value, total), money.WEIGHT_DECIMALS)
 
 
-def _weights(portfolio: Portfolio, valued: list[_Valued], total: Decimal | None) -> dict[str, Decimal] | None:
+def _weights(figures: _Figures, total: Decimal | None) -> dict[str, Decimal] | None:
     if total is None:
         return None
-    parts = {item.symbol: item.value for item in valued}
-    parts |= {CASH_PREFIX + name: amount for name, amount in sorted(portfolio.cash.items())}
+    parts = {item.symbol: item.value for item in figures.positions}
+    parts |= {CASH_PREFIX + item.currency: item.worth for item in figures.cash}
     return {name: weight for name, part in parts.items() if (weight := _weight(part, total)) is not None}
 
 
@@ -261,47 +351,59 @@ def _plain_price(value: Decimal | None, places: int) -> Decimal | None:
     return None if value is None else money.plain(value, places)
 
 
-def _position(item: _Valued, base: str, total: Decimal | None) -> PositionState:
+def _rate(fx: Decimal | None) -> Decimal | None:
+    return fx if fx is None or fx is ONE else money.plain(fx, money.RATE_DECIMALS)
+
+
+def _carried(position: Position, quantity: Decimal) -> Decimal:
+    """What was carried in, mostly all of it or nothing: then without rounding anything again."""
+    traded = position.day.traded if position.day else ZERO
+    if not traded:
+        return quantity
+    return ZERO if traded == position.quantity else money.plain(daily.carried(position), money.QUANTITY_DECIMALS)
+
+
+def _position(item: Marked, base: str, total: Decimal | None) -> PositionState:
     position, places = item.position, item.price_places
+    quantity = money.plain(position.quantity, money.QUANTITY_DECIMALS)
     return PositionState(
         instrument_id=item.symbol,
         position_type="LONG" if position.quantity > 0 else "SHORT",
-        quantity=money.plain(position.quantity, money.QUANTITY_DECIMALS),
-        cost_basis=money.money(position.cost, base),
+        quantity=quantity,
+        cost_basis=_money(None if item.fx is None else position.cost * item.fx, base),
         average_price=money.plain(position.average_price, places),
-        mark=_plain_price(item.mark.value if item.mark else None, places),
+        mark=_plain_price(item.mark, places),
         market_value=_money(item.value, base),
         weight=_weight(item.value, total),
         unrealized_pnl=_money(item.unrealized, base),
         realized_pnl=money.money(position.realized_pnl, base),
-        daily_change=_money(item.daily_change, base),
-        daily_pnl=None,
-        open=_plain_price(item.price.open if item.price else None, places),
-        previous_close=_plain_price(item.price.previous_close if item.price else None, places),
-        carried_quantity=None,
+        daily_change=_money(item.change, base),
+        daily_pnl=_money(item.day_result, base),
+        open=_plain_price(item.opened, places),
+        previous_close=_plain_price(item.closed, places),
+        carried_quantity=_carried(position, quantity),
         fees=money.money(position.fees, base),
         margin_used=None,
         multiplier=money.plain(position.multiplier, money.QUANTITY_DECIMALS),
         opened_at=iso(position.opened_at_ms),
         currency=position.currency,
-        fx_rate=money.ONE,
-        price_ts=iso(item.mark.ts_ms) if item.mark else None,
+        fx_rate=_rate(item.fx),
+        price_ts=iso(item.price_ts_ms) if item.mark is not None else None,
         last_updated=iso(position.updated_at_ms),
     )
 
 
-def _cash_position(currency: str, portfolio: Portfolio, total: Decimal | None) -> PositionState:
-    amount = portfolio.cash[currency]
-    worth = money.money(amount, currency)
+def _cash_position(item: _Cash, portfolio: Portfolio, total: Decimal | None) -> PositionState:
+    worth = _money(item.worth, portfolio.base_currency)
     return PositionState(
-        instrument_id=CASH_PREFIX + currency,
+        instrument_id=CASH_PREFIX + item.currency,
         position_type="CASH",
-        quantity=money.plain(amount, money.QUANTITY_DECIMALS),
+        quantity=money.plain(item.amount, money.QUANTITY_DECIMALS),
         cost_basis=worth,
         average_price=None,
         mark=None,
         market_value=worth,
-        weight=_weight(amount, total),
+        weight=_weight(item.worth, total),
         unrealized_pnl=None,
         realized_pnl=None,
         daily_change=None,
@@ -313,49 +415,8 @@ def _cash_position(currency: str, portfolio: Portfolio, total: Decimal | None) -
         margin_used=None,
         multiplier=None,
         opened_at=None,
-        currency=currency,
-        fx_rate=money.ONE,
-        price_ts=None,
+        currency=item.currency,
+        fx_rate=_rate(item.fx),
+        price_ts=None if item.rate_ts_ms is None else iso(item.rate_ts_ms),
         last_updated=iso(portfolio.updated_at_ms),
     )
-
-
-def with_staleness(
-    state: PortfolioState, max_ages_ms: Mapping[str, int], stale_after_ms: int, now_ms: int
-) -> PortfolioState:
-    """The same state with ``stale`` and ``calc_status`` derived again at ``now_ms``: a silent feed shows (G7)."""
-    stale = [
-        item.instrument_id
-        for item in state.positions
-        if item.price_ts is not None
-        and epoch_ms(item.price_ts) + max_ages_ms.get(item.instrument_id, stale_after_ms) < now_ms
-    ]
-    return replace(state, stale=stale, calc_status=_calc_status(state.unpriced, stale))
-
-
-_encoder = msgspec.json.Encoder(decimal_format="number")
-_decoder = msgspec.json.Decoder(PortfolioState)
-
-
-def encode_state(state: PortfolioState) -> bytes:
-    """The state as it goes out: JSON with exact decimal literals, none of them in exponent form."""
-    encoded = _encoder.encode(state)
-    return encoded if b"E-" not in encoded else _encoder.encode(_without_exponents(state))
-
-
-def _without_exponents(state: PortfolioState) -> object:
-    """The state with every amount in its plain form: Decimal writes a price below 0.000001 as ``1E-7``."""
-    return _plain(msgspec.to_builtins(state, builtin_types=(Decimal,)))
-
-
-def _plain(item: object) -> object:
-    if isinstance(item, Decimal):
-        return msgspec.Raw(format(item, "f"))
-    if isinstance(item, dict):
-        return {name: _plain(part) for name, part in item.items()}
-    return [_plain(part) for part in item] if isinstance(item, list) else item
-
-
-def decode_state(raw: bytes) -> PortfolioState:
-    """The inverse of ``encode_state``, every literal back to the Decimal it was."""
-    return _decoder.decode(raw)

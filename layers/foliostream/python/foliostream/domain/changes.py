@@ -1,0 +1,94 @@
+"""Status and settings of a portfolio: what an owner may change, and the record of who did and when."""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from foliostream.domain.portfolio import Portfolio, Status
+from foliostream.domain.times import iso
+from foliostream.errors import RefusedError
+
+STATUS_CHANGED = "portfolio_status_changed"
+
+
+class Standing(Struct, frozen=True):
+    """What can be changed."""
+
+    status: Status
+    allow_short: bool
+
+
+class Change(Struct, frozen=True):
+    """One change as it is kept for ever beside the transactions; ``ledger_version`` is the version that it made."""
+
+    portfolio_id: str
+    ledger_version: int
+    changed_at_ms: int
+    changed_by: str
+    before: Standing
+    after: Standing
+
+
+def standing(portfolio: Portfolio) -> Standing:
+    """That of a portfolio now."""
+    return Standing(portfolio.status, portfolio.allow_short)
+
+
+def amend(portfolio: Portfolio, wanted: Standing, by: str, now_ms: int) -> tuple[Portfolio, Change] | None:
+    """The portfolio one version on and the record of the change; None where nothing would change.
+
+    ``RefusedError`` (``NOT_FLAT``) for CLOSED while positions are open. Every other status may follow every other;
+    short positions stay where ``allow_short`` ends.
+    """
+    before = standing(portfolio)
+    if wanted == before:
+        return None
+    if wanted.status == "CLOSED" and portfolio.positions:
+        raise RefusedError(
+            f"only a flat portfolio can be closed, {portfolio.portfolio_id} holds {len(portfolio.positions)} positions",
+            code="NOT_FLAT",
+            details=[{"symbol": symbol} for symbol in sorted(portfolio.positions)],
+        )
+    after = replace(
+        portfolio,
+        version=portfolio.version + 1,
+        updated_at_ms=now_ms,
+        status=wanted.status,
+        allow_short=wanted.allow_short,
+    )
+    return after, Change(portfolio.portfolio_id, after.version, now_ms, by, before, wanted)
+
+
+def status_event(change: Change) -> dict[str, object] | None:
+    """The event ``portfolio_status_changed``, the same (``event_id``) whenever it is made of one change; None for a
+    change of settings only."""
+    if change.before.status == change.after.status:
+        return None
+    changed_at = iso(change.changed_at_ms)
+    return {
+        "event_id": f"{STATUS_CHANGED}:{change.portfolio_id}:{change.ledger_version}",
+        "timestamp": changed_at,
+        STATUS_CHANGED: {
+            "portfolio_id": change.portfolio_id,
+            "status": change.after.status,
+            "previous_status": change.before.status,
+            "ledger_version": change.ledger_version,
+            "changed_by": change.changed_by,
+            "changed_at": changed_at,
+        },
+    }
+
+
+_decoder = msgspec.json.Decoder(Change)
+
+
+def encode(change: Change) -> bytes:
+    """JSON, readable in a table browser."""
+    return msgspec.json.encode(change)
+
+
+def decode(raw: bytes | str) -> Change:
+    """The inverse of ``encode``."""
+    return _decoder.decode(raw)

@@ -1,0 +1,143 @@
+"""Positions at their prices: unrounded figures of one snapshot, in each position's currency and in base."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import NamedTuple
+
+from foliostream.domain import daily, money, price, splitting
+from foliostream.domain.account import Position
+from foliostream.domain.instrument import Instrument
+from foliostream.domain.money import ONE
+from foliostream.domain.price import Price
+from foliostream.domain.rates import Rate
+
+# Far enough: a snapshot whose prices never go stale (no positions).
+NEVER_MS = 2**62
+
+
+class Marked(NamedTuple):
+    """A position with its figures at ``fx``, base per unit of its currency; None where a price or rate is missing.
+
+    ``opened`` and ``closed``: the day's open and the previous close; ``expires_ms``: when the price is stale;
+    ``outdated``: the price is older than a split; ``price_ts_ms``: of the oldest price it needs.
+    """
+
+    symbol: str
+    position: Position
+    mark: Decimal | None
+    mark_ts_ms: int
+    opened: Decimal | None
+    closed: Decimal | None
+    price_places: int
+    expires_ms: int
+    outdated: bool
+    fx: Decimal | None
+    value: Decimal | None
+    unrealized: Decimal | None
+    change: Decimal | None
+    opening: Decimal | None
+    day_result: Decimal | None
+    price_ts_ms: int
+
+
+def max_age_ms(instrument: Instrument | None, default_ms: int) -> int:
+    """How old a price of it may be."""
+    if instrument is None or instrument.max_age_seconds is None:
+        return default_ms
+    return instrument.max_age_seconds * 1000
+
+
+def marked(
+    symbol: str, position: Position, quote: Price | None, instrument: Instrument | None, stale_after_ms: int
+) -> Marked:
+    """The position in its own currency."""
+    places = instrument.price_places if instrument else money.PRICE_DECIMALS
+    kind = instrument.kind if instrument else "stock"
+    found = price.mark(quote, kind, long=position.quantity > 0)
+    if found is None or quote is None:
+        return _unmarked(symbol, position, quote, places)
+    value, opened, closed, outdated = found.value, quote.open, quote.previous_close, False
+    if position.splits:
+        factor = splitting.factor(position, found.ts_ms)
+        outdated = factor != 1
+        value = value / factor
+        opened, closed = _session(position, quote)
+    units = position.quantity * position.multiplier
+    worth = units * value
+    change = opening = None
+    if opened:  # a missing or zero open is no base for a daily change (definitions 18)
+        change, opening = units * (value - opened), abs(units) * opened
+    return Marked(
+        symbol,
+        position,
+        value,
+        found.ts_ms,
+        opened,
+        closed,
+        places,
+        found.ts_ms + max_age_ms(instrument, stale_after_ms) + 1,
+        outdated,
+        ONE,
+        worth,
+        worth - position.signed_cost,
+        change,
+        opening,
+        daily.result(position, value, closed),
+        found.ts_ms,
+    )
+
+
+def _unmarked(symbol: str, position: Position, quote: Price | None, places: int) -> Marked:
+    opened, closed = _session(position, quote) if quote else (None, None)
+    return Marked(
+        symbol, position, None, 0, opened, closed, places, NEVER_MS, False, ONE, None, None, None, None, None, 0
+    )
+
+
+def _session(position: Position, quote: Price) -> tuple[Decimal | None, Decimal | None]:
+    """Open and previous close in units of now; they are as old as the newest part of the price that brought them."""
+    factor = splitting.factor(position, max(quote.quote_ts_ms, quote.last_ts_ms))
+    if factor == 1:
+        return quote.open, quote.previous_close
+    return _divided(quote.open, factor), _divided(quote.previous_close, factor)
+
+
+def _divided(value: Decimal | None, factor: Decimal) -> Decimal | None:
+    return None if value is None else value / factor
+
+
+def in_base(item: Marked, fx: Decimal | None) -> Marked:
+    """The same with its amounts in base."""
+    if fx is None:
+        return item._replace(fx=None, value=None, unrealized=None, change=None, opening=None, day_result=None)
+    return item._replace(
+        fx=fx,
+        value=_times(item.value, fx),
+        unrealized=_times(item.unrealized, fx),
+        change=_times(item.change, fx),
+        opening=_times(item.opening, fx),
+        day_result=_times(item.day_result, fx),
+    )
+
+
+def _times(value: Decimal | None, fx: Decimal) -> Decimal | None:
+    return None if value is None else value * fx
+
+
+def with_rate(item: Marked, rate: Rate | None, expires_ms: int) -> Marked:
+    """A margin account's position: converted at the side that is worse for its own profit or loss, and as old as the
+    older of its price and its rate."""
+    if rate is None or item.unrealized is None:
+        return in_base(item, None)
+    converted = in_base(item, rate.worse(item.unrealized))
+    return converted._replace(
+        expires_ms=min(item.expires_ms, expires_ms), price_ts_ms=min(item.price_ts_ms, rate.ts_ms)
+    )
+
+
+def rate_expires_ms(rate: Rate, instruments: Mapping[str, Instrument], stale_after_ms: int) -> int:
+    """When the first of its legs is stale."""
+    ages = (ts_ms + max_age_ms(instruments.get(symbol), stale_after_ms) + 1 for symbol, ts_ms in rate.legs)
+    return min(ages, default=NEVER_MS)
