@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from foliostream.application.receiving import Received
+from foliostream.application.receiving import Change, Received
 
 
 def received(event: Mapping[str, Any]) -> list[Received]:
@@ -16,6 +16,23 @@ def received(event: Mapping[str, Any]) -> list[Received]:
     ]
 
 
+def changes(event: Mapping[str, Any]) -> list[Change]:
+    """The portfolio items of a DynamoDB stream event, in order; others (transactions, holders) are left out."""
+    return [_change(record["dynamodb"]) for record in event["Records"] if _is_portfolio(record)]
+
+
+def _is_portfolio(record: Mapping[str, Any]) -> bool:
+    return bool(record["dynamodb"]["Keys"]["sk"]["S"] == "PORTFOLIO" and record["eventName"] != "REMOVE")
+
+
+def _change(record: Mapping[str, Any]) -> Change:
+    image = record.get("NewImage", {})
+    book = image.get("book", {}).get("S")
+    account_type = image.get("account_type", {}).get("S", "")
+    key = f"{account_type}:{record['Keys']['pk']['S'].partition('#')[2]}"
+    return Change(record["SequenceNumber"], key, None if book is None else book.encode())
+
+
 def failures(message_ids: Iterable[str]) -> dict[str, list[dict[str, str]]]:
-    """The answer that makes SQS deliver only these messages again."""
+    """The answer that makes SQS deliver only these messages again (a stream: from the first of these on)."""
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in message_ids]}

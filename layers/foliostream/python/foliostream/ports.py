@@ -10,7 +10,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from foliostream.domain.changes import Change
 from foliostream.domain.coalescing import Bundle, DirtyMessage
+from foliostream.domain.fills import Fill
+from foliostream.domain.history import Day
 from foliostream.domain.instrument import Instrument
 from foliostream.domain.portfolio import Portfolio, Transaction
 from foliostream.domain.price import Price, PriceUpdate
@@ -30,6 +33,10 @@ class Clock(Protocol):
 # --- the ledger -----------------------------------------------------------------------------------------------------
 
 
+# All portfolios are walked bucket by bucket: 0 to this.
+WALK_BUCKETS = 16
+
+
 class Page(NamedTuple):
     """A page of portfolio ids; ``cursor`` is None on the last one."""
 
@@ -38,7 +45,7 @@ class Page(NamedTuple):
 
 
 class Ledger(Protocol):
-    """The books. All reads are strongly consistent."""
+    """The books. All reads but ``walk`` are strongly consistent."""
 
     def load(self, portfolio_ids: Collection[str]) -> dict[str, Portfolio]:
         """Those that exist, by id."""
@@ -72,12 +79,41 @@ class Ledger(Protocol):
     def owned(self, owner: str, cursor: str | None, limit: int) -> Page:
         """The owner's portfolio ids in id order; ``CallerError`` (``INVALID_CURSOR``) for a cursor not of ours."""
 
+    def newest(self, portfolio_id: str, sequence: int, limit: int) -> list[Transaction]:
+        """The transaction of this sequence, which is booked, and those before it, newest first, without a gap;
+        ``RetryableError`` where they cannot all be listed yet."""
+
+    def amend(self, portfolio: Portfolio, change: Change) -> None:
+        """One transaction: the portfolio as in ``commit`` and the record of its change;
+        ``ConflictError`` ``VERSION_CONFLICT``."""
+
+    def last_change(self, portfolio_id: str) -> Change | None:
+        """The newest record of a change."""
+
+    def close_day(self, portfolio: Portfolio, day: Day | None, closed: Collection[str] = ()) -> None:
+        """One transaction: the portfolio and ``closed`` as in ``commit``, and the day's row, if there is one;
+        ``ConflictError`` ``VERSION_CONFLICT``, or ``DAY_EXISTS`` for a row that is there already."""
+
+    def days(self, portfolio_id: str, first: str, last: str) -> list[Day]:
+        """The rows of the days from ``first`` to ``last`` (``2026-02-26``), oldest first."""
+
+    def last_day(self, portfolio_id: str) -> Day | None:
+        """The newest row."""
+
+    def walk(self, bucket: int, after: str | None, limit: int) -> Page:
+        """Ids of all portfolios of a bucket in an order of its own, those after the cursor (an id); one created or
+        restored less than seconds ago may be missing."""
+
 
 class Instruments(Protocol):
     """The registry of instruments."""
 
     def get(self, symbols: Collection[str]) -> dict[str, Instrument]:
         """Those registered; may be up to a minute old, but a symbol not known yet is always looked up."""
+
+    def by_token(self, tokens: Collection[str]) -> dict[str, str]:
+        """Symbols by the broker's token, of those registered with one (two with the same: the later); as old as
+        ``get`` may be."""
 
     def put(self, instrument: Instrument) -> None:
         """Register or replace; seen at once by this container."""
@@ -187,11 +223,57 @@ class HotStore(Prices, Books, Snapshots, DirtyRecords, Protocol):
     """What one hot store offers; each use case names only the parts it needs."""
 
 
+# --- rebuilding the hot store ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Segment:
+    """How far a rebuild has come in one bucket of ``Ledger.walk``; ``cursor`` is the walk's."""
+
+    bucket: int
+    cursor: str | None = None
+    portfolios: int = 0
+    broken: int = 0
+    is_finished: bool = False
+
+
+class Rebuild(NamedTuple):
+    """A run of the rebuild."""
+
+    run_id: str
+    started_at_ms: int
+    segments: list[Segment]
+
+
+class RebuildRecords(Protocol):
+    """The progress of the current run; whatever is asked for another run is answered as if that had never been."""
+
+    def begin(self, run: Rebuild) -> None:
+        """Make it the current run."""
+
+    def current(self) -> Rebuild | None:
+        """None if there never was one. Strongly consistent."""
+
+    def segment(self, run_id: str, bucket: int) -> Segment | None:
+        """None if the run is not the current one. Strongly consistent."""
+
+    def advance(self, run_id: str, before: Segment, after: Segment) -> None:
+        """``ConflictError`` if the segment is not ``before`` any more."""
+
+
+class RebuildQueue(Protocol):
+    """Messages of a rebuild to itself."""
+
+    def send(self, run_id: str, buckets: Collection[int], *, delay_seconds: int = 0) -> None:
+        """One message a bucket."""
+
+
 # --- messages -------------------------------------------------------------------------------------------------------
 
 
 class Queues(Protocol):
-    """Dirty, refresh and push queues: ``queue`` is ``live``, ``demo``, ``paper``, ``refresh`` or ``push``."""
+    """Dirty, refresh and push queues: ``queue`` is ``live``, ``demo``, ``paper``, ``refresh`` or ``push``; for dead
+    letters also ``ledger``: changes that could not be projected."""
 
     def send(self, queue: str, bundles: Sequence[Bundle]) -> None:
         """All of them, per-entry failures retried with back-off; ``RetryableError`` if some could not be sent."""
@@ -200,11 +282,32 @@ class Queues(Protocol):
         """Give a message up: into the queue's dead-letter queue, with the reason as a message attribute."""
 
 
+class FillQueue(Protocol):
+    """Accepted fills on their way into the books: in order within a portfolio, as far as one sender can keep it."""
+
+    def send(self, fills: Sequence[Fill]) -> None:
+        """All of them; a fill sent twice is there twice, only the ledger knows it. ``RetryableError`` if some could
+        not be sent: all may be sent again."""
+
+    def give_up(
+        self, source: str, body: str, message_id: str, code: str, reason: str, *, group: str = "unread"
+    ) -> None:
+        """A message of the queue ``fills`` or ``order_filled`` that can never be booked: into its dead-letter queue as
+        it came, with ``code`` and ``reason`` as the attributes reason and detail."""
+
+
 class FeedTimer(Protocol):
     """Wakes the market feed later."""
 
     def wake(self, slot: int, delay_seconds: int) -> None:
         """One message for ``slot`` after 0..900 seconds."""
+
+
+class CloseQueue(Protocol):
+    """Parts of the daily close that are still to be done."""
+
+    def send(self, parts: Sequence[Mapping[str, object]]) -> None:
+        """One message each."""
 
 
 class EventBus(Protocol):

@@ -6,15 +6,23 @@ its IAM role. ``Settings.read`` reports every missing, unknown or invalid name i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from decimal import Decimal, InvalidOperation
 from typing import Any
 from urllib.parse import urlsplit
 
 from foliostream.errors import SettingsError
 
 PREFIX = "PORTFOLIO_"
+_ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]{0,31}(/[A-Za-z0-9_+-]{1,32}){0,2}")
 ACCOUNT_TYPES = ("live", "demo", "paper")
+# Of the queues whose consumers give messages up by themselves.
+DEAD_LETTER_QUEUES = (*ACCOUNT_TYPES, "push", "ledger", "fills", "order_filled")
+MAX_AMOUNT_DIGITS = 15
+MAX_OWNER_LENGTH = 128
+AMOUNT_DECIMALS = 6
 
 
 def _text(raw: str) -> str:
@@ -24,6 +32,19 @@ def _text(raw: str) -> str:
 
 
 def _optional(raw: str) -> str:
+    return raw
+
+
+def _owner(raw: str) -> str:
+    if len(raw) > MAX_OWNER_LENGTH or raw != raw.strip() or not raw.isprintable():
+        raise ValueError(f"must be empty or at most {MAX_OWNER_LENGTH} printable characters, is {raw[:200]!r}")
+    return raw
+
+
+def _zone(raw: str) -> str:
+    # Whether there is such a zone is asked of the system's own data, by the one function that needs it.
+    if not _ZONE.fullmatch(raw):
+        raise ValueError(f"must be the name of a time zone such as America/New_York, is {raw[:80]!r}")
     return raw
 
 
@@ -43,6 +64,17 @@ def _integer(low: int, high: int) -> Callable[[str], int]:
         return int(raw)
 
     return parse
+
+
+def _amount(raw: str) -> Decimal:
+    try:
+        value = Decimal(raw)
+    except InvalidOperation:
+        value = Decimal("NaN")
+    if not value.is_finite() or not 0 <= value < 10**MAX_AMOUNT_DIGITS or value != round(value, AMOUNT_DECIMALS):
+        limits = f"at most {MAX_AMOUNT_DIGITS} digits and {AMOUNT_DECIMALS} decimals"
+        raise ValueError(f"must be an amount of {limits}, is {raw!r}")
+    return value
 
 
 def _url(raw: str) -> str:
@@ -89,6 +121,9 @@ class Settings:
     refresh_queue_url: str
     push_queue_url: str
     feed_queue_url: str
+    rebuild_queue_url: str
+    close_day_queue_url: str
+    fills_queue_url: str
     event_bus: str
     window_ms: dict[str, int]
     skew_ms: int
@@ -97,6 +132,9 @@ class Settings:
     keys_per_message: int
     session_ttl_seconds: int
     stale_price_seconds: int
+    close_time_zone: str
+    fills_owner: str
+    starting_cash: Decimal
     market_update_interval_seconds: int
     market_provider: str
     market_http_url: str
@@ -137,10 +175,14 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "hot_table": _text,
     "sessions_table": _text,
     "dirty_queue_urls": _pairs(ACCOUNT_TYPES, _url),
-    "dead_letter_queue_urls": _pairs((*ACCOUNT_TYPES, "push"), _url),
+    "dead_letter_queue_urls": _pairs(DEAD_LETTER_QUEUES, _url),
     "refresh_queue_url": _url,
     "push_queue_url": _url,
     "feed_queue_url": _url,
+    "rebuild_queue_url": _url,
+    "close_day_queue_url": _url,
+    "close_time_zone": _zone,
+    "fills_queue_url": _url,
     "event_bus": _text,
     "window_ms": _pairs(ACCOUNT_TYPES, _integer(50, 10_000)),
     "skew_ms": _integer(0, 5_000),
@@ -149,6 +191,8 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "keys_per_message": _integer(1, 2_000),
     "session_ttl_seconds": _integer(60, 30 * 86_400),
     "stale_price_seconds": _integer(1, 30 * 86_400),
+    "fills_owner": _owner,
+    "starting_cash": _amount,
     "market_update_interval_seconds": _integer(1, 86_400),
     "market_provider": _one_of("none", "replay", "http"),
     "market_http_url": _optional_url,

@@ -14,6 +14,7 @@ from functools import cache, cached_property
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from foliostream.errors import SettingsError
 from foliostream.settings import Settings
 
 if TYPE_CHECKING:
@@ -23,9 +24,16 @@ if TYPE_CHECKING:
 
     from foliostream import ports
     from foliostream.adapters.redis_hot_store import RedisHotStore
+    from foliostream.application.accept_fills import FillAccepter
+    from foliostream.application.amending import Amending
+    from foliostream.application.close_day import DayClosing
     from foliostream.application.marking import Marker
     from foliostream.application.portfolios import Portfolios
+    from foliostream.application.project_ledger import LedgerProjection
+    from foliostream.application.projecting import Projector
     from foliostream.application.push import Sender
+    from foliostream.application.rebuild_hot import HotRebuild
+    from foliostream.application.record_fill import FillRecorder
     from foliostream.application.valuing import Valuer
     from foliostream.application.watching import Watching
 
@@ -123,6 +131,35 @@ class Wiring:
         return SqsQueues(self._sqs, urls, settings.dead_letter_queue_urls)
 
     @cached_property
+    def fill_queue(self) -> ports.FillQueue:
+        """Accepted fills on their way into the books."""
+        from foliostream.adapters.sqs_fills import SqsFills
+
+        return SqsFills(self._sqs, self.settings.fills_queue_url, self.settings.dead_letter_queue_urls)
+
+    @cached_property
+    def fill_accepter(self) -> FillAccepter:
+        """Judges fills and queues them."""
+        from foliostream.application.accept_fills import FillAccepter
+
+        return FillAccepter(self.ledger, self.instruments, self.fill_queue, self.settings.fills_owner)
+
+    @cached_property
+    def fill_recorder(self) -> FillRecorder:
+        """Books fills; remembers portfolios between them."""
+        from foliostream.application.record_fill import FillRecorder
+
+        return FillRecorder(
+            ledger=self.ledger,
+            instruments=self.instruments,
+            projector=self.projector,
+            prices=self.hot,
+            queue=self.fill_queue,
+            clock=self.clock,
+            starting_cash=self.settings.starting_cash,
+        )
+
+    @cached_property
     def feed_timer(self) -> ports.FeedTimer:
         """Delayed messages of the market feed to itself."""
         from foliostream.adapters.sqs_queues import SqsFeedTimer
@@ -212,11 +249,73 @@ class Wiring:
         )
 
     @cached_property
+    def projector(self) -> Projector:
+        """Brings the hot store up to the ledger."""
+        from foliostream.application.projecting import Projector
+
+        return Projector(self.hot, self.holders, self.marker)
+
+    @cached_property
+    def ledger_projection(self) -> LedgerProjection:
+        """What becomes of a change of the ledger."""
+        from foliostream.application.project_ledger import LedgerProjection
+
+        return LedgerProjection(self.projector, self.valuer, self.bus, self.queues, self.clock)
+
+    @cached_property
+    def hot_rebuild(self) -> HotRebuild:
+        """Makes the hot store again from the ledger."""
+        from foliostream.adapters.dynamodb_rebuild import DynamoDbRebuildRecords
+        from foliostream.adapters.sqs_rebuild import SqsRebuildQueue
+        from foliostream.application.rebuild_hot import HotRebuild
+
+        settings = self.settings
+        return HotRebuild(
+            ledger=self.ledger,
+            records=DynamoDbRebuildRecords(self._dynamodb, settings.hot_table),
+            queue=SqsRebuildQueue(self._sqs, settings.rebuild_queue_url),
+            projector=self.projector,
+            clock=self.clock,
+            new_run_id=lambda: uuid4().hex,
+        )
+
+    @cached_property
     def portfolios(self) -> Portfolios:
         """Portfolios over REST."""
         from foliostream.application.portfolios import Portfolios
 
         return Portfolios(self.ledger, self.instruments, self.valuer, self.marker, self.clock)
+
+    @cached_property
+    def amending(self) -> Amending:
+        """Changes of status and settings."""
+        from foliostream.application.amending import Amending
+
+        return Amending(self.ledger, self.portfolios, self.bus, self.clock)
+
+    @cached_property
+    def day_closing(self) -> DayClosing:
+        """Closes days in the market's time zone; ``SettingsError`` for one that the system does not know."""
+        from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+        from foliostream.adapters.sqs_close import SqsCloseQueue
+        from foliostream.application.close_day import DayClosing
+
+        settings = self.settings
+        try:
+            zone = ZoneInfo(settings.close_time_zone)
+        except (ZoneInfoNotFoundError, ValueError) as fault:
+            raise SettingsError(f"settings: PORTFOLIO_CLOSE_TIME_ZONE: {fault}") from None
+        return DayClosing(
+            ledger=self.ledger,
+            prices=self.hot,
+            instruments=self.instruments,
+            queue=SqsCloseQueue(self._sqs, settings.close_day_queue_url),
+            clock=self.clock,
+            zone=zone,
+            stale_after_ms=settings.stale_price_seconds * 1000,
+            each=self.each,
+        )
 
     @cached_property
     def sender(self) -> Sender:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
@@ -37,7 +37,8 @@ class _Cached(NamedTuple):
 
 
 class DynamoDbInstruments:
-    """Implements ``ports.Instruments``: items pk ``INSTRUMENT#{symbol}``, sk ``INSTRUMENT``.
+    """Implements ``ports.Instruments``: items pk ``INSTRUMENT#{symbol}``, sk ``INSTRUMENT``, and for those with a
+    token pk ``INSTRUMENT_TOKEN#{token}``, sk ``INSTRUMENT``.
 
     What was found serves for 60 s; what was not found is looked up every time, so a new instrument is known at once.
     The cache holds at most 20,000 instruments, those read longest ago go first.
@@ -48,6 +49,7 @@ class DynamoDbInstruments:
         self._table = table
         self._clock = clock
         self._cache: dict[str, _Cached] = {}  # in the order of reading
+        self._tokens: dict[str, str] = {}  # symbols; each is true only if the instrument still has the token
 
     def get(self, symbols: Collection[str]) -> dict[str, Instrument]:
         """Those registered, by symbol."""
@@ -60,8 +62,32 @@ class DynamoDbInstruments:
                 self._remember(instrument, now_ms)
         return found
 
+    def by_token(self, tokens: Collection[str]) -> dict[str, str]:
+        """Symbols of those registered with the broker's token."""
+        found = self._having({token: self._tokens[token] for token in tokens if token in self._tokens})
+        missing = [_token_key(token) for token in tokens if token not in found]
+        if missing:
+            items = batch_get(self._client, self._table, missing)
+            read = {item["pk"]["S"].partition("#")[2]: item["symbol"]["S"] for item in items}
+            if len(self._tokens) + len(read) > CACHE_SIZE_MAX:
+                self._tokens.clear()
+            self._tokens |= read
+            found |= self._having(read)
+        return found
+
+    def _having(self, symbols: Mapping[str, str]) -> dict[str, str]:
+        """Those whose instrument has the token it is named by: an item stays when an instrument gets another."""
+        known = self.get(set(symbols.values()))
+        return {token: name for token, name in symbols.items() if name in known and known[name].token == token}
+
     def put(self, instrument: Instrument) -> None:
         """Register or replace; this container sees it at once, the others within a minute."""
+        if instrument.token is not None:
+            # First: until the instrument has the token too, the item means nothing.
+            item = _token_key(instrument.token) | {"symbol": {"S": instrument.symbol}}
+            with our_errors(f"PutItem on {self._table}"):
+                self._client.put_item(TableName=self._table, Item=item)
+            self._tokens.pop(instrument.token, None)
         item = _key(instrument.symbol) | {"instrument": {"S": encode(instrument)}}
         with our_errors(f"PutItem on {self._table}"):
             self._client.put_item(TableName=self._table, Item=item)
@@ -80,6 +106,10 @@ class DynamoDbInstruments:
         self._cache[instrument.symbol] = _Cached(instrument, now_ms)
         if len(self._cache) > CACHE_SIZE_MAX:
             del self._cache[next(iter(self._cache))]
+
+
+def _token_key(token: str) -> dict[str, Any]:
+    return {"pk": {"S": f"INSTRUMENT_TOKEN#{token}"}, "sk": {"S": "INSTRUMENT"}}
 
 
 def _key(symbol: str) -> dict[str, Any]:

@@ -5,25 +5,39 @@ pk                          sk                            what
 ==========================  ============================  ====================================================
 PORTFOLIO#{id}              PORTFOLIO                     version, owner, account_type, book, request_digest
 PORTFOLIO#{id}              TRANSACTION#{transaction_id}  version (that it made), record; never changed or deleted
+PORTFOLIO#{id}              CHANGE#{version}              record of a change of status or settings; the same
+PORTFOLIO#{id}              DAY#{2026-02-26}              record of a closed day; the same
 OWNER#{owner}               PORTFOLIO#{id}                the owner's index
 as ``dynamodb_holders``                                   who is to be valued when a symbol's price changes
 ==========================  ============================  ====================================================
+
+The index ``by_sequence`` (listing, sequence) holds portfolios and transactions only: they alone have its two
+attributes. Both never change in an item, so an update of a book costs the index nothing, and the book is not in it.
+
+==========================  ============================
+listing                     sequence
+==========================  ============================
+PORTFOLIO#{id}              that of the transaction: 1, 2, ... without a gap
+PORTFOLIOS#{bucket}         a hash of the portfolio's id
+==========================  ============================
 """
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Collection, Iterator, Sequence
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
-from foliostream.adapters.dynamodb_batch import batch_get, our_errors
+from foliostream.adapters.dynamodb_batch import ROUNDS_MAX, batch_get, our_errors, pause
 from foliostream.adapters.dynamodb_holders import holder_key
 from foliostream.adapters.dynamodb_transactions import CONDITION_FAILED, transact_write
+from foliostream.domain import changes, cursors, history
 from foliostream.domain import portfolio as books
+from foliostream.domain.changes import Change
+from foliostream.domain.history import Day
+from foliostream.domain.keys import stable_hash
 from foliostream.domain.portfolio import Portfolio, Transaction
-from foliostream.errors import CallerError, ConflictError, RefusedError
-from foliostream.ports import Page
+from foliostream.errors import ConflictError, RefusedError, RetryableError
+from foliostream.ports import WALK_BUCKETS, Page
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -35,12 +49,12 @@ ITEM_BYTES_MAX: Final = 400 * 1024
 ITEM_OVERHEAD_BYTES: Final = 1_024
 
 _PORTFOLIO: Final = "PORTFOLIO"
-_CHECKSUM_BYTES: Final = 6
+INDEX: Final = "by_sequence"
 _UNSEEN: Final = "attribute_not_exists(pk)"
 
 
 class DynamoDbLedger:
-    """Implements ``ports.Ledger``. All reads are strongly consistent."""
+    """Implements ``ports.Ledger``. All reads but those of the index are strongly consistent."""
 
     def __init__(self, client: DynamoDBClient, table: str) -> None:
         self._client = client
@@ -59,6 +73,7 @@ class DynamoDbLedger:
             "owner": {"S": portfolio.owner},
             "account_type": {"S": portfolio.account_type},
             "request_digest": {"S": request_digest},
+            **_walked(portfolio.portfolio_id),
         }
         broken = self._write(
             self._put(_portfolio_key(portfolio.portfolio_id) | attributes, _UNSEEN),
@@ -109,10 +124,123 @@ class DynamoDbLedger:
 
     def owned(self, owner: str, cursor: str | None, limit: int) -> Page:
         """The owner's portfolio ids in id order."""
-        after = _cursor_id(owner, cursor) if cursor is not None else None
+        after = cursors.decode(owner, cursor) if cursor is not None else None
         found = list(self._owned_ids(owner, after, limit + 1))  # one more tells whether there is another page
         page = found[:limit]
-        return Page(page, _cursor(owner, page[-1]) if len(found) > limit else None)
+        return Page(page, cursors.encode(owner, page[-1]) if len(found) > limit else None)
+
+    def newest(self, portfolio_id: str, sequence: int, limit: int) -> list[Transaction]:
+        """From ``sequence`` down. The index may lag behind the books by some milliseconds; since sequences have no
+        gaps, what is missing shows, and is waited for."""
+        expected = list(range(sequence, max(sequence - limit, 0), -1))
+        if not expected:
+            return []
+        for number in range(ROUNDS_MAX):
+            if number:
+                pause(number)
+            found = self._listed(portfolio_id, expected[-1], sequence)
+            if [transaction.sequence for transaction in found] == expected:
+                return found
+        raise RetryableError(f"the index {INDEX} of {self._table} does not show all transactions of {portfolio_id} yet")
+
+    def _listed(self, portfolio_id: str, first: int, last: int) -> list[Transaction]:
+        items = self._query(
+            IndexName=INDEX,
+            KeyConditionExpression="listing = :listing AND #sequence BETWEEN :first AND :last",
+            ExpressionAttributeNames={"#sequence": "sequence", "#record": "record"},
+            ExpressionAttributeValues={
+                ":listing": {"S": f"PORTFOLIO#{portfolio_id}"},
+                ":first": {"N": str(first)},
+                ":last": {"N": str(last)},
+            },
+            ProjectionExpression="#record",
+            ScanIndexForward=False,
+        )
+        return [books.decode_transaction(item["record"]["S"]) for item in items]
+
+    def amend(self, portfolio: Portfolio, change: Change) -> None:
+        """The portfolio's next version and the record of its change, all or nothing."""
+        key = _change_key(portfolio.portfolio_id, change.ledger_version)
+        record = {"record": {"S": changes.encode(change).decode()}}
+        if self._write(self._next_version(portfolio), self._put(key | record, _UNSEEN)):
+            raise _moved_on(portfolio)
+
+    def close_day(self, portfolio: Portfolio, day: Day | None, closed: Collection[str] = ()) -> None:
+        """The portfolio's next version, the day's row and holder items, all or nothing."""
+        items = [self._next_version(portfolio)]
+        if day is not None:
+            key = _day_key(portfolio.portfolio_id, day.day)
+            items.append(self._put(key | {"record": {"S": history.encode(day).decode()}}, _UNSEEN))
+        broken = self._write(*items, *self._closed(portfolio, closed))
+        if broken and broken[0] != CONDITION_FAILED:
+            raise ConflictError(f"{portfolio.portfolio_id} has a row of that day already", code="DAY_EXISTS")
+        if broken:
+            raise _moved_on(portfolio)
+
+    def days(self, portfolio_id: str, first: str, last: str) -> list[Day]:
+        """Rows in the order of their days."""
+        items = self._query(
+            KeyConditionExpression="pk = :pk AND sk BETWEEN :first AND :last",
+            ExpressionAttributeNames={"#record": "record"},
+            ExpressionAttributeValues={
+                ":pk": _day_key(portfolio_id, first)["pk"],
+                ":first": _day_key(portfolio_id, first)["sk"],
+                ":last": _day_key(portfolio_id, last)["sk"],
+            },
+            ProjectionExpression="#record",
+            ConsistentRead=True,
+        )
+        return [history.decode(item["record"]["S"]) for item in items]
+
+    def last_day(self, portfolio_id: str) -> Day | None:
+        """The newest row."""
+        record = self._last_record(portfolio_id, "DAY#")
+        return history.decode(record) if record else None
+
+    def last_change(self, portfolio_id: str) -> Change | None:
+        """The newest record of a change."""
+        record = self._last_record(portfolio_id, "CHANGE#")
+        return changes.decode(record) if record else None
+
+    def _last_record(self, portfolio_id: str, prefix: str) -> str | None:
+        with our_errors(f"Query on {self._table}"):
+            answer: Any = self._client.query(
+                TableName=self._table,
+                KeyConditionExpression="pk = :pk AND begins_with(sk, :prefix)",
+                ExpressionAttributeValues={":pk": _portfolio_key(portfolio_id)["pk"], ":prefix": {"S": prefix}},
+                ScanIndexForward=False,
+                Limit=1,
+                ConsistentRead=True,
+            )
+        return str(answer["Items"][0]["record"]["S"]) if answer["Items"] else None
+
+    def walk(self, bucket: int, after: str | None, limit: int) -> Page:
+        """A page of a bucket in the order of the ids' hashes; the cursor is the page's last id."""
+        start: dict[str, Any] = {}
+        if after is not None:
+            start["ExclusiveStartKey"] = _portfolio_key(after) | _walked(after)
+        with our_errors(f"Query on {self._table}"):
+            answer: Any = self._client.query(
+                TableName=self._table,
+                IndexName=INDEX,
+                KeyConditionExpression="listing = :listing",
+                ExpressionAttributeValues={":listing": {"S": _bucket(bucket)}},
+                ProjectionExpression="pk",
+                Limit=limit,
+                **start,
+            )
+        ids = [item["pk"]["S"].partition("#")[2] for item in answer["Items"]]
+        return Page(ids, ids[-1] if ids and "LastEvaluatedKey" in answer else None)
+
+    def _query(self, **query: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - the client's own arguments
+        """All items, over as many pages as DynamoDB makes of them."""
+        while True:
+            with our_errors(f"Query on {self._table}"):
+                answer: Any = self._client.query(TableName=self._table, **query)
+            yield from answer["Items"]
+            if "LastEvaluatedKey" not in answer:
+                return
+            query["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
     def _owned_ids(self, owner: str, after: str | None, count: int) -> Iterator[str]:
         query: dict[str, Any] = {
@@ -160,6 +288,8 @@ class DynamoDbLedger:
             item = _transaction_key(portfolio.portfolio_id, transaction.entry.transaction_id) | {
                 "version": {"N": str(transaction.ledger_version)},
                 "record": {"S": books.encode(transaction).decode()},
+                "listing": {"S": f"PORTFOLIO#{portfolio.portfolio_id}"},
+                "sequence": {"N": str(getattr(transaction, "sequence", 0))},
             }
             yield self._put(item, _UNSEEN)
 
@@ -196,6 +326,10 @@ def _conflict(portfolio: Portfolio, transactions: Sequence[Transaction], codes: 
             code="TRANSACTION_EXISTS",
             details=[{"transaction_id": name} for name in known],
         )
+    return _moved_on(portfolio)
+
+
+def _moved_on(portfolio: Portfolio) -> ConflictError:
     return ConflictError(
         f"portfolio {portfolio.portfolio_id} is not at version {portfolio.version - 1} any more",
         code="VERSION_CONFLICT",
@@ -227,24 +361,19 @@ def _owned_key(owner: str, portfolio_id: str) -> dict[str, Any]:
     return {"pk": {"S": f"OWNER#{owner}"}, "sk": {"S": f"PORTFOLIO#{portfolio_id}"}}
 
 
-def _cursor(owner: str, portfolio_id: str) -> str:
-    """URL-safe. The checksum finds cursors that were changed or are another owner's; safety does not rest on it:
-    whatever a cursor says, only the owner's own index is read."""
-    raw = portfolio_id.encode()
-    return urlsafe_b64encode(_checksum(owner, raw) + raw).decode().rstrip("=")
+def _change_key(portfolio_id: str, version: int) -> dict[str, Any]:
+    return {"pk": {"S": f"PORTFOLIO#{portfolio_id}"}, "sk": {"S": f"CHANGE#{version:012d}"}}
 
 
-def _cursor_id(owner: str, cursor: str) -> str:
-    try:
-        decoded = urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
-        checksum, raw = decoded[:_CHECKSUM_BYTES], decoded[_CHECKSUM_BYTES:]
-        known = checksum == _checksum(owner, raw) and cursor == _cursor(owner, raw.decode())
-    except ValueError:  # not ASCII, not Base64, not UTF-8
-        known = False
-    if not known:
-        raise CallerError("the cursor is not one of this list", code="INVALID_CURSOR")
-    return raw.decode()
+def _day_key(portfolio_id: str, day: str) -> dict[str, Any]:
+    return {"pk": {"S": f"PORTFOLIO#{portfolio_id}"}, "sk": {"S": f"DAY#{day}"}}
 
 
-def _checksum(owner: str, raw: bytes) -> bytes:
-    return blake2b(owner.encode() + b"\0" + raw, digest_size=_CHECKSUM_BYTES).digest()
+def _walked(portfolio_id: str) -> dict[str, Any]:
+    """What puts a portfolio into the walk; an id's place never changes."""
+    number = stable_hash(portfolio_id)
+    return {"listing": {"S": _bucket(number % WALK_BUCKETS)}, "sequence": {"N": str(number)}}
+
+
+def _bucket(bucket: int) -> str:
+    return f"PORTFOLIOS#{bucket}"

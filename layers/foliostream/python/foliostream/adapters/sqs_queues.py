@@ -17,7 +17,7 @@ from foliostream.errors import CallerError, PermanentError, RetryableError
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
-    from mypy_boto3_sqs.type_defs import SendMessageBatchRequestEntryTypeDef
+    from mypy_boto3_sqs.type_defs import MessageAttributeValueTypeDef, SendMessageBatchRequestEntryTypeDef
 
 ENTRIES_MAX: Final = 10
 # SQS takes 1 MiB a batch since 2025, 256 KiB before. Requests are billed by 64 KiB, so smaller batches cost nothing.
@@ -52,10 +52,10 @@ class SqsQueues:
         """
         batches = list(_batches(_address(self._queue_urls, queue), bundles))
         if len(batches) <= 1:
-            refused = [self._send(batch) for batch in batches]
+            refused = [send_entries(self._client, batch.url, batch.entries) for batch in batches]
         else:
             with ThreadPoolExecutor(min(THREADS_MAX, len(batches))) as pool:
-                refused = each(pool, self._send, batches)
+                refused = each(pool, lambda batch: send_entries(self._client, batch.url, batch.entries), batches)
         reasons = [reason for part in refused for reason in part]
         if reasons:
             raise PermanentError(
@@ -75,32 +75,9 @@ class SqsQueues:
             self._client.send_message(
                 QueueUrl=url,
                 MessageBody=body.decode(),
-                MessageAttributes={"reason": {"DataType": "String", "StringValue": _attribute(reason)}},
+                MessageAttributes={"reason": text_attribute(reason)},
                 **ids,
             )
-
-    def _send(self, batch: _Batch) -> list[str]:
-        """Send a batch; why the entries were refused that no retry can mend."""
-        waiting = {entry["Id"]: entry for entry in batch.entries}
-        refused: dict[str, str] = {}
-        reason = ""
-        for number in range(TRIES_MAX):
-            if number:
-                pause(number)
-            with our_errors(f"SQS, SendMessageBatch to {batch.url}"):
-                answer = self._client.send_message_batch(QueueUrl=batch.url, Entries=list(waiting.values()))
-            for failure in answer.get("Failed", []):
-                reason = f"{failure['Code']}: {failure.get('Message', '')}"
-                if failure["SenderFault"] and not is_retryable(failure["Code"]):
-                    refused[failure["Id"]] = reason
-            # Only what the answer confirms is done: an entry it does not mention at all is sent again too.
-            settled = refused.keys() | {sent["Id"] for sent in answer.get("Successful", [])}
-            waiting = {name: entry for name, entry in waiting.items() if name not in settled}
-            if not waiting:
-                return list(refused.values())
-        raise RetryableError(
-            f"SQS, SendMessageBatch to {batch.url}: {len(waiting)} messages failed {TRIES_MAX} times, last: {reason}"
-        )
 
 
 class SqsFeedTimer:
@@ -118,6 +95,31 @@ class SqsFeedTimer:
         body = msgspec.json.encode({"slot": slot}).decode()
         with our_errors(f"SQS, SendMessage to {self._url}"):
             self._client.send_message(QueueUrl=self._url, MessageBody=body, DelaySeconds=delay_seconds)
+
+
+def send_entries(client: SQSClient, url: str, entries: Sequence[SendMessageBatchRequestEntryTypeDef]) -> list[str]:
+    """One batch, its failed entries again with the same deduplication id; why the entries were refused that no retry
+    can mend. ``RetryableError`` if some still fail after the tries."""
+    waiting = {entry["Id"]: entry for entry in entries}
+    refused: dict[str, str] = {}
+    reason = ""
+    for number in range(TRIES_MAX):
+        if number:
+            pause(number)
+        with our_errors(f"SQS, SendMessageBatch to {url}"):
+            answer = client.send_message_batch(QueueUrl=url, Entries=list(waiting.values()))
+        for failure in answer.get("Failed", []):
+            reason = f"{failure['Code']}: {failure.get('Message', '')}"
+            if failure["SenderFault"] and not is_retryable(failure["Code"]):
+                refused[failure["Id"]] = reason
+        # Only what the answer confirms is done: an entry it does not mention at all is sent again too.
+        settled = refused.keys() | {sent["Id"] for sent in answer.get("Successful", [])}
+        waiting = {name: entry for name, entry in waiting.items() if name not in settled}
+        if not waiting:
+            return list(refused.values())
+    raise RetryableError(
+        f"SQS, SendMessageBatch to {url}: {len(waiting)} messages failed {TRIES_MAX} times, last: {reason}"
+    )
 
 
 class _Batch(NamedTuple):
@@ -155,6 +157,7 @@ def _batches(url: str, bundles: Sequence[Bundle]) -> Iterator[_Batch]:
         yield _Batch(url, entries)
 
 
-def _attribute(text: str) -> str:
-    """As SQS takes it: no control characters, bounded, not empty."""
-    return _NOT_ALLOWED.sub("?", text)[:REASON_CHARACTERS_MAX] or "unknown"
+def text_attribute(text: str) -> MessageAttributeValueTypeDef:
+    """A message attribute as SQS takes it: no control characters, bounded, not empty."""
+    value = _NOT_ALLOWED.sub("?", text)[:REASON_CHARACTERS_MAX] or "unknown"
+    return {"DataType": "String", "StringValue": value}

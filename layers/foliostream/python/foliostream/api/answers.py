@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
@@ -24,6 +25,7 @@ log = logging.getLogger(__name__)
 
 MAX_DETAILS = 50
 _JSON = "application/json"
+_EXPONENT = re.compile(rb"[0-9]E[+-]?[0-9]")
 _encoder = msgspec.json.Encoder(decimal_format="number")
 # What is said instead of an adapter's message, which names tables and quotes the service it called.
 _HIDDEN = {
@@ -33,8 +35,20 @@ _HIDDEN = {
 
 
 def answer(status: int, content: object, headers: Mapping[str, str | list[str]] | None = None) -> Response[str]:
-    """``content`` as JSON with exact decimals."""
-    return ready(status, _encoder.encode(content), headers)
+    """``content`` as JSON with exact decimals, none of them in exponent form."""
+    encoded = _encoder.encode(content)
+    if _EXPONENT.search(encoded):  # or a text that looks like one: then only the longer way is taken
+        encoded = _encoder.encode(_plain(msgspec.to_builtins(content, builtin_types=(Decimal,))))
+    return ready(status, encoded, headers)
+
+
+def _plain(item: object) -> object:
+    """Decimal writes 0.0000001 as ``1E-7``."""
+    if isinstance(item, Decimal):
+        return msgspec.Raw(format(item, "f"))
+    if isinstance(item, dict):
+        return {name: _plain(part) for name, part in item.items()}
+    return [_plain(part) for part in item] if isinstance(item, list) else item
 
 
 def ready(status: int, body: bytes, headers: Mapping[str, str | list[str]] | None = None) -> Response[str]:

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from hashlib import blake2b
+from typing import TypeVar
 
 import msgspec
 
-from foliostream.api.models import InstrumentRequest, PortfolioRequest, UpdateLine, UpdateRequest
+from foliostream.api.models import InstrumentRequest, PortfolioChange, PortfolioRequest, UpdateLine, UpdateRequest
+from foliostream.application.amending import Wanted
 from foliostream.application.portfolios import NewPortfolio
 from foliostream.domain import keys, money
 from foliostream.domain.instrument import Instrument
 from foliostream.domain.keys import CASH_PREFIX
 from foliostream.domain.portfolio import Entry
-from foliostream.errors import CallerError, RefusedError
+from foliostream.errors import CallerError
+
+T = TypeVar("T")
+MAX_LEVERAGE = 1_000
 
 
 def new_portfolio(body: PortfolioRequest, owner: str, idempotency_key: str | None, unused_id: str) -> NewPortfolio:
     """What to create. ``unused_id`` names it where neither the body nor an idempotency key does."""
-    if body.account_kind != "cash":
-        raise RefusedError(
-            f"account_kind {body.account_kind} is not supported yet, only cash", code="ACCOUNT_KIND_NOT_SUPPORTED"
-        )
-    if body.cost_basis != "average":
-        raise RefusedError(
-            f"cost_basis {body.cost_basis} is not supported yet, only average", code="COST_BASIS_NOT_SUPPORTED"
-        )
     portfolio_id = body.portfolio_id
     if portfolio_id is None:
         portfolio_id = derived_id(owner, idempotency_key) if idempotency_key else unused_id
@@ -34,11 +31,25 @@ def new_portfolio(body: PortfolioRequest, owner: str, idempotency_key: str | Non
         portfolio_id=portfolio_id,
         portfolio_name=body.portfolio_name,
         account_type=body.account_type,
+        account_kind=body.account_kind,
         base_currency=body.base_currency,
+        cost_basis=body.cost_basis,
+        leverage=_leverage(body),
         initial_cash=money.checked("initial_cash", body.initial_cash, money.QUANTITY_DECIMALS),
         allow_short=body.settings.allow_short,
         request_digest=request_digest(body, portfolio_id),
     )
+
+
+def _leverage(body: PortfolioRequest) -> Decimal | None:
+    if body.leverage is None:
+        return None
+    if body.account_kind != "margin":
+        raise CallerError("only a margin account has a leverage", details=[{"field": "leverage"}])
+    money.checked("leverage", body.leverage, money.QUANTITY_DECIMALS, zero=False)
+    if not 1 <= body.leverage <= MAX_LEVERAGE:
+        raise CallerError(f"leverage is from 1 to {MAX_LEVERAGE}, not {body.leverage}", details=[{"field": "leverage"}])
+    return body.leverage
 
 
 def derived_id(owner: str, idempotency_key: str) -> str:
@@ -51,6 +62,7 @@ def request_digest(body: PortfolioRequest, portfolio_id: str) -> str:
     canonical = body.model_dump() | {
         "portfolio_id": portfolio_id,
         "initial_cash": format(body.initial_cash.normalize(money.EXACT), "f"),
+        "leverage": None if body.leverage is None else format(body.leverage.normalize(money.EXACT), "f"),
     }
     return blake2b(msgspec.json.encode(canonical, order="sorted"), digest_size=16).hexdigest()
 
@@ -72,6 +84,8 @@ def entries(
         if identifier is None:
             identifier = f"{idempotency_key}:{index}" if idempotency_key else next(unused)
         try:
+            if line.transaction_type == "ADJUSTMENT" and not (line.transaction_id or idempotency_key):
+                raise CallerError("an ADJUSTMENT needs a transaction_id or an Idempotency-Key: it must not count twice")
             keys.transaction_id(identifier)
             timestamp_ms = body.timestamp if line.timestamp is None else line.timestamp
             result.append(_entry(line, identifier, timestamp_ms))
@@ -82,13 +96,20 @@ def entries(
 
 
 def _entry(line: UpdateLine, transaction_id: str, timestamp_ms: int) -> Entry:
-    if line.transaction_type in ("BUY", "SELL"):
+    kind = line.transaction_type
+    _refuse(line, _FIELDS_OF[kind])
+    if kind in ("BUY", "SELL"):
         return _trade(line, transaction_id, timestamp_ms)
+    if kind == "SPLIT":
+        return _split(line, transaction_id, timestamp_ms)
+    if kind == "FX":
+        return _conversion(line, transaction_id, timestamp_ms)
+    if kind == "ADJUSTMENT":
+        return _adjustment(line, transaction_id, timestamp_ms)
     return _cash_movement(line, transaction_id, timestamp_ms)
 
 
 def _trade(line: UpdateLine, transaction_id: str, timestamp_ms: int) -> Entry:
-    _refuse(line, {"amount": line.amount, "currency": line.currency})
     quantity = _needed(line, "quantity_change", line.quantity_change)
     return Entry(
         transaction_id=transaction_id,
@@ -98,15 +119,65 @@ def _trade(line: UpdateLine, transaction_id: str, timestamp_ms: int) -> Entry:
         quantity=quantity if line.transaction_type == "BUY" else -abs(quantity),
         price=_needed(line, "price", line.price),
         fee=line.fee,
+        fee_currency=_currency_or_none(line.fee_currency),
+    )
+
+
+def _split(line: UpdateLine, transaction_id: str, timestamp_ms: int) -> Entry:
+    return Entry(
+        transaction_id=transaction_id,
+        transaction_type="SPLIT",
+        timestamp_ms=timestamp_ms,
+        instrument_id=keys.symbol(line.instrument_id or ""),
+        ratio=_needed(line, "ratio", line.ratio),
+        cash_price=line.cash_price,
+    )
+
+
+def _conversion(line: UpdateLine, transaction_id: str, timestamp_ms: int) -> Entry:
+    return Entry(
+        transaction_id=transaction_id,
+        transaction_type="FX",
+        timestamp_ms=timestamp_ms,
+        amount=_needed(line, "amount", line.amount),
+        currency=keys.currency(_needed(line, "from", line.from_currency)),
+        to_currency=keys.currency(_needed(line, "to", line.to_currency)),
+        rate=_needed(line, "rate", line.rate),
+        fee=line.fee,
+        fee_currency=_currency_or_none(line.fee_currency),
+    )
+
+
+def _adjustment(line: UpdateLine, transaction_id: str, timestamp_ms: int) -> Entry:
+    reason = _needed(line, "reason", line.reason)
+    if line.instrument_id is None or line.instrument_id.startswith(CASH_PREFIX):
+        entry = _cash_movement(line, transaction_id, timestamp_ms)
+        return msgspec.structs.replace(entry, reason=reason)
+    if line.amount is not None or line.currency is not None:
+        raise CallerError("an ADJUSTMENT in kind has no amount and no currency: it moves no cash")
+    return Entry(
+        transaction_id=transaction_id,
+        transaction_type="ADJUSTMENT",
+        timestamp_ms=timestamp_ms,
+        instrument_id=keys.symbol(line.instrument_id),
+        quantity=_needed(line, "quantity_change", line.quantity_change),
+        price=_needed(line, "price", line.price),
+        reason=reason,
+        in_kind=True,
     )
 
 
 def _cash_movement(line: UpdateLine, transaction_id: str, timestamp_ms: int) -> Entry:
-    _refuse(line, {"fee": line.fee or None})
+    of_instrument = None
+    if line.instrument_id is not None and not line.instrument_id.startswith(CASH_PREFIX):
+        if line.transaction_type in ("DEPOSIT", "WITHDRAWAL"):
+            raise CallerError(f"instrument_id of a {line.transaction_type} is CASH: and a currency, or left out")
+        of_instrument = keys.symbol(line.instrument_id)
     return Entry(
         transaction_id=transaction_id,
         transaction_type=line.transaction_type,
         timestamp_ms=timestamp_ms,
+        instrument_id=of_instrument,
         amount=_cash_amount(line),
         currency=_cash_currency(line),
     )
@@ -126,26 +197,58 @@ def _cash_amount(line: UpdateLine) -> Decimal:
 
 def _cash_currency(line: UpdateLine) -> str | None:
     named = {line.currency} - {None}
-    if line.instrument_id is not None:
-        if not line.instrument_id.startswith(CASH_PREFIX):
-            raise CallerError(f"instrument_id of a {line.transaction_type} is CASH: and a currency, or left out")
+    if line.instrument_id is not None and line.instrument_id.startswith(CASH_PREFIX):
         named.add(line.instrument_id.removeprefix(CASH_PREFIX))
     if len(named) > 1:
         raise CallerError(f"instrument_id {line.instrument_id} and currency {line.currency} differ")
-    return keys.currency(named.pop() or "") if named else None
+    return _currency_or_none(named.pop() if named else None)
 
 
-def _needed(line: UpdateLine, field: str, value: Decimal | None) -> Decimal:
+def _currency_or_none(raw: str | None) -> str | None:
+    return None if raw is None else keys.currency(raw)
+
+
+def _needed(line: UpdateLine, field: str, value: T | None) -> T:
     if value is None:
-        raise CallerError(f"a {line.transaction_type} needs {field}")
+        raise CallerError(f"{_a(line)} needs {field}")
     return value
 
 
-def _refuse(line: UpdateLine, fields: dict[str, object]) -> None:
+def _refuse(line: UpdateLine, known: frozenset[str]) -> None:
     """Fields that say nothing here: taken silently, the caller would believe they did."""
-    given = [field for field, value in fields.items() if value is not None]
-    if given:
-        raise CallerError(f"a {line.transaction_type} has no {' and no '.join(given)}")
+    given = {name.removesuffix("_currency") if name in ("from_currency", "to_currency") else name: value
+             for name, value in line if name not in _FIELDS_OF_ALL}  # fmt: skip
+    said = [name for name, value in given.items() if value is not None and (name != "fee" or value)]
+    wrong = [name for name in said if name not in known]
+    if wrong:
+        raise CallerError(f"{_a(line)} has no {' and no '.join(wrong)}")
+
+
+def _a(line: UpdateLine) -> str:
+    """ "a BUY", "an FX"."""
+    return f"{'an' if line.transaction_type in ('FX', 'ADJUSTMENT') else 'a'} {line.transaction_type}"
+
+
+_FIELDS_OF_ALL = frozenset({"transaction_type", "transaction_id", "timestamp"})
+_TRADE = frozenset({"instrument_id", "quantity_change", "price", "fee", "fee_currency"})
+_CASH = frozenset({"instrument_id", "quantity_change", "price", "amount", "currency"})
+_FIELDS_OF: Mapping[str, frozenset[str]] = {
+    "BUY": _TRADE,
+    "SELL": _TRADE,
+    "DEPOSIT": _CASH,
+    "WITHDRAWAL": _CASH,
+    "DIVIDEND": _CASH,
+    "FEE": _CASH,
+    "SWAP": _CASH,
+    "SPLIT": frozenset({"instrument_id", "ratio", "cash_price"}),
+    "FX": frozenset({"from", "to", "amount", "rate", "fee", "fee_currency"}),
+    "ADJUSTMENT": _CASH | {"reason"},
+}
+
+
+def wanted(body: PortfolioChange) -> Wanted:
+    """What a PATCH asks for."""
+    return Wanted(body.status, body.settings.allow_short)
 
 
 def instrument(symbol: str, body: InstrumentRequest) -> Instrument:

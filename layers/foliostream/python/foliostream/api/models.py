@@ -10,15 +10,17 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, 
 
 from foliostream.domain import times
 from foliostream.domain.instrument import Kind
-from foliostream.domain.portfolio import MAX_NAME_LENGTH, AccountKind, AccountType, CostBasis, TransactionType
+from foliostream.domain.portfolio import MAX_NAME_LENGTH, AccountKind, AccountType, CostBasis, Status, TransactionType
 from foliostream.errors import CallerError, RefusedError
 
 # Far beyond what the domain takes; it only keeps absurd numbers out of arithmetic and messages.
 _MAX_DIGITS = 40
+MAX_REASON_LENGTH = 200
 _DECIMAL = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,2})?")
 _NAME_PATTERN = r"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$"
-# In the contract, not in this step: refused by name, not as a misspelling.
-_LATER_TYPES = frozenset({"DIVIDEND", "FEE", "SPLIT", "SWAP", "FX", "ADJUSTMENT"})
+_RATIO = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?:[0-9]{1,9}(\.[0-9]{1,6})?")
+_LATER_SETTINGS = frozenset({"update_interval_ms", "margin_call_percent", "stop_out_percent", "auto_liquidate",
+                             "target_weights", "benchmark"})  # fmt: skip
 
 
 def _exact(raw: object) -> Decimal:
@@ -46,6 +48,22 @@ Amount = Annotated[
     BeforeValidator(_exact),
     WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string", "pattern": f"^{_DECIMAL.pattern}$"}]}),
 ]
+
+
+def _ratio(raw: object) -> tuple[Decimal, Decimal]:
+    if not isinstance(raw, str) or not _RATIO.fullmatch(raw):
+        raise ValueError("must be two numbers such as 4:1")
+    new, _, old = raw.partition(":")
+    if not Decimal(new) or not Decimal(old):
+        raise ValueError("must be two numbers above zero such as 4:1")
+    return Decimal(new), Decimal(old)
+
+
+Ratio = Annotated[
+    tuple[Decimal, Decimal],
+    BeforeValidator(_ratio),
+    WithJsonSchema({"type": "string", "pattern": f"^{_RATIO.pattern}$", "description": "new units for old ones"}),
+]
 Timestamp = Annotated[
     int,
     BeforeValidator(_epoch_ms),
@@ -63,6 +81,7 @@ class _Body(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     later: ClassVar[frozenset[str]] = frozenset()
+    later_code: ClassVar[str] = "FIELD_NOT_SUPPORTED"
 
     @model_validator(mode="before")
     @classmethod
@@ -73,7 +92,7 @@ class _Body(BaseModel):
         if given:
             raise RefusedError(
                 f"not supported yet: {', '.join(given)}",
-                code="FIELD_NOT_SUPPORTED",
+                code=cls.later_code,
                 details=[{"field": field} for field in given],
             )
         return {field: value for field, value in raw.items() if field not in cls.later}
@@ -82,38 +101,65 @@ class _Body(BaseModel):
 class PortfolioSettings(_Body):
     """Settings of a portfolio."""
 
-    later: ClassVar = frozenset({"update_interval_ms", "margin_call_percent", "stop_out_percent", "auto_liquidate",
-                                 "target_weights", "benchmark"})  # fmt: skip
+    later: ClassVar = _LATER_SETTINGS
     allow_short: StrictBool = False
+
+
+class SettingsChange(_Body):
+    """Settings to be changed; those left out stay."""
+
+    later: ClassVar = _LATER_SETTINGS
+    later_code: ClassVar = "SETTING_NOT_SUPPORTED"
+    allow_short: StrictBool | None = None
+
+
+class PortfolioChange(_Body):
+    """A status, settings or both. SUSPENDED refuses trades, LIQUIDATING takes only what reduces a position, CLOSED
+    needs a flat portfolio."""
+
+    status: Status | None = None
+    settings: SettingsChange = SettingsChange()
 
 
 class PortfolioRequest(_Body):
     """A new portfolio. Without ``portfolio_id`` one is made, the same again for the same Idempotency-Key."""
 
-    later: ClassVar = frozenset({"leverage", "broker"})
+    later: ClassVar = frozenset({"broker"})
     portfolio_id: str | None = None
     portfolio_name: Annotated[str, Field(max_length=MAX_NAME_LENGTH, pattern=_NAME_PATTERN)]
     account_type: AccountType
     account_kind: AccountKind
     base_currency: str
     cost_basis: CostBasis
+    leverage: Amount | None = None
     initial_cash: Amount = Decimal(0)
     settings: PortfolioSettings = PortfolioSettings()
 
 
 class UpdateLine(_Body):
-    """One transaction. BUY and SELL need ``instrument_id``, ``quantity_change`` and ``price``; DEPOSIT and WITHDRAWAL
-    ``amount``, or ``quantity_change`` times ``price`` (1 if left out). The type gives the direction: a SELL or
-    WITHDRAWAL may be written with either sign."""
+    """One transaction. The type gives the direction of BUY, SELL, DEPOSIT and WITHDRAWAL: a SELL or WITHDRAWAL may be
+    written with either sign.
 
-    later: ClassVar = frozenset({"ratio", "cash_price", "from", "to", "rate"})
+    BUY, SELL: ``instrument_id``, ``quantity_change``, ``price``, ``fee``, ``fee_currency``. DEPOSIT, WITHDRAWAL,
+    DIVIDEND, FEE, SWAP: ``amount``, or ``quantity_change`` times ``price`` (1 if left out), and ``currency``; of the
+    last three signed: DIVIDEND and SWAP are received, FEE is paid. SPLIT: ``instrument_id``, ``ratio``, ``cash_price``
+    where fractions are paid in cash. FX: ``amount`` of ``from`` is given for ``amount`` times ``rate`` of ``to``.
+    ADJUSTMENT: ``reason``, and a signed ``amount`` or, in kind, ``instrument_id``, ``quantity_change``, ``price``."""
+
     transaction_type: TransactionType
     instrument_id: str | None = None
     quantity_change: Amount | None = None
     price: Amount | None = None
     fee: Amount = Decimal(0)
+    fee_currency: str | None = None
     amount: Amount | None = None
     currency: str | None = None
+    ratio: Ratio | None = None
+    cash_price: Amount | None = None
+    from_currency: Annotated[str | None, Field(alias="from")] = None
+    to_currency: Annotated[str | None, Field(alias="to")] = None
+    rate: Amount | None = None
+    reason: Annotated[str | None, Field(max_length=MAX_REASON_LENGTH, pattern=_NAME_PATTERN)] = None
     transaction_id: str | None = None
     timestamp: Timestamp | None = None
 
@@ -125,23 +171,9 @@ class UpdateRequest(_Body):
     timestamp: Timestamp
     updates: list[UpdateLine]
 
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse_later_types(cls, raw: object) -> object:
-        lines = raw.get("updates") if isinstance(raw, dict) else None
-        for index, line in enumerate(lines if isinstance(lines, list) else []):
-            kind = line.get("transaction_type") if isinstance(line, dict) else None
-            if isinstance(kind, str) and kind in _LATER_TYPES:
-                raise RefusedError(
-                    f"{kind} is not supported yet",
-                    code="TRANSACTION_TYPE_NOT_SUPPORTED",
-                    details=[{"index": index, "transaction_type": kind}],
-                )
-        return raw
-
 
 class InstrumentRequest(_Body):
-    """What is known about an instrument. Prices of forex and cfd are taken, trades in them are not, yet."""
+    """What is known about an instrument. Forex and cfd are traded in margin accounts only."""
 
     later: ClassVar = frozenset({"margin_rate", "margin_tiers", "lot_step", "hours", "swap"})
     kind: Kind
@@ -152,3 +184,4 @@ class InstrumentRequest(_Body):
     allow_zero: StrictBool = False
     max_age_seconds: Annotated[int, Field(strict=True, ge=1, le=366 * 86_400)] | None = None
     isin: Annotated[str, Field(pattern=r"^[A-Z]{2}[A-Z0-9]{9}[0-9]$")] | None = None
+    token: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,128}$")] | None = None

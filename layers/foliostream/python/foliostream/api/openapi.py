@@ -21,8 +21,12 @@ _SHAPES = (
     PortfolioState,
     PositionState,
     shapes.PortfolioList,
+    shapes.TransactionList,
+    shapes.HistoryOut,
     shapes.PricesIn,
     shapes.PricesTaken,
+    shapes.FillIn,
+    shapes.FillsTaken,
     shapes.InstrumentOut,
     shapes.RefreshAccepted,
     shapes.Health,
@@ -50,6 +54,13 @@ def answers(**by_status: tuple[str, Mapping[str, Any]]) -> dict[int, OpenAPIResp
 def json_body(shape: type) -> dict[str, Any]:
     """A request body that is read by its use case itself, for a route's ``openapi_extensions``."""
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": ref(shape)}}}}
+
+
+def one_or_list(shape: type, limit: int) -> dict[str, Any]:
+    """As ``json_body``, for a body that is one of a shape or a list of at most ``limit``."""
+    several = {"type": "array", "items": ref(shape), "minItems": 1, "maxItems": limit}
+    schema = {"oneOf": [ref(shape), several]}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
 def describe(resolver: APIGatewayRestResolver) -> dict[str, Any]:

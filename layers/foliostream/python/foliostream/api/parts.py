@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from foliostream.application.accept_fills import FillAccepter
+from foliostream.application.amending import Amending
 from foliostream.application.marking import Marker
 from foliostream.application.portfolios import Portfolios
 from foliostream.ports import Clock, Holders, HotStore, Instruments, Ledger
@@ -40,6 +42,14 @@ class Parts(Protocol):
     @property
     def marker(self) -> Marker:
         """Marks portfolios dirty."""
+
+    @property
+    def fill_accepter(self) -> FillAccepter:
+        """Judges fills and queues them."""
+
+    @property
+    def amending(self) -> Amending:
+        """Changes of status and settings."""
 
     @property
     def portfolios(self) -> Portfolios:

@@ -11,6 +11,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from foliostream.api import openapi, requests, routes
 from foliostream.api.answers import answer_errors
+from foliostream.api.fill_routes import fill_routes
 from foliostream.api.parts import Parts
 
 Api = Callable[[Mapping[str, Any], LambdaContext], dict[str, Any]]
@@ -33,7 +34,9 @@ def build(parts: Parts, cors_origin: str = "") -> Api:
     answer_errors(resolver, lambda path: openapi.methods_of(document(), path))
     routes.open_routes(resolver, parts, document)
     routes.portfolio_routes(resolver, parts)
+    routes.statement_routes(resolver, parts)
     routes.market_routes(resolver, parts)
+    fill_routes(resolver, parts)
     return lambda event, context: resolver.resolve(requests.plain(event), context)
 
 

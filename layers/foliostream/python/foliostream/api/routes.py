@@ -10,13 +10,14 @@ import msgspec
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
 from aws_lambda_powertools.event_handler.openapi.params import Body, Header, Query
 
-from foliostream.api import conversion, health, requests
+from foliostream.api import conversion, health, requests, statements
 from foliostream.api.answers import answer, ready
-from foliostream.api.models import InstrumentRequest, PortfolioRequest, UpdateRequest
+from foliostream.api.models import InstrumentRequest, PortfolioChange, PortfolioRequest, UpdateRequest
 from foliostream.api.openapi import answers, json_body, ref
 from foliostream.api.parts import Parts
 from foliostream.api.shapes import (
     Health,
+    HistoryOut,
     InstrumentOut,
     PortfolioList,
     PortfolioSummary,
@@ -25,8 +26,10 @@ from foliostream.api.shapes import (
     PricesTaken,
     RefreshAccepted,
     RefusedPrice,
+    TransactionList,
 )
 from foliostream.application import price_input
+from foliostream.application import statements as booked
 from foliostream.application.access import Caller
 from foliostream.application.instruments import get_instrument, put_instrument
 from foliostream.application.update_prices import update_prices
@@ -44,6 +47,8 @@ IdempotencyKey = Annotated[
     ),
 ]
 Cursor = Annotated[str | None, Query(max_length=MAX_CURSOR_LENGTH, description="From the page before.")]
+FromDay = Annotated[str | None, Query(alias="from", max_length=10, description="First day, such as 2026-02-26.")]
+ToDay = Annotated[str | None, Query(alias="to", max_length=10, description="Last day, included.")]
 _positions = msgspec.json.Decoder(Positions)
 
 
@@ -113,6 +118,38 @@ def portfolio_routes(api: APIGatewayRestResolver, parts: Parts) -> None:
         identifier = requests.name(portfolio_id)
         parts.portfolios.refresh(_caller(api), identifier)
         return answer(202, RefreshAccepted(identifier))
+
+
+def statement_routes(api: APIGatewayRestResolver, parts: Parts) -> None:
+    """Change a portfolio; what was booked, and what its days were worth."""
+
+    @api.patch(
+        "/api/v1/portfolio/<portfolio_id>",
+        summary="Change status or settings",
+        responses=answers(status_200=("The state after", ref(PortfolioState))),
+    )
+    def change_portfolio(portfolio_id: str, body: Annotated[PortfolioChange, Body()]) -> Response[str]:
+        changed = parts.amending(_caller(api), requests.name(portfolio_id), conversion.wanted(body))
+        return ready(200, changed.body)
+
+    @api.get(
+        "/api/v1/portfolio/<portfolio_id>/transactions",
+        summary="What was booked, newest first",
+        responses=answers(status_200=("A page", ref(TransactionList))),
+    )
+    def get_transactions(portfolio_id: str, cursor: Cursor = None) -> Response[str]:
+        page = booked.transactions(_caller(api), requests.name(portfolio_id), cursor, ledger=parts.ledger)
+        return answer(200, statements.transaction_list(page))
+
+    @api.get(
+        "/api/v1/portfolio/<portfolio_id>/history",
+        summary="What each closed day was worth",
+        responses=answers(status_200=("The days", ref(HistoryOut))),
+    )
+    def get_history(portfolio_id: str, from_day: FromDay = None, to_day: ToDay = None) -> Response[str]:
+        identifier = requests.name(portfolio_id)
+        found = booked.days(_caller(api), identifier, from_day, to_day, ledger=parts.ledger, clock=parts.clock)
+        return answer(200, statements.history_out(identifier, found))
 
 
 def market_routes(api: APIGatewayRestResolver, parts: Parts) -> None:

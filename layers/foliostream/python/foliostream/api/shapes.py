@@ -46,6 +46,84 @@ class PortfolioList(Struct):
     cursor: str | None
 
 
+class LotOut(Struct):
+    """What a close took out of a FIFO lot."""
+
+    number: int
+    quantity: Decimal
+    cost: Decimal
+    opened_at: str
+
+
+class TransactionOut(Struct):
+    """A booked transaction, amounts exact and unrounded. ``cash_change`` and ``realized_native`` are in ``currency``,
+    ``realized_pnl`` is in base at ``fx_rate``; ``cash_changes`` has every currency that moved. ``needs_review``: the
+    rules against which a broker's report was booked."""
+
+    sequence: int
+    transaction_id: str
+    transaction_type: str
+    timestamp: str
+    booked_at: str
+    ledger_version: int
+    instrument_id: str | None
+    quantity_change: Decimal | None
+    price: Decimal | None
+    fee: Decimal
+    fee_currency: str | None
+    amount: Decimal | None
+    currency: str
+    to_currency: str | None
+    rate: Decimal | None
+    ratio: str | None
+    cash_price: Decimal | None
+    reason: str | None
+    cash_change: Decimal
+    cash_changes: dict[str, Decimal]
+    realized_pnl: Decimal
+    realized_native: Decimal
+    fx_rate: Decimal | None
+    quantity_after: Decimal
+    lots: list[LotOut]
+    needs_review: list[str]
+
+
+class TransactionList(Struct):
+    """A page of transactions, newest first; ``cursor`` null on the last one."""
+
+    transactions: list[TransactionOut]
+    cursor: str | None
+
+
+class DayOut(Struct):
+    """A closed day, amounts in base currency. ``inflows`` and ``outflows``: deposits, withdrawals and transfers since
+    the row before. A day on which something had no price has no row."""
+
+    date: str
+    total_value: Decimal
+    cash_balance: Decimal | None
+    daily_change: Decimal | None
+    daily_change_percent: Decimal | None
+    daily_pnl: Decimal | None
+    daily_missing: list[str]
+    inflows: Decimal
+    outflows: Decimal
+    realized_pnl: Decimal
+    unrealized_pnl: Decimal | None
+    calc_status: str
+    ledger_version: int
+    closed_at: str
+
+
+class HistoryOut(Struct, rename={"first": "from", "last": "to"}):
+    """Closed days from ``from`` to ``to``, oldest first."""
+
+    portfolio_id: str
+    first: str
+    last: str
+    days: list[DayOut]
+
+
 class Positions(Struct):
     """The part of an encoded state that holds the positions, as it is."""
 
@@ -98,6 +176,48 @@ class InstrumentOut(Struct):
     allow_zero: bool
     max_age_seconds: int | None
     isin: str | None
+    token: str | None
+
+
+class FillIn(Struct, omit_defaults=True):
+    """What was filled. ``portfolio_id``, or ``execution_mode`` (paper, zerodha) and ``strategy_id``, say where;
+    ``instrument_id`` or ``instrument_token`` say what. ``owner`` owns a paper portfolio that this fill creates."""
+
+    fill_id: str
+    quantity: Decimal
+    fill_price: Decimal
+    timestamp: int | str
+    portfolio_id: str | None = None
+    execution_mode: Literal["paper", "zerodha"] | None = None
+    strategy_id: str | int | None = None
+    instrument_id: str | None = None
+    instrument_token: str | int | None = None
+    side: Literal["BUY", "SELL"] | None = None
+    signal_type: Literal["BUY", "SELL"] | None = None
+    fee: Decimal | None = None
+    fee_currency: str | None = None
+    currency: str | None = None
+    order_id: str | int | None = None
+    tag: str | None = None
+    exchange: str | None = None
+    product: str | None = None
+    owner: str | None = None
+
+
+class RejectedFill(Struct):
+    """A fill that was not taken, and why; ``index``: its place in the list, from 0."""
+
+    index: int
+    fill_id: str
+    code: str
+    message: str
+
+
+class FillsTaken(Struct):
+    """How many fills wait to be booked, and which do not. Whether a fill was booked before only the ledger knows."""
+
+    accepted: int
+    rejected: list[RejectedFill]
 
 
 class RefreshAccepted(Struct):

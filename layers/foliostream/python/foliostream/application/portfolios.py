@@ -11,7 +11,7 @@ from foliostream.application.access import Caller, not_found, own_portfolio
 from foliostream.application.marking import Marker
 from foliostream.application.valuing import Valuer
 from foliostream.domain import keys, portfolio
-from foliostream.domain.portfolio import AccountType, Entry, Portfolio, Transaction
+from foliostream.domain.portfolio import AccountKind, AccountType, CostBasis, Entry, Portfolio, Transaction
 from foliostream.errors import CallerError, ConflictError, RefusedError, RetryableError
 from foliostream.ports import Clock, Instruments, Ledger, StoredSnapshot
 
@@ -29,7 +29,10 @@ class NewPortfolio:
     portfolio_id: str
     portfolio_name: str
     account_type: AccountType
+    account_kind: AccountKind
     base_currency: str
+    cost_basis: CostBasis
+    leverage: Decimal | None
     initial_cash: Decimal
     allow_short: bool
     request_digest: str
@@ -71,8 +74,8 @@ class Portfolios:
         except ConflictError:
             self._check_repeat(caller, new)
             first = own_portfolio(caller, new.portfolio_id, self.ledger)
-            return Created(self._publish(first), created=False)
-        return Created(self._publish(first), created=True)
+            return Created(self.publish(first), created=False)
+        return Created(self.publish(first), created=True)
 
     def _first(self, caller: Caller, new: NewPortfolio) -> tuple[Portfolio, list[Transaction]]:
         now_ms = self.clock.now_ms()
@@ -81,9 +84,10 @@ class Portfolios:
             portfolio_name=new.portfolio_name,
             owner=caller.subject,
             account_type=new.account_type,
-            account_kind="cash",
+            account_kind=new.account_kind,
             base_currency=new.base_currency,
-            cost_basis="average",
+            cost_basis=new.cost_basis,
+            leverage=new.leverage,
             created_at_ms=now_ms,
             updated_at_ms=now_ms,
             version=0,
@@ -134,14 +138,17 @@ class Portfolios:
                 if conflict.code == "VERSION_CONFLICT":
                     continue
                 raise
-            return self._publish(after)
+            return self.publish(after)
         raise ConflictError(f"{portfolio_id} changed {MAX_COMMIT_ROUNDS} times meanwhile", code="TOO_MUCH_CONTENTION")
 
     def _commit(self, before: Portfolio, entries: Sequence[Entry]) -> Portfolio:
         symbols = {entry.instrument_id for entry in entries if entry.instrument_id}
         now_ms = self.clock.now_ms()
         try:
-            after, transactions = portfolio.apply(before, entries, self.instruments.get(symbols), now_ms)
+            instruments = self.instruments.get(symbols)
+            pairs = portfolio.rate_symbols(before, entries, instruments)
+            prices = self.valuer.prices.get(pairs) if pairs else {}
+            after, transactions = portfolio.apply(before, entries, instruments, now_ms, prices)
             opened, closed = after.symbols - before.symbols, before.symbols - after.symbols
             self.ledger.commit(after, transactions, opened, closed)
         except (RefusedError, ConflictError) as fault:
@@ -171,11 +178,13 @@ class Portfolios:
             )
         return True
 
-    def _publish(self, committed: Portfolio) -> StoredSnapshot:
-        """Project what was committed, promise its valuation to whoever watches, and value it for the answer."""
+    def publish(self, committed: Portfolio) -> StoredSnapshot:
+        """Project what was committed and value it for the answer (which tells whoever watches).
+
+        Only for the answer: the ledger's stream does all of it again, marks the portfolio and tells the bus, also
+        when this process does not come so far.
+        """
         self.valuer.project(committed)
-        window = self.marker.window(committed.account_type)  # now: after book and dependents are stored
-        self.marker.mark(committed.account_type, [committed.key], window, "ledger")
         self.valuer.value([committed.portfolio_id])
         snapshot = self.valuer.current_one(committed.portfolio_id)
         if snapshot.head.ledger_version < committed.version:

@@ -25,6 +25,15 @@ class Received(NamedTuple):
     receive_count: int
 
 
+class Change(NamedTuple):
+    """A portfolio's item in the ledger after a change, as its stream delivers it. ``key`` names it as well as is known
+    (``live:12345``); ``book`` is None where the item has none."""
+
+    sequence_number: str
+    key: str
+    book: bytes | None
+
+
 class Opened(NamedTuple):
     """A received message that could be read."""
 

@@ -9,8 +9,10 @@ import msgspec
 
 from foliostream.application.marking import Marker
 from foliostream.domain import portfolio as books
-from foliostream.domain import valuation
+from foliostream.domain import rates, valuation
+from foliostream.domain.instrument import Instrument
 from foliostream.domain.portfolio import Portfolio
+from foliostream.domain.valuation import PositionState
 from foliostream.errors import FoliostreamError, NotFoundError
 from foliostream.ports import (
     Books,
@@ -86,7 +88,9 @@ class Valuer:
         portfolios = self._portfolios({i: item for i, item in stored.items() if i not in fresh}, done)
         symbols = {symbol for portfolio in portfolios.values() for symbol in portfolio.symbols}
         prices = self.prices.get(symbols) if symbols else {}
-        instruments = self.instruments.get(symbols) if symbols else {}
+        # Only a registered symbol has a price: of the pairs on the ways between currencies most have neither.
+        known = {symbol for portfolio in portfolios.values() for symbol in portfolio.positions} | set(prices)
+        instruments = self.instruments.get(known) if known else {}
         candidates = []
         for identifier, portfolio in portfolios.items():
             head = stored[identifier].head
@@ -158,14 +162,27 @@ class Valuer:
         if now_ms < stored.head.fresh_until_ms:
             return stored
         state = valuation.decode_state(stored.body)
-        symbols = {item.instrument_id for item in state.positions if item.price_ts is not None}
+        priced = [item for item in state.positions if item.price_ts is not None]
+        needs = {item.instrument_id: _prices_of(item, state.base_currency) for item in priced}
+        instruments = self.instruments.get({symbol for symbols in needs.values() for symbol in symbols})
         ages = {
-            symbol: instrument.max_age_seconds * 1000
-            for symbol, instrument in self.instruments.get(symbols).items()
-            if instrument.max_age_seconds is not None
+            name: min(found) * 1000
+            for name, symbols in needs.items()
+            if (found := [age for symbol in symbols if (age := _max_age(instruments.get(symbol))) is not None])
         }
         state = valuation.with_staleness(state, ages, self.stale_after_ms, now_ms)
         return StoredSnapshot(stored.head, valuation.encode_state(state))
+
+
+def _prices_of(item: PositionState, base_currency: str) -> Collection[str]:
+    """The symbols whose age limits count for a position: its own, of cash those of the pairs to base."""
+    if item.position_type == "CASH":
+        return rates.pairs(item.currency, base_currency)
+    return (item.instrument_id,)
+
+
+def _max_age(instrument: Instrument | None) -> int | None:
+    return instrument.max_age_seconds if instrument else None
 
 
 def _is_fresh(head: Head | None, after_ms: int) -> bool:

@@ -1,0 +1,36 @@
+"""The daily close: started by a schedule or by invocation, done by its own messages."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from aws_lambda_powertools import Logger
+
+from foliostream import lambda_events
+from foliostream.domain import times
+from foliostream.wiring import wiring
+
+logger = Logger()
+# What the scheduler writes the time of the run in place of; an emulator may hand it on as it is.
+PLACEHOLDER = "<aws.scheduler.scheduled-time>"
+
+
+def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+    """Messages: parts of a run. ``{"day"?, "portfolio_ids"?}``: close these now and say what became of them, or,
+    without ids, start a run over all. The schedule's ``scheduled_time`` says which day it is, also when it is late."""
+    closing = wiring().day_closing
+    if "Records" in event:
+        report, again = closing.work(lambda_events.received(event))
+        for name, reason in report.failed.items():
+            logger.error("not closed", portfolio_id=name, reason=reason)
+        logger.info("closed", written=len(report.written), unpriced=len(report.unpriced), skipped=len(report.skipped))
+        return lambda_events.failures(again)
+    scheduled = event.get("scheduled_time", PLACEHOLDER)
+    at_ms = wiring().clock.now_ms() if scheduled == PLACEHOLDER else times.epoch_ms(scheduled)
+    day = closing.checked_day(event.get("day") or closing.day_of(at_ms))
+    if "portfolio_ids" in event:
+        return {"day": day, **asdict(closing.close(day, event["portfolio_ids"]))}
+    messages = closing.start(day)
+    logger.info("started", day=day, messages=messages)
+    return {"day": day, "started": messages}

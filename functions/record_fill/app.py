@@ -1,0 +1,20 @@
+"""Accepted fills into the books: consumes the fills queue, a portfolio's fills in their order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aws_lambda_powertools import Logger
+
+from foliostream import lambda_events
+from foliostream.wiring import wiring
+
+# Named for the package: what its modules log comes out here too.
+logger = Logger(service="foliostream")
+
+
+def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+    """What is left of a portfolio whose turn failed comes again, from its first failure on; the others are done."""
+    done = wiring().fill_recorder.record(lambda_events.received(event))
+    logger.info("fills", booked=done.booked, known=done.known, given_up=done.given_up, again=len(done.again))
+    return lambda_events.failures(done.again)
