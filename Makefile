@@ -20,8 +20,8 @@ PARAMETERS ?=
 export PYTHONDONTWRITEBYTECODE := 1
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help env env-all up down demo status logs token test lint format types template unit contract property infra \
-	integration e2e bench lock build deploy clean
+.PHONY: help env env-all up down demo rebuild-hot status logs token test lint format types template unit contract property \
+	infra integration e2e bench lock build deploy clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ status: env ## say whether the cloud runs, and where
 
 logs: env ## print what the functions wrote: make logs FUNCTION=push
 	@$(PY) -m local logs --function "$(FUNCTION)"
+
+rebuild-hot: env ## make the hot store again from the ledger, while everything runs (prices come back with the next ticks)
+	@$(PY) -m local rebuild-hot
 
 demo: env-all ## everything, with sample accounts and real prices in a live view (DEMO_SECONDS=20 ends by itself)
 	@$(PY) -m local demo

@@ -16,13 +16,13 @@ from foliostream.domain.instrument import Instrument
 from foliostream.wiring import Wiring, wiring
 from local.environments import ROOT
 from local.services import aws_environment
+from tests.support.environment import ENVIRONMENT
 
 Handler = Callable[[dict[str, Any], object], Any]
 
 NOWHERE = "http://127.0.0.1:9"
 SKEW_MS = 50
 _QUEUE_NAMES = frozenset({"live", "demo", "paper", "refresh", "push"})
-_QUEUES = "live={0}/live,demo={0}/demo,paper={0}/paper"
 CONTEXT = SimpleNamespace(
     function_name="benchmark",
     memory_limit_in_mb=1769,
@@ -34,36 +34,18 @@ CONTEXT = SimpleNamespace(
 
 def environment(redis_url: str) -> dict[str, str]:
     """What the template gives its functions by default, with Valkey as hot store."""
-    return aws_environment(NOWHERE) | {
-        "POWERTOOLS_SERVICE_NAME": "foliostream",
-        "POWERTOOLS_LOG_LEVEL": "WARNING",
-        "PORTFOLIO_HOT_STORE": "valkey",
-        "PORTFOLIO_REDIS_URL": redis_url,
-        "PORTFOLIO_REDIS_IAM": "",
-        "PORTFOLIO_LEDGER_TABLE": "ledger",
-        "PORTFOLIO_HOT_TABLE": "hot",
-        "PORTFOLIO_SESSIONS_TABLE": "sessions",
-        "PORTFOLIO_DIRTY_QUEUE_URLS": _QUEUES.format(NOWHERE),
-        "PORTFOLIO_DEAD_LETTER_QUEUE_URLS": f"{_QUEUES.format(NOWHERE)},push={NOWHERE}/push",
-        "PORTFOLIO_REFRESH_QUEUE_URL": f"{NOWHERE}/refresh",
-        "PORTFOLIO_PUSH_QUEUE_URL": f"{NOWHERE}/push",
-        "PORTFOLIO_FEED_QUEUE_URL": f"{NOWHERE}/feed",
-        "PORTFOLIO_EVENT_BUS": "default",
-        "PORTFOLIO_WINDOW_MS": "live=200,demo=1000,paper=3000",
-        "PORTFOLIO_SKEW_MS": str(SKEW_MS),
-        "PORTFOLIO_FLUSH_MS": "100",
-        "PORTFOLIO_SHARDS": "64",
-        "PORTFOLIO_KEYS_PER_MESSAGE": "500",
-        "PORTFOLIO_SESSION_TTL_SECONDS": "86400",
-        "PORTFOLIO_STALE_PRICE_SECONDS": "900",
-        "PORTFOLIO_MARKET_UPDATE_INTERVAL_SECONDS": "30",
-        "PORTFOLIO_MARKET_PROVIDER": "replay",
-        "PORTFOLIO_MARKET_HTTP_URL": "",
-        "PORTFOLIO_JWT_ISSUER": "foliostream-local",
-        "PORTFOLIO_JWT_AUDIENCE": "foliostream",
-        "PORTFOLIO_JWKS_URL": f"{NOWHERE}/jwks.json",
-        "PORTFOLIO_JWT_LEEWAY_SECONDS": "30",
-    }
+    return (
+        aws_environment(NOWHERE)
+        | ENVIRONMENT
+        | {
+            "POWERTOOLS_SERVICE_NAME": "foliostream",
+            "POWERTOOLS_LOG_LEVEL": "WARNING",
+            "PORTFOLIO_HOT_STORE": "valkey",
+            "PORTFOLIO_REDIS_URL": redis_url,
+            "PORTFOLIO_SKEW_MS": str(SKEW_MS),
+            "PORTFOLIO_MARKET_PROVIDER": "replay",
+        }
+    )
 
 
 class CountingQueues:
@@ -92,6 +74,11 @@ class Registry:
     def get(self, symbols: Collection[str]) -> dict[str, Instrument]:
         """Those registered."""
         return {symbol: self._known[symbol] for symbol in symbols if symbol in self._known}
+
+    def by_token(self, tokens: Collection[str]) -> dict[str, str]:
+        """Symbols of those with one of the tokens."""
+        known = {instrument.token: symbol for symbol, instrument in self._known.items() if instrument.token}
+        return {token: known[token] for token in tokens if token in known}
 
     def put(self, instrument: Instrument) -> None:
         """Register or replace."""

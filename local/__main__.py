@@ -1,10 +1,10 @@
-"""`python -m local up|down|demo|status|logs|token`."""
+"""`python -m local up|down|demo|status|logs|rebuild-hot|token`."""
 
 import argparse
 import sys
 from collections.abc import Callable
 
-from local import cloud, sam, services
+from local import cloud, rebuild, sam, services
 from local.environments import ROOT, InstallError
 from local.issuer import LIFETIME_S
 from local.services import CloudError
@@ -21,6 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
     _command(commands, "status", "say whether it runs, and where", _status)
     logs = _command(commands, "logs", "print what the functions wrote", _logs)
     logs.add_argument("--function", default="", help="only functions whose log group holds this, such as push")
+    _command(commands, "rebuild-hot", "make the hot store again from the ledger, showing how far it is", _rebuild_hot)
     token = _command(commands, "token", "print a token of the local issuer", _token)
     token.add_argument("--sub", default="demo", help="whose token (default: demo)")
     token.add_argument("--scopes", default="", help='such as "prices:write admin" (default: none)')
@@ -74,6 +75,14 @@ def _logs(settings: Settings, options: argparse.Namespace) -> int:
         return 1
     print("\n".join(sam.function_logs(outputs.aws_endpoint, options.function)))
     return 0
+
+
+def _rebuild_hot(settings: Settings, _: argparse.Namespace) -> int:
+    outputs = cloud.read_outputs(settings)
+    if not outputs:
+        print("not running")
+        return 1
+    return 0 if rebuild.rebuild_hot(outputs).broken == 0 else 1
 
 
 def _token(settings: Settings, options: argparse.Namespace) -> int:

@@ -153,6 +153,8 @@ def merged_parameters(defaults: Mapping[str, str | None], running: Services, own
         "JwtAudience": AUDIENCE,
         "JwksUrl": running.jwks_url,
         "ExecuteApiBase": running.execute_api,
+        # Whose token `make token` makes: paper portfolios that fills create can be looked at.
+        "FillsOwner": "demo",
         # `make down` is the end of the ledger here.
         "ProtectLedger": "off",
     }

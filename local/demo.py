@@ -30,6 +30,7 @@ from local.cloud import Outputs
 from local.demo_accounts import ACCOUNTS, Calendar, open_accounts, register_instruments
 from local.demo_board import Board, State, differences, mistakes, summary, totals_line
 from local.demo_feed import Arrived, Event, Feed, Opened
+from local.demo_trades import ACCOUNT, Trader
 from local.issuer import ALL_SCOPES
 from local.processes import write_atomically
 from local.services import CloudError
@@ -59,6 +60,7 @@ class Session:
     board: Board
     calendar: Calendar
     place: demo_view.Place
+    trader: Trader
     fetched: dict[str, dict[int, State]] = field(default_factory=dict)
 
     def take(self, timeout_s: float) -> None:
@@ -77,6 +79,10 @@ class Session:
             self.feed.resubscribe(self.board.arrived(event.message, event.at_ms))
         else:
             self.board.lost(event.reason)
+
+    def trade(self) -> None:
+        """Let somebody trade at what the screen shows."""
+        self.trader.trade(self.board.rows[ACCOUNT].state, _now_ms())
 
     def day(self) -> str | None:
         """The day of the sample that the account updated last is valued at."""
@@ -145,7 +151,7 @@ def _prepare(settings: Settings, outputs: Outputs, *, stays_up: bool) -> Session
 
     place = demo_view.Place(outputs.rest_url, outputs.ws_url, _header_file(settings, outputs), stays_up)
     feed = Feed(connect, [account.portfolio_id for account in ACCOUNTS])
-    return Session(rest, feed, Board.of(ACCOUNTS, _now_ms()), calendar, place)
+    return Session(rest, feed, Board.of(ACCOUNTS, _now_ms()), calendar, place, Trader(rest))
 
 
 def _header_file(settings: Settings, outputs: Outputs) -> str:
@@ -186,10 +192,11 @@ def _watch(session: Session, seconds: float | None) -> list[str]:
     session.feed.start()
     try:
         _show(session, seconds)
-        problems = (session.board.missing() or _checked(session)) + session.board.faults
+        problems = (session.board.missing() or _checked(session)) + session.board.faults + session.trader.missing()
     finally:
         session.feed.stop()
     print("\n".join(summary(session.board)))
+    print(f"{len(session.trader.fill_ids)} trades of {ACCOUNT} were booked while prices moved")
     return problems
 
 
@@ -230,6 +237,7 @@ def _each(session: Session, deadline: float, interval_s: float, show: Callable[[
         if now >= due:
             show()
             due = now + interval_s
+        session.trade()
         session.take(max(min(due, deadline) - time.monotonic(), 0.001))
 
 

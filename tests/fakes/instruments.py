@@ -16,5 +16,9 @@ class FakeInstruments:
     def get(self, symbols: Collection[str]) -> dict[str, Instrument]:
         return {symbol: self._known[symbol] for symbol in symbols if symbol in self._known}
 
+    def by_token(self, tokens: Collection[str]) -> dict[str, str]:
+        return {item.token: item.symbol for item in self._known.values() if item.token in tokens and item.token}
+
     def put(self, instrument: Instrument) -> None:
+        self._known.pop(instrument.symbol, None)
         self._known[instrument.symbol] = instrument

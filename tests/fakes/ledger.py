@@ -5,21 +5,27 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from threading import Lock
 
+from foliostream.domain import changes, history
 from foliostream.domain import portfolio as books
+from foliostream.domain.changes import Change
+from foliostream.domain.history import Day
 from foliostream.domain.keys import stable_hash
 from foliostream.domain.portfolio import Portfolio, Transaction
 from foliostream.errors import CallerError, ConflictError, RefusedError
-from foliostream.ports import Page
+from foliostream.ports import WALK_BUCKETS, Page
 
 ITEMS_MAX = 100
 BOOK_BYTES_MAX = 399 * 1024
 
 
 class FakeLedger:
-    """Implements ``ports.Ledger``; ``holders`` are the (portfolio key, symbol) pairs it keeps."""
+    """Implements ``ports.Ledger``; ``holders`` are the (portfolio key, symbol) pairs it keeps, ``changes`` the records
+    of changes."""
 
     def __init__(self) -> None:
         self.holders: set[tuple[str, str]] = set()
+        self.changes: list[Change] = []
+        self._days: dict[tuple[str, str], bytes] = {}
         self._books: dict[str, bytes] = {}
         self._digests: dict[str, str] = {}
         self._transactions: dict[tuple[str, str], bytes] = {}
@@ -53,10 +59,13 @@ class FakeLedger:
             if known:
                 details = [{"transaction_id": name} for name in known]
                 raise ConflictError(f"already booked: {known}", code="TRANSACTION_EXISTS", details=details)
-            stored = self._books.get(portfolio.portfolio_id)
-            if stored is None or books.decode(stored).version != portfolio.version - 1:
-                raise ConflictError(f"{portfolio.portfolio_id} has moved on", code="VERSION_CONFLICT")
+            self._check_version(portfolio)
             self._store(portfolio, transactions, opened, removed)
+
+    def _check_version(self, portfolio: Portfolio) -> None:
+        stored = self._books.get(portfolio.portfolio_id)
+        if stored is None or books.decode(stored).version != portfolio.version - 1:
+            raise ConflictError(f"{portfolio.portfolio_id} has moved on", code="VERSION_CONFLICT")
 
     def transactions(self, portfolio_id: str, transaction_ids: Collection[str]) -> dict[str, Transaction]:
         found = {name: self._transactions.get((portfolio_id, name)) for name in transaction_ids}
@@ -71,6 +80,44 @@ class FakeLedger:
         owned = sorted(name for name, raw in self._books.items() if books.decode(raw).owner == owner and name > after)
         page = owned[:limit]
         return Page(page, _cursor(owner, page[-1]) if len(owned) > limit else None)
+
+    def newest(self, portfolio_id: str, sequence: int, limit: int) -> list[Transaction]:
+        mine = [books.decode_transaction(raw) for (name, _), raw in self._transactions.items() if name == portfolio_id]
+        by_sequence = {transaction.sequence: transaction for transaction in mine}
+        return [by_sequence[number] for number in range(sequence, max(sequence - limit, 0), -1)]
+
+    def amend(self, portfolio: Portfolio, change: Change) -> None:
+        _check(portfolio, 2)
+        with self._lock:
+            self._check_version(portfolio)
+            self.changes.append(changes.decode(changes.encode(change)))
+            self._store(portfolio, (), (), ())
+
+    def last_change(self, portfolio_id: str) -> Change | None:
+        return next((change for change in reversed(self.changes) if change.portfolio_id == portfolio_id), None)
+
+    def close_day(self, portfolio: Portfolio, day: Day | None, closed: Collection[str] = ()) -> None:
+        _check(portfolio, 2 + len(closed))
+        with self._lock:
+            self._check_version(portfolio)
+            if day is not None:
+                key = portfolio.portfolio_id, day.day
+                if key in self._days:
+                    raise ConflictError(f"{key} is there", code="DAY_EXISTS")
+                self._days[key] = history.encode(day)
+            self._store(portfolio, (), (), closed)
+
+    def days(self, portfolio_id: str, first: str, last: str) -> list[Day]:
+        names = sorted(day for name, day in self._days if name == portfolio_id and first <= day <= last)
+        return [history.decode(self._days[portfolio_id, name]) for name in names]
+
+    def last_day(self, portfolio_id: str) -> Day | None:
+        return next(reversed(self.days(portfolio_id, "", "~")), None)
+
+    def walk(self, bucket: int, after: str | None, limit: int) -> Page:
+        places = sorted((stable_hash(name), name) for name in self._books if stable_hash(name) % WALK_BUCKETS == bucket)
+        rest = [name for place, name in places if after is None or place > stable_hash(after)]
+        return Page(rest[:limit], rest[limit - 1] if len(rest) > limit else None)
 
     def _store(
         self,

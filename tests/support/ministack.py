@@ -17,6 +17,12 @@ from tests.support.servers import HOST, cloud_file, free_port, running
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import AttributeDefinitionTypeDef, GlobalSecondaryIndexTypeDef
+
+_INDEXED: "list[AttributeDefinitionTypeDef]" = [
+    {"AttributeName": "listing", "AttributeType": "S"},
+    {"AttributeName": "sequence", "AttributeType": "N"},
+]
 
 
 @dataclass(frozen=True)
@@ -49,7 +55,20 @@ class Emulator:
         """A client of DynamoDB."""
         return cast("DynamoDBClient", self.client("dynamodb"))
 
-    def table(self) -> str:
+    def ledger_table(self) -> str:
+        """A new table with the ledger's index; its name."""
+        return self.table(
+            {
+                "IndexName": "by_sequence",
+                "KeySchema": [
+                    {"AttributeName": "listing", "KeyType": "HASH"},
+                    {"AttributeName": "sequence", "KeyType": "RANGE"},
+                ],
+                "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["record"]},
+            }
+        )
+
+    def table(self, *indexes: "GlobalSecondaryIndexTypeDef") -> str:
         """A new table with the string keys pk and sk, as all of ours have; its name."""
         name = f"test-{uuid.uuid4()}"
         client = self.dynamodb()
@@ -59,8 +78,10 @@ class Emulator:
             AttributeDefinitions=[
                 {"AttributeName": "pk", "AttributeType": "S"},
                 {"AttributeName": "sk", "AttributeType": "S"},
+                *(_INDEXED if indexes else ()),
             ],
             KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+            **({"GlobalSecondaryIndexes": indexes} if indexes else {}),
         )
         client.get_waiter("table_exists").wait(TableName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 10})
         return name

@@ -6,11 +6,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from foliostream import lambda_events
-from foliostream.application import price_input
+from foliostream.application import fill_input, price_input
+from foliostream.application.close_day import Part
 from foliostream.application.receiving import wait_until_due
+from foliostream.domain import portfolio
+from foliostream.domain.fills import Fill
+from foliostream.domain.history import parse_day
+from foliostream.domain.times import epoch_ms
 from tests.fakes.clock import FakeClock
 
 EVENTS = Path(__file__).parents[2] / "events"
@@ -40,8 +46,54 @@ def test_a_directly_invoked_sample_parses_without_a_refusal(name: str) -> None:
     assert not parsed.refused
 
 
+def test_the_streamed_sample_gives_its_portfolios_and_leaves_other_items_out() -> None:
+    first, poison = lambda_events.changes(event("project_ledger.stream.json"))
+    assert (first.sequence_number, first.key) == ("4421584500000000017450439091", "live:growth")
+    assert first.book is not None
+    book = portfolio.decode(first.book)
+    assert (book.key, book.version, str(book.positions["AAPL"].quantity)) == ("live:growth", 2, "500")
+    assert (poison.key, poison.book) == ("demo:poison", b"{")
+
+
+def test_a_deleted_portfolio_and_one_without_a_book_are_told_apart() -> None:
+    record = event("project_ledger.stream.json")["Records"][0]
+    del record["dynamodb"]["NewImage"]["book"]
+    assert lambda_events.changes({"Records": [record]})[0].book is None
+    assert lambda_events.changes({"Records": [record | {"eventName": "REMOVE"}]}) == []
+
+
+def test_the_queued_sample_of_a_rebuild_names_its_run_and_bucket() -> None:
+    (message,) = lambda_events.received(event("rebuild_hot.queue.json"))
+    assert json.loads(message.body) == {"run_id": "5f1c", "bucket": 3}
+
+
 @pytest.mark.parametrize("name", ["recalculate.dirty.json", "recalculate.refresh.json", "push.queue.json"])
 def test_queued_samples_are_dirty_messages(name: str) -> None:
     batch = wait_until_due(lambda_events.received(event(name)), FakeClock(1_772_101_800_000), 50)
     assert len(batch.due) == 1
     assert not batch.failed
+
+
+def test_the_fill_samples_are_a_fill_that_can_be_read_and_one_without_its_id() -> None:
+    messages = lambda_events.received(event("accept_fills.queue.json"))
+    bodies = [message.body for message in messages] + [(EVENTS / "accept_fills.eventbridge.json").read_text()]
+    parsed = fill_input.parse([fill_input.from_event(body) for body in bodies])
+    assert [item.fill.portfolio_id for item in parsed.fills] == ["paper_momentum", "paper_momentum"]
+    assert [refused.code for refused in parsed.refused] == ["FILL_ID_MISSING"]
+
+
+def test_the_queued_fills_are_those_that_accept_fills_sends() -> None:
+    accepted = fill_input.parse([fill_input.from_event((EVENTS / "accept_fills.eventbridge.json").read_text())])
+    first, second = (
+        msgspec.json.decode(message.body, type=Fill)
+        for message in lambda_events.received(event("record_fill.queue.json"))
+    )
+    assert first == msgspec.structs.replace(accepted.fills[0].fill, new_owner="alice")
+    assert second.portfolio_id == first.portfolio_id
+
+
+def test_the_samples_of_the_daily_close_name_a_day_a_time_and_a_part() -> None:
+    assert epoch_ms(event("close_day.schedule.json")["scheduled_time"]) == 1_772_143_200_000
+    assert parse_day(event("close_day.day.json")["day"]) == "2026-02-26"
+    (message,) = lambda_events.received(event("close_day.part.json"))
+    assert msgspec.json.decode(message.body, type=Part) == Part("2026-02-26", bucket=3)

@@ -6,36 +6,8 @@ import pytest
 
 from foliostream.errors import SettingsError
 from foliostream.settings import ENVIRONMENT_NAMES, Settings
-
-URL = "https://sqs.eu-west-1.amazonaws.com/123456789012/x"
-GOOD = {
-    "PORTFOLIO_HOT_STORE": "dynamodb",
-    "PORTFOLIO_REDIS_URL": "",
-    "PORTFOLIO_REDIS_IAM": "",
-    "PORTFOLIO_LEDGER_TABLE": "ledger",
-    "PORTFOLIO_HOT_TABLE": "hot",
-    "PORTFOLIO_SESSIONS_TABLE": "sessions",
-    "PORTFOLIO_DIRTY_QUEUE_URLS": f"live={URL}1,demo={URL}2,paper={URL}3",
-    "PORTFOLIO_DEAD_LETTER_QUEUE_URLS": f"live={URL}4,demo={URL}5,paper={URL}6,push={URL}7",
-    "PORTFOLIO_REFRESH_QUEUE_URL": URL,
-    "PORTFOLIO_PUSH_QUEUE_URL": URL,
-    "PORTFOLIO_FEED_QUEUE_URL": URL,
-    "PORTFOLIO_EVENT_BUS": "default",
-    "PORTFOLIO_WINDOW_MS": "live=200,demo=1000,paper=3000",
-    "PORTFOLIO_SKEW_MS": "50",
-    "PORTFOLIO_FLUSH_MS": "100",
-    "PORTFOLIO_SHARDS": "64",
-    "PORTFOLIO_KEYS_PER_MESSAGE": "500",
-    "PORTFOLIO_SESSION_TTL_SECONDS": "86400",
-    "PORTFOLIO_STALE_PRICE_SECONDS": "900",
-    "PORTFOLIO_MARKET_UPDATE_INTERVAL_SECONDS": "30",
-    "PORTFOLIO_MARKET_PROVIDER": "none",
-    "PORTFOLIO_MARKET_HTTP_URL": "",
-    "PORTFOLIO_JWT_ISSUER": "https://issuer.test",
-    "PORTFOLIO_JWT_AUDIENCE": "foliostream",
-    "PORTFOLIO_JWKS_URL": "https://issuer.test/jwks",
-    "PORTFOLIO_JWT_LEEWAY_SECONDS": "30",
-}
+from tests.support.environment import ENVIRONMENT as GOOD
+from tests.support.environment import URL
 
 
 def fault(**changes: str | None) -> str:
@@ -99,6 +71,15 @@ def test_every_kind_of_fault_stands_in_the_one_message() -> None:
         ("DIRTY_QUEUE_URLS", f"live={URL},demo={URL},paper=ftp://x", "must be an http(s) address"),
         ("DEAD_LETTER_QUEUE_URLS", f"live={URL},demo={URL},paper={URL}", "must name live, demo, paper, push"),
         ("PUSH_QUEUE_URL", "", "must be an http(s) address"),
+        ("FILLS_OWNER", " alice", "must be empty or at most 128 printable characters"),
+        ("FILLS_OWNER", "a" * 129, "must be empty or at most 128 printable characters"),
+        ("STARTING_CASH", "-1", "must be an amount of at most 15 digits and 6 decimals, is '-1'"),
+        ("CLOSE_TIME_ZONE", "New York", "must be the name of a time zone"),
+        ("CLOSE_TIME_ZONE", "../etc/passwd", "must be the name of a time zone"),
+        ("STARTING_CASH", "NaN", "must be an amount"),
+        ("STARTING_CASH", "much", "must be an amount"),
+        ("STARTING_CASH", "0.0000001", "must be an amount"),
+        ("STARTING_CASH", "1e15", "must be an amount"),
         ("JWKS_URL", "https://[", "PORTFOLIO_JWKS_URL"),
         ("MARKET_PROVIDER", "yahoo", "must be one of none, replay, http"),
     ],

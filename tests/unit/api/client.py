@@ -12,11 +12,15 @@ from types import SimpleNamespace
 from typing import Any
 
 from foliostream.api.rest import Api, build
+from foliostream.application.accept_fills import FillAccepter
+from foliostream.application.amending import Amending
 from foliostream.application.marking import Marker
 from foliostream.application.portfolios import Portfolios
 from foliostream.application.valuing import Valuer
 from foliostream.domain.instrument import Instrument
+from tests.fakes.bus import FakeBus
 from tests.fakes.clock import FakeClock
+from tests.fakes.fills import FakeFillQueue
 from tests.fakes.hot_store import FakeHotStore
 from tests.fakes.instruments import FakeInstruments
 from tests.fakes.ledger import FakeLedger
@@ -54,6 +58,9 @@ class Parts:
         )
         self.hot = FakeHotStore(self.clock)
         self.queues = FakeQueues()
+        self.bus = FakeBus()
+        self.fills = FakeFillQueue()
+        self.fill_accepter = FillAccepter(self.ledger, self.instruments, self.fills, "")
         numbers = count()
         self.marker = Marker(
             queues=self.queues,
@@ -69,6 +76,10 @@ class Parts:
     @property
     def holders(self) -> FakeHotStore:
         return self.hot
+
+    @cached_property
+    def amending(self) -> Amending:
+        return Amending(self.ledger, self.portfolios, self.bus, self.clock)
 
     @cached_property
     def portfolios(self) -> Portfolios:

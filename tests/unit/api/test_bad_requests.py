@@ -143,7 +143,7 @@ def test_text_that_cannot_be_stored_is_refused(client: Client) -> None:
 
 
 def test_an_unknown_path_is_not_found(client: Client) -> None:
-    for path in ("/", "/api/v1", "/api/v1/portfolio/12345", "/api/v1/portfolio//state", "/API/v1/portfolios"):
+    for path in ("/", "/api/v1", "/api/v1/portfolio", "/api/v1/portfolio//state", "/API/v1/portfolios"):
         answer = client.send("GET", path)
         assert (answer.status, answer.code) == (404, "NOT_FOUND")
 
@@ -152,6 +152,7 @@ def test_another_method_on_a_known_path_says_which_it_has(client: Client) -> Non
     answer = client.send("DELETE", "/api/v1/portfolios")
     assert (answer.status, answer.code, answer.headers["Allow"]) == (405, "METHOD_NOT_ALLOWED", "GET, POST")
     assert client.send("PUT", PORTFOLIO + "/state").headers["Allow"] == "GET"
+    assert client.send("GET", PORTFOLIO).headers["Allow"] == "PATCH"
 
 
 @pytest.mark.parametrize(
@@ -160,6 +161,9 @@ def test_another_method_on_a_known_path_says_which_it_has(client: Client) -> Non
         ("GET", PORTFOLIO + "/state", None),
         ("GET", PORTFOLIO + "/positions", None),
         ("POST", PORTFOLIO + "/refresh", None),
+        ("GET", PORTFOLIO + "/transactions", None),
+        ("GET", PORTFOLIO + "/history", None),
+        ("PATCH", PORTFOLIO, {"status": "SUSPENDED"}),
         ("POST", PORTFOLIO + "/update", {"portfolio_id": "12345", "timestamp": NOW_MS, "updates": [buy(1, 1)]}),
     ],
 )
@@ -180,6 +184,8 @@ def test_without_a_verified_caller_nothing_but_the_open_calls_is_answered(client
         ("GET", PORTFOLIO + "/state"),
         ("GET", "/api/v1/instruments/AAPL"),
         ("POST", PORTFOLIO + "/refresh"),
+        ("GET", PORTFOLIO + "/transactions"),
+        ("GET", PORTFOLIO + "/history"),
         ("POST", "/api/v1/prices"),
     ]:
         answer = client.send(method, path, sub=None)

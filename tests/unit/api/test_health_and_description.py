@@ -67,7 +67,11 @@ def test_the_description_has_every_call_and_no_other(document: dict[str, Any]) -
         "POST /api/v1/portfolio/{portfolio_id}/update",
         "GET /api/v1/portfolio/{portfolio_id}/positions",
         "POST /api/v1/portfolio/{portfolio_id}/refresh",
+        "PATCH /api/v1/portfolio/{portfolio_id}",
+        "GET /api/v1/portfolio/{portfolio_id}/transactions",
+        "GET /api/v1/portfolio/{portfolio_id}/history",
         "POST /api/v1/prices",
+        "POST /api/v1/fills",
         "PUT /api/v1/instruments/{symbol}",
         "GET /api/v1/instruments/{symbol}",
         "GET /health",
@@ -97,6 +101,7 @@ def test_requests_are_described_by_what_checks_them(document: dict[str, Any]) ->
         "POST /api/v1/portfolio/{portfolio_id}/update": "UpdateRequest",
         "POST /api/v1/prices": "PricesIn",
         "PUT /api/v1/instruments/{symbol}": "InstrumentRequest",
+        "PATCH /api/v1/portfolio/{portfolio_id}": "PortfolioChange",
     }
     for call, name in expected.items():
         method, path = call.split()
@@ -106,7 +111,8 @@ def test_requests_are_described_by_what_checks_them(document: dict[str, Any]) ->
     line = document["components"]["schemas"]["UpdateLine"]
     assert line["required"] == ["transaction_type"]
     assert line["additionalProperties"] is False
-    assert "ratio" not in line["properties"]
+    assert {"ratio", "from", "to", "rate", "reason"} <= set(line["properties"])
+    assert line["properties"]["ratio"]["anyOf"][0]["type"] == "string"
 
 
 def test_the_described_price_is_the_price_that_is_parsed() -> None:

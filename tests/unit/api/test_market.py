@@ -34,6 +34,7 @@ def test_an_instrument_is_registered_and_shown_with_null_for_what_is_left_out(cl
         "allow_zero": False,
         "max_age_seconds": 60,
         "isin": "US4592001014",
+        "token": None,
     }
     for answer in (client.send("PUT", "/api/v1/instruments/IBM", body), client.send("GET", "/api/v1/instruments/IBM")):
         assert (answer.status, answer.body) == (200, shown)

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from foliostream.domain.instrument import Instrument
 from foliostream.domain.valuation import PortfolioState
 from tests.unit.api.client import NOW_MS, Client, buy
 
@@ -60,9 +61,6 @@ def test_an_idempotency_key_of_another_form_is_refused(client: Client) -> None:
 @pytest.mark.parametrize(
     ("change", "code"),
     [
-        ({"account_kind": "margin", "leverage": None}, "ACCOUNT_KIND_NOT_SUPPORTED"),
-        ({"cost_basis": "fifo"}, "COST_BASIS_NOT_SUPPORTED"),
-        ({"leverage": 30}, "FIELD_NOT_SUPPORTED"),
         ({"broker": {"name": "kite", "account": "AB1234"}}, "FIELD_NOT_SUPPORTED"),
         ({"settings": {"benchmark": "SPY"}}, "FIELD_NOT_SUPPORTED"),
     ],
@@ -74,6 +72,22 @@ def test_what_this_release_has_not_is_refused_rather_than_ignored(
     assert (answer.status, answer.code) == (422, code)
     assert "not supported yet" in answer.message
     assert not client.parts.ledger.load(["12345"])
+
+
+def test_a_margin_account_with_leverage_and_a_fifo_portfolio_are_created_as_asked(client: Client) -> None:
+    assert client.create(account_kind="margin", leverage=30, cost_basis="fifo").status == 201
+    stored = client.parts.ledger.load(["12345"])["12345"]
+    assert (stored.account_kind, stored.leverage, stored.cost_basis) == ("margin", Decimal(30), "fifo")
+    assert client.create(account_kind="margin", leverage="30.0", cost_basis="fifo").status == 200
+    assert client.create(account_kind="margin", leverage=20, cost_basis="fifo").code == "PORTFOLIO_EXISTS"
+
+
+@pytest.mark.parametrize("change", [{"leverage": 2}, *({"account_kind": "margin", "leverage": wrong} for wrong in
+                                    (0, -1, "0.5", 1_001, "NaN", "1.1234567"))])  # fmt: skip
+def test_a_leverage_is_from_1_to_1000_and_of_margin_accounts_only(client: Client, change: dict[str, object]) -> None:
+    answer = client.create(**change)  # type: ignore[arg-type]
+    assert (answer.status, answer.code) == (400, "INVALID")
+    assert "leverage" in answer.message
 
 
 @pytest.mark.parametrize("cash", [-1, "-0.01", "0.0000001", 10**15, "NaN", None])
@@ -164,13 +178,51 @@ def test_an_update_is_all_or_nothing_and_names_the_entry_that_failed(client: Cli
         (buy(1, 1, transaction_id="a b"), 400, "INVALID"),
         (buy(1, 1, transaction_type="SELL"), 422, "INSUFFICIENT_POSITION"),
         (buy(1, 1, transaction_type="GIFT"), 400, "INVALID"),
-        (buy(1, 1, transaction_type="DIVIDEND"), 422, "TRANSACTION_TYPE_NOT_SUPPORTED"),
-        (buy(1, 1, ratio="4:1"), 422, "FIELD_NOT_SUPPORTED"),
-        ({"transaction_type": "SPLIT", "instrument_id": "AAPL", "ratio": "4:1"}, 422, "TRANSACTION_TYPE_NOT_SUPPORTED"),
+        (buy(1, 1, ratio="4:1"), 400, "INVALID"),
+        (buy(1, 1, reason="because"), 400, "INVALID"),
+        ({"transaction_type": "SPLIT", "instrument_id": "AAPL"}, 400, "INVALID"),
+        ({"transaction_type": "SPLIT", "ratio": "4:1"}, 400, "INVALID"),
+        ({"transaction_type": "SPLIT", "instrument_id": "AAPL", "ratio": "4"}, 400, "INVALID"),
+        ({"transaction_type": "SPLIT", "instrument_id": "AAPL", "ratio": "0:1"}, 400, "INVALID"),
+        ({"transaction_type": "SPLIT", "instrument_id": "AAPL", "ratio": 4}, 400, "INVALID"),
+        ({"transaction_type": "SPLIT", "instrument_id": "AAPL", "ratio": "4:1", "price": 1}, 400, "INVALID"),
+        ({"transaction_type": "FX", "from": "USD", "to": "EUR", "amount": 5}, 400, "INVALID"),
+        ({"transaction_type": "FX", "from": "USD", "amount": 5, "rate": 1}, 400, "INVALID"),
+        ({"transaction_type": "FX", "from": "USD", "to": "EUR", "amount": 5, "rate": 0}, 400, "INVALID"),
+        ({"transaction_type": "FX", "from": "USD", "to": "eur", "amount": 5, "rate": 1}, 400, "INVALID"),
+        (
+            {"transaction_type": "FX", "from": "USD", "to": "EUR", "amount": 5, "rate": 1, "currency": "USD"},
+            400,
+            "INVALID",
+        ),
+        (
+            {"transaction_type": "FX", "from": "USD", "to": "EUR", "amount": 100_001, "rate": 1},
+            422,
+            "INSUFFICIENT_CASH",
+        ),
+        ({"transaction_type": "ADJUSTMENT", "amount": 5, "transaction_id": "a"}, 400, "INVALID"),
+        ({"transaction_type": "ADJUSTMENT", "amount": 5, "reason": "no id"}, 400, "INVALID"),
+        (
+            {
+                "transaction_type": "ADJUSTMENT",
+                "reason": "x",
+                "transaction_id": "a",
+                "instrument_id": "AAPL",
+                "amount": 5,
+            },
+            400,
+            "INVALID",
+        ),
+        ({"transaction_type": "ADJUSTMENT", "reason": "x" * 201, "amount": 5}, 400, "INVALID"),
+        ({"transaction_type": "DIVIDEND", "amount": 0}, 400, "INVALID"),
+        ({"transaction_type": "DIVIDEND", "amount": 5, "fee": 1}, 400, "INVALID"),
+        ({"transaction_type": "FEE"}, 400, "INVALID"),
+        ({"transaction_type": "SWAP", "amount": 1, "quantity_change": 1, "price": 2}, 400, "INVALID"),
+        ({"transaction_type": "DEPOSIT", "amount": 1, "instrument_id": "AAPL"}, 400, "INVALID"),
         ({"transaction_type": "DEPOSIT"}, 400, "INVALID"),
         ({"transaction_type": "DEPOSIT", "amount": 0}, 400, "INVALID"),
         ({"transaction_type": "DEPOSIT", "amount": -5}, 400, "INVALID"),
-        ({"transaction_type": "DEPOSIT", "amount": 5, "currency": "EUR"}, 422, "CURRENCY_NOT_SUPPORTED"),
+        ({"transaction_type": "DEPOSIT", "amount": 5, "currency": "EUR"}, 422, "RATE_MISSING"),
         ({"transaction_type": "WITHDRAWAL", "amount": 100_001}, 422, "INSUFFICIENT_CASH"),
         ("no object", 400, "INVALID"),
     ],
@@ -190,6 +242,29 @@ def test_the_number_of_lines_is_limited_and_the_answer_says_how(client: Client) 
         answer = client.update(*[{"transaction_type": "DEPOSIT", "amount": 1}] * lines)
         assert (answer.status, answer.code) == (400, "TOO_MANY_ENTRIES")
         assert answer.message == f"updates has 1 to 40 entries, not {lines}"
+
+
+def test_a_change_of_more_than_a_hundred_items_is_refused_naming_them(client: Client) -> None:
+    client.create(initial_cash=None)
+    currencies = ("EUR", "GBP", "JPY", "CHF", "SEK")
+    client.prices(*({"symbol": f"{name}USD", "ts": NOW_MS, "last": 1} for name in currencies))
+    for number in range(40):
+        client.parts.instruments.put(Instrument(f"S{number}", "stock", currencies[number % 5]))
+    for name in currencies:
+        client.parts.instruments.put(Instrument(f"{name}USD", "forex", "USD", base_currency=name))
+    client.prices(*({"symbol": f"{name}USD", "ts": NOW_MS, "last": 1} for name in currencies))
+    client.update(*({"transaction_type": "DEPOSIT", "amount": 100, "currency": name} for name in currencies))
+    lines = [buy(1, 1, instrument_id=f"S{number}") for number in range(40)]
+    assert client.update(*lines).status == 200
+    client.create(portfolio_id="other", initial_cash=None)
+    body = {"portfolio_id": "other", "timestamp": NOW_MS, "updates": [
+        *({"transaction_type": "ADJUSTMENT", "reason": "moved here", "transaction_id": f"a-{number}",
+           "instrument_id": f"S{number}", "quantity_change": 1, "price": 1} for number in range(40)),
+    ]}  # fmt: skip
+    answer = client.send("POST", "/api/v1/portfolio/other/update", body)
+    assert (answer.status, answer.code) == (422, "TOO_MANY_ITEMS")
+    assert answer.details[0]["limit"] == 100
+    assert client.parts.ledger.load(["other"])["other"].version == 1
 
 
 def test_the_portfolio_of_the_body_must_be_that_of_the_path(client: Client) -> None:

@@ -17,6 +17,7 @@ TEMPLATE: dict[str, str | None] = {
     "JwksUrl": None,
     "ExecuteApiBase": "",
     "ProtectLedger": "on",
+    "FillsOwner": "",
     "Shards": "64",
 }
 

@@ -1,0 +1,167 @@
+"""Status and settings of a portfolio over REST."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pytest
+
+from foliostream.domain.changes import Change, Standing
+from foliostream.domain.portfolio import Portfolio
+from foliostream.errors import ConflictError, RetryableError
+from tests.unit.api.client import NOW_MS, Answer, Client, buy
+
+PATH = "/api/v1/portfolio/12345"
+
+
+def patch(client: Client, body: object = None, **fields: object) -> Answer:
+    return client.send("PATCH", PATH, fields if body is None else body)
+
+
+def events(client: Client) -> list[Mapping[str, object]]:
+    assert {kind for kind, _ in client.parts.bus.published} <= {"portfolio_status_changed"}
+    return [detail for _, detail in client.parts.bus.published]
+
+
+def test_a_status_is_changed_recorded_and_announced(client: Client) -> None:
+    client.create()
+    answer = patch(client, status="SUSPENDED")
+    assert (answer.status, answer.body["status"], answer.body["ledger_version"]) == (200, "SUSPENDED", 2)
+    before, after = Standing("ACTIVE", allow_short=False), Standing("SUSPENDED", allow_short=False)
+    assert client.parts.ledger.changes == [Change("12345", 2, NOW_MS, "alice", before, after)]
+    assert events(client) == [
+        {
+            "event_id": "portfolio_status_changed:12345:2",
+            "timestamp": "2026-02-26T10:30:00.000Z",
+            "portfolio_status_changed": {
+                "portfolio_id": "12345",
+                "status": "SUSPENDED",
+                "previous_status": "ACTIVE",
+                "ledger_version": 2,
+                "changed_by": "alice",
+                "changed_at": "2026-02-26T10:30:00.000Z",
+            },
+        }
+    ]
+
+
+def test_the_same_change_again_changes_nothing_and_tells_the_same_event(client: Client) -> None:
+    client.create()
+    first, second = patch(client, status="SUSPENDED"), patch(client, status="SUSPENDED")
+    assert first.body["ledger_version"] == second.body["ledger_version"] == 2
+    assert len(client.parts.ledger.changes) == 1
+    assert len({str(event) for event in events(client)}) == 1
+
+
+def test_a_portfolio_that_is_asked_to_be_what_it_always_was_announces_nothing(client: Client) -> None:
+    client.create()
+    assert patch(client, status="ACTIVE", settings={"allow_short": False}).body["ledger_version"] == 1
+    assert events(client) == []
+
+
+def test_an_event_that_could_not_be_published_is_published_when_the_caller_asks_again(client: Client) -> None:
+    client.create()
+    publish = client.parts.bus.publish
+
+    def fails(*_: object) -> None:
+        raise RetryableError("the bus is down")
+
+    client.parts.bus.publish = fails  # type: ignore[method-assign, assignment]
+    assert patch(client, status="LIQUIDATING").status == 503
+    client.parts.bus.publish = publish  # type: ignore[method-assign]
+    assert patch(client, status="LIQUIDATING").status == 200
+    assert [event["event_id"] for event in events(client)] == ["portfolio_status_changed:12345:2"]
+
+
+def test_a_suspended_portfolio_refuses_trades_and_an_active_one_takes_them_again(client: Client) -> None:
+    client.create()
+    patch(client, status="SUSPENDED")
+    answer = client.update(buy(1, 1))
+    assert (answer.status, answer.code) == (422, "PORTFOLIO_SUSPENDED")
+    assert patch(client, status="ACTIVE").status == 200
+    assert client.update(buy(1, 1)).status == 200
+
+
+def test_a_liquidating_portfolio_only_reduces(client: Client) -> None:
+    client.create()
+    client.update(buy(10, 1))
+    patch(client, status="LIQUIDATING")
+    assert client.update(buy(1, 1)).code == "PORTFOLIO_LIQUIDATING"
+    assert client.update(buy(4, 1, transaction_type="SELL")).status == 200
+
+
+def test_only_a_flat_portfolio_is_closed_and_the_refusal_names_what_it_holds(client: Client) -> None:
+    client.create()
+    client.update(buy(10, 1))
+    answer = patch(client, status="CLOSED")
+    assert (answer.status, answer.code, answer.details) == (422, "NOT_FLAT", [{"symbol": "AAPL"}])
+    client.update(buy(10, 1, transaction_type="SELL"))
+    assert patch(client, status="CLOSED").body["status"] == "CLOSED"
+    assert client.update(buy(1, 1)).code == "PORTFOLIO_CLOSED"
+
+
+def test_short_sales_are_allowed_by_a_setting_without_an_event(client: Client) -> None:
+    client.create()
+    sale = buy(1, 10, transaction_type="SELL")
+    assert client.update(sale).code == "INSUFFICIENT_POSITION"
+    assert patch(client, settings={"allow_short": True}).status == 200
+    assert client.update(sale).status == 200
+    assert events(client) == []
+    assert [change.after.allow_short for change in client.parts.ledger.changes] == [True]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ({}, 400, "INVALID"),
+        ({"settings": {}}, 400, "INVALID"),
+        ({"status": None}, 400, "INVALID"),
+        ({"status": "OPEN"}, 400, "INVALID"),
+        ({"status": "active"}, 400, "INVALID"),
+        ({"settings": {"allow_short": "yes"}}, 400, "INVALID"),
+        ({"settings": {"colour": "red"}}, 400, "INVALID"),
+        ({"leverage": 5}, 400, "INVALID"),
+        ({"settings": {"benchmark": "SPY"}}, 422, "SETTING_NOT_SUPPORTED"),
+        ({"status": "CLOSED", "settings": {"update_interval_ms": 1000}}, 422, "SETTING_NOT_SUPPORTED"),
+        ("[]", 400, "INVALID_JSON"),
+    ],
+)
+def test_a_change_that_cannot_be_made_is_refused_and_changes_nothing(
+    client: Client, body: object, status: int, code: str
+) -> None:
+    client.create()
+    answer = patch(client, body)
+    assert (answer.status, answer.code) == (status, code)
+    assert client.parts.ledger.load(["12345"])["12345"].version == 1
+
+
+def test_settings_that_are_not_there_yet_are_named(client: Client) -> None:
+    client.create()
+    answer = patch(client, settings={"benchmark": "SPY", "auto_liquidate": True, "allow_short": True})
+    assert answer.details == [{"field": "auto_liquidate"}, {"field": "benchmark"}]
+
+
+def test_a_change_that_meets_another_writer_is_judged_again_by_what_that_one_left(client: Client) -> None:
+    client.create()
+    ledger = client.parts.ledger
+    amend = ledger.amend
+
+    def overtaken(portfolio: Portfolio, change: Change) -> None:
+        ledger.amend = amend  # type: ignore[method-assign]
+        client.update(buy(1, 1))
+        amend(portfolio, change)
+
+    ledger.amend = overtaken  # type: ignore[method-assign]
+    assert patch(client, status="CLOSED").code == "NOT_FLAT"
+    assert ledger.changes == []
+
+
+def test_endless_contention_is_a_conflict(client: Client) -> None:
+    client.create()
+
+    def overtaken(*_: Sequence[object]) -> None:
+        raise ConflictError("moved on", code="VERSION_CONFLICT")
+
+    client.parts.ledger.amend = overtaken  # type: ignore[method-assign, assignment]
+    answer = patch(client, status="SUSPENDED")
+    assert (answer.status, answer.code) == (409, "TOO_MUCH_CONTENTION")
