@@ -24,6 +24,7 @@ from tests.infra.cloudformation import (
     template,
     walk,
 )
+from tests.support.environment import ENVIRONMENT
 
 # Named by resources of the stack; nobody sets them.
 OF_THE_STACK = {
@@ -35,38 +36,20 @@ OF_THE_STACK = {
     "PORTFOLIO_REFRESH_QUEUE_URL",
     "PORTFOLIO_PUSH_QUEUE_URL",
     "PORTFOLIO_FEED_QUEUE_URL",
+    "PORTFOLIO_REBUILD_QUEUE_URL",
+    "PORTFOLIO_CLOSE_DAY_QUEUE_URL",
+    "PORTFOLIO_FILLS_QUEUE_URL",
 }
 OTHER_NAMES = {
     "PORTFOLIO_WINDOW_MS": ("LiveWindowMs", "DemoWindowMs", "PaperWindowMs"),
     "PORTFOLIO_EVENT_BUS": ("EventBusName",),
 }
-VALID_ENVIRONMENT = {
-    "PORTFOLIO_HOT_STORE": "valkey",
+
+
+# Every store and every provider can be chosen in it.
+OPEN_TO_ALL = ENVIRONMENT | {
     "PORTFOLIO_REDIS_URL": "redis://127.0.0.1:6379",
-    "PORTFOLIO_REDIS_IAM": "",
-    "PORTFOLIO_LEDGER_TABLE": "ledger",
-    "PORTFOLIO_HOT_TABLE": "hot",
-    "PORTFOLIO_SESSIONS_TABLE": "sessions",
-    "PORTFOLIO_DIRTY_QUEUE_URLS": "live=https://q/l,demo=https://q/d,paper=https://q/p",
-    "PORTFOLIO_DEAD_LETTER_QUEUE_URLS": "live=https://q/l,demo=https://q/d,paper=https://q/p,push=https://q/u",
-    "PORTFOLIO_REFRESH_QUEUE_URL": "https://q/r",
-    "PORTFOLIO_PUSH_QUEUE_URL": "https://q/p",
-    "PORTFOLIO_FEED_QUEUE_URL": "https://q/f",
-    "PORTFOLIO_EVENT_BUS": "default",
-    "PORTFOLIO_WINDOW_MS": "live=200,demo=1000,paper=3000",
-    "PORTFOLIO_SKEW_MS": "50",
-    "PORTFOLIO_FLUSH_MS": "100",
-    "PORTFOLIO_SHARDS": "64",
-    "PORTFOLIO_KEYS_PER_MESSAGE": "500",
-    "PORTFOLIO_SESSION_TTL_SECONDS": "86400",
-    "PORTFOLIO_STALE_PRICE_SECONDS": "900",
-    "PORTFOLIO_MARKET_UPDATE_INTERVAL_SECONDS": "30",
-    "PORTFOLIO_MARKET_PROVIDER": "http",
     "PORTFOLIO_MARKET_HTTP_URL": "https://quotes.example.com",
-    "PORTFOLIO_JWT_ISSUER": "https://issuer.example.com",
-    "PORTFOLIO_JWT_AUDIENCE": "foliostream",
-    "PORTFOLIO_JWKS_URL": "https://issuer.example.com/jwks",
-    "PORTFOLIO_JWT_LEEWAY_SECONDS": "30",
 }
 
 
@@ -132,7 +115,7 @@ def test_every_setting_of_a_deployer_is_the_parameter_named_after_it(variable: s
 def test_what_a_parameter_allows_the_settings_accept(variable: str, parameter: str) -> None:
     assert ends(parameters()[parameter])
     for value in ends(parameters()[parameter]):
-        Settings.read(VALID_ENVIRONMENT | {variable: value})
+        Settings.read(OPEN_TO_ALL | {variable: value})
 
 
 def test_every_window_that_is_allowed_the_settings_accept() -> None:
@@ -140,9 +123,9 @@ def test_every_window_that_is_allowed_the_settings_accept() -> None:
     live = [windows[value][store] for value in ends(parameters()["LiveWindowMs"]) for store in ("dynamodb", "valkey")]
     for demo in ends(parameters()["DemoWindowMs"]):
         for paper in ends(parameters()["PaperWindowMs"]):
-            Settings.read(VALID_ENVIRONMENT | {"PORTFOLIO_WINDOW_MS": f"live={live[0]},demo={demo},paper={paper}"})
+            Settings.read(OPEN_TO_ALL | {"PORTFOLIO_WINDOW_MS": f"live={live[0]},demo={demo},paper={paper}"})
     for value in live:
-        Settings.read(VALID_ENVIRONMENT | {"PORTFOLIO_WINDOW_MS": f"live={value},demo=1000,paper=3000"})
+        Settings.read(OPEN_TO_ALL | {"PORTFOLIO_WINDOW_MS": f"live={value},demo=1000,paper=3000"})
 
 
 @pytest.mark.parametrize("name", sorted(template()["Parameters"]))
@@ -243,8 +226,15 @@ DEAD_LETTER_QUEUES = sorted(name for name in resources(QUEUE) if name.endswith("
 
 def test_the_queues_of_the_design_exist() -> None:
     fifo = {name for name in WORKING_QUEUES if resources(QUEUE)[name].get("FifoQueue")}
-    assert fifo == {"DirtyLiveQueue", "DirtyDemoQueue", "DirtyPaperQueue", "PushQueue"}
-    assert set(WORKING_QUEUES) - fifo == {"PriceQueue", "RefreshQueue", "FeedQueue"}
+    assert fifo == {"DirtyLiveQueue", "DirtyDemoQueue", "DirtyPaperQueue", "PushQueue", "FillsQueue"}
+    assert set(WORKING_QUEUES) - fifo == {
+        "PriceQueue",
+        "RefreshQueue",
+        "FeedQueue",
+        "RebuildQueue",
+        "CloseDayQueue",
+        "OrderFilledQueue",
+    }
 
 
 @pytest.mark.parametrize("name", [name for name, queue in resources(QUEUE).items() if queue.get("FifoQueue")])
@@ -296,8 +286,8 @@ def test_an_event_source_is_bounded_by_its_own_parameter(source: tuple[str, str]
     properties = sqs_sources()[source]
     queue = referenced(properties["Queue"])
     limit = properties["ScalingConfig"]["MaximumConcurrency"]
-    if queue == "FeedQueue":
-        assert limit == 2
+    if queue in (fixed := {"FeedQueue": 2, "RebuildQueue": 5, "CloseDayQueue": 10}):
+        assert limit == fixed[queue]
         return
     parameter = queue.removeprefix("Dirty").removesuffix("Queue") + "MaximumConcurrency"
     assert limit == {"Fn::FindInMap": ["Concurrency", {"Ref": parameter}, "Number"]}
@@ -307,7 +297,7 @@ def test_the_concurrency_that_is_asked_for_is_the_one_that_is_set() -> None:
     rows = template()["Mappings"]["Concurrency"]
     assert {name: row["Number"] for name, row in rows.items()} == {name: int(name) for name in rows}
     limits = [body["AllowedValues"] for name, body in parameters().items() if name.endswith("MaximumConcurrency")]
-    assert limits == [list(rows)] * 6
+    assert limits == [list(rows)] * 8
     assert all(2 <= row["Number"] <= 1000 for row in rows.values())
 
 
@@ -325,29 +315,73 @@ def test_every_queue_has_one_consumer() -> None:
 def test_every_asynchronous_start_ends_in_a_dead_letter_queue() -> None:
     targets = [target for rule in resources("AWS::Events::Rule").values() for target in rule["Targets"]]
     targets += [schedule["Target"] for schedule in resources("AWS::Scheduler::Schedule").values()]
-    assert len(targets) == 2
+    assert len(targets) >= 3
     for target in targets:
         assert referenced(target["DeadLetterConfig"]["Arn"]).endswith("DeadLetterQueue")
-    for name in ("PriceUpdateFunction", "MarketFeedFunction"):
+    for name in ("PriceUpdateFunction", "MarketFeedFunction", "AcceptFillsFunction", "CloseDayFunction"):
         failures = function_setting(name, "EventInvokeConfig")["DestinationConfig"]["OnFailure"]
         queue = referenced(failures["Destination"])
         assert queue in DEAD_LETTER_QUEUES
         assert queue in allowed(referenced(function_setting(name, "Role")), "sqs:SendMessage")
 
 
-def test_only_the_price_rule_may_send_from_outside() -> None:
+def ledger_stream() -> dict[str, Any]:
+    (source,) = [
+        event["Properties"]
+        for function in resources(FUNCTION).values()
+        for event in function.get("Events", {}).values()
+        if event["Type"] == "DynamoDB"
+    ]
+    properties: dict[str, Any] = source
+    return properties
+
+
+def test_the_stream_of_the_ledger_is_read_from_its_first_change_and_of_portfolios_only() -> None:
+    source = ledger_stream()
+    assert source == resources(FUNCTION)["ProjectLedgerFunction"]["Events"]["Ledger"]["Properties"]
+    assert source["Stream"] == {"Fn::GetAtt": ["LedgerTable", "StreamArn"]}
+    assert source["StartingPosition"] == "TRIM_HORIZON"
+    (pattern,) = [json.loads(one["Pattern"]) for one in source["FilterCriteria"]["Filters"]]
+    assert pattern == {"eventName": ["INSERT", "MODIFY"], "dynamodb": {"Keys": {"sk": {"S": ["PORTFOLIO"]}}}}
+
+
+def test_a_change_that_fails_is_retried_alone_and_bounded_and_ends_as_a_dead_letter() -> None:
+    source = ledger_stream()
+    assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert source["BisectBatchOnFunctionError"] is True
+    assert 1 < source["ParallelizationFactor"] <= 10
+    assert 0 < source["BatchSize"] <= 100
+    assert 0 < source["MaximumRetryAttempts"] <= 10_000
+    # Longer than an outage, shorter than the stream keeps anything.
+    assert 900 <= source["MaximumRecordAgeInSeconds"] < 86_400
+    queue = referenced(source["DestinationConfig"]["OnFailure"]["Destination"])
+    assert queue in DEAD_LETTER_QUEUES
+    assert "FifoQueue" not in resources(QUEUE)[queue]  # Lambda refuses FIFO queues as a stream's destination
+    role = referenced(function_setting("ProjectLedgerFunction", "Role"))
+    assert queue in allowed(role, "sqs:SendMessage")
+    for action in ("DescribeStream", "GetRecords", "GetShardIterator", "ListStreams"):
+        assert allowed(role, f"dynamodb:{action}") == {"LedgerTable"}
+
+
+def test_only_the_two_rules_may_send_from_outside_each_to_its_own_queues() -> None:
     policies = resources("AWS::SQS::QueuePolicy")
-    queues = {referenced(queue) for policy in policies.values() for queue in policy["Queues"]}
-    assert queues == {"PriceQueue", "PriceRuleDeadLetterQueue"}
+    rules = {
+        "PriceQueue": "PriceRule",
+        "PriceRuleDeadLetterQueue": "PriceRule",
+        "OrderFilledQueue": "OrderFilledRule",
+        "OrderFilledRuleDeadLetterQueue": "OrderFilledRule",
+    }
+    assert {referenced(queue) for policy in policies.values() for queue in policy["Queues"]} == set(rules)
     for policy in policies.values():
+        (queue,) = map(referenced, policy["Queues"])
         (statement,) = policy["PolicyDocument"]["Statement"]
         assert statement["Principal"] == {"Service": "events.amazonaws.com"}
         assert statement["Action"] == "sqs:SendMessage"
-        assert statement["Condition"] == {"ArnEquals": {"aws:SourceArn": {"Fn::GetAtt": ["PriceRule", "Arn"]}}}
+        assert statement["Condition"] == {"ArnEquals": {"aws:SourceArn": {"Fn::GetAtt": [rules[queue], "Arn"]}}}
 
 
 def test_the_feed_starts_every_minute_only_where_there_is_a_provider() -> None:
-    (schedule,) = resources("AWS::Scheduler::Schedule").values()
+    schedule = resources("AWS::Scheduler::Schedule")["FeedSchedule"]
     assert schedule["ScheduleExpression"] == "cron(* * * * ? *)"
     assert schedule["State"] == {"Fn::If": ["FeedRuns", "ENABLED", "DISABLED"]}
     assert template()["Conditions"]["FeedRuns"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "MarketProvider"}, "none"]}]}
@@ -427,14 +461,20 @@ ONLY_IN_THE_EMULATOR = {"Fn::If": ["ExecuteApiBaseGiven", "sqs:SendMessageBatch"
 LEDGER_WRITES = {f"dynamodb:{action}" for action in ("PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem")}
 
 
-def test_only_the_rest_api_writes_the_ledger() -> None:
+def test_what_a_portfolio_is_filled_with_comes_in_through_one_event_only() -> None:
+    rule = resources("AWS::Events::Rule")["OrderFilledRule"]
+    assert rule["EventPattern"] == {"detail-type": ["order_filled"]}
+    assert referenced(rule["Targets"][0]["Arn"]) == "OrderFilledQueue"
+
+
+def test_only_the_rest_api_the_booking_of_fills_and_the_daily_close_write_the_ledger() -> None:
     writers = {
         name
         for name, statement in statements()
         if any(action in LEDGER_WRITES for action in as_list(statement["Action"]) if isinstance(action, str))
         and "LedgerTable" in map(referenced, as_list(statement["Resource"]))
     }
-    assert writers == {"RestApiRole"}
+    assert writers == {"RestApiRole", "RecordFillRole", "CloseDayRole"}
 
 
 def test_the_authorizer_may_do_nothing_but_log() -> None:
@@ -458,7 +498,28 @@ def test_the_functions_in_the_network_are_those_that_may_sign_in_to_the_cache() 
     assert {name for name in resources(FUNCTION) if referenced(function_setting(name, "Role")) not in inside} == {
         "MarketFeedFunction",
         "AuthorizerFunction",
+        "AcceptFillsFunction",
     }
+
+
+# The daily close
+
+
+def test_a_day_is_closed_by_the_markets_calendar_and_named_by_it() -> None:
+    schedule = resources("AWS::Scheduler::Schedule")["CloseDayTimer"]
+    assert schedule["ScheduleExpression"] == {"Ref": "CloseDaySchedule"}
+    assert schedule["ScheduleExpressionTimezone"] == {"Ref": "CloseTimeZone"}
+    assert referenced(schedule["Target"]["Arn"]) == "CloseDayFunction"
+    assert json.loads(schedule["Target"]["Input"]) == {"scheduled_time": "<aws.scheduler.scheduled-time>"}
+    assert "State" not in schedule
+
+
+@pytest.mark.parametrize(
+    ("expression", "accepted"),
+    [("cron(0 17 ? * MON-FRI *)", True), ("cron(30 15 L * ? *)", True), ("rate(1 day)", False), ("0 17 * * *", False)],
+)
+def test_the_calendar_is_a_cron_expression(expression: str, accepted: bool) -> None:
+    assert bool(re.search(parameters()["CloseDaySchedule"]["AllowedPattern"], expression)) is accepted
 
 
 # Tables
@@ -478,6 +539,13 @@ def test_the_ledger_can_be_restored_is_streamed_and_outlives_the_stack() -> None
     assert ledger["Properties"]["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
     assert ledger["Properties"]["StreamSpecification"] == {"StreamViewType": "NEW_AND_OLD_IMAGES"}
     assert ledger["Properties"]["DeletionProtectionEnabled"] == {"Fn::If": ["LedgerProtected", True, False]}
+
+
+def test_the_ledgers_index_holds_records_and_no_books() -> None:
+    (index,) = resources("AWS::DynamoDB::Table")["LedgerTable"]["GlobalSecondaryIndexes"]
+    assert index["IndexName"] == "by_sequence"
+    assert [key["AttributeName"] for key in index["KeySchema"]] == ["listing", "sequence"]
+    assert index["Projection"] == {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["record"]}
 
 
 def test_sessions_expire_by_their_own_attribute() -> None:

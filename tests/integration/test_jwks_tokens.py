@@ -31,6 +31,7 @@ from foliostream.adapters.jwks_tokens import JwksTokenVerifier, fetch_jwks
 from foliostream.errors import RetryableError, SettingsError, UnauthorizedError
 from foliostream.ports import Claims
 from foliostream.wiring import wiring
+from tests.support.environment import ENVIRONMENT
 
 ROOT = Path(__file__).resolve().parents[2]
 ISSUER = "https://issuer.test"
@@ -681,32 +682,7 @@ def test_settings_that_would_check_nothing_are_refused(changes: dict[str, Any]) 
 # --- the handler
 
 
-# What every function needs to start; the queues and tables are never touched here.
-ENVIRONMENT = {
-    "PORTFOLIO_HOT_STORE": "dynamodb",
-    "PORTFOLIO_REDIS_URL": "",
-    "PORTFOLIO_REDIS_IAM": "",
-    "PORTFOLIO_LEDGER_TABLE": "ledger",
-    "PORTFOLIO_HOT_TABLE": "hot",
-    "PORTFOLIO_SESSIONS_TABLE": "sessions",
-    "PORTFOLIO_DIRTY_QUEUE_URLS": ",".join(f"{kind}=https://queue.test/{kind}" for kind in ("live", "demo", "paper")),
-    "PORTFOLIO_DEAD_LETTER_QUEUE_URLS": ",".join(
-        f"{kind}=https://queue.test/{kind}" for kind in ("live", "demo", "paper", "push")
-    ),
-    "PORTFOLIO_REFRESH_QUEUE_URL": "https://queue.test/refresh",
-    "PORTFOLIO_PUSH_QUEUE_URL": "https://queue.test/push",
-    "PORTFOLIO_FEED_QUEUE_URL": "https://queue.test/feed",
-    "PORTFOLIO_EVENT_BUS": "default",
-    "PORTFOLIO_WINDOW_MS": "live=1000,demo=1000,paper=3000",
-    "PORTFOLIO_SKEW_MS": "50",
-    "PORTFOLIO_FLUSH_MS": "100",
-    "PORTFOLIO_SHARDS": "64",
-    "PORTFOLIO_KEYS_PER_MESSAGE": "500",
-    "PORTFOLIO_SESSION_TTL_SECONDS": "86400",
-    "PORTFOLIO_STALE_PRICE_SECONDS": "900",
-    "PORTFOLIO_MARKET_UPDATE_INTERVAL_SECONDS": "30",
-    "PORTFOLIO_MARKET_PROVIDER": "none",
-    "PORTFOLIO_MARKET_HTTP_URL": "",
+JWT = {
     "PORTFOLIO_JWT_ISSUER": ISSUER,
     "PORTFOLIO_JWT_AUDIENCE": AUDIENCE,
     "PORTFOLIO_JWT_LEEWAY_SECONDS": str(LEEWAY),
@@ -716,7 +692,7 @@ ENVIRONMENT = {
 @pytest.fixture
 def app(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """A cold container: functions/authorizer/app.py with its environment set."""
-    for name, value in ENVIRONMENT.items():
+    for name, value in (ENVIRONMENT | JWT).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("PORTFOLIO_JWKS_URL", issuer.url)
     spec = importlib.util.spec_from_file_location("authorizer_app", ROOT / "functions/authorizer/app.py")

@@ -144,3 +144,19 @@ def test_encoding_an_instrument_loses_nothing(instrument: Instrument) -> None:
     found = dynamodb_instruments.decode(dynamodb_instruments.encode(instrument))
     assert found == instrument
     assert str(found.contract_size) == str(instrument.contract_size)
+
+
+def test_an_instrument_is_found_by_the_brokers_token_as_long_as_it_has_it(instruments: Instruments) -> None:
+    instruments.put(Instrument("INFY", "stock", "INR", token="408065"))
+    instruments.put(APPLE)
+    assert instruments.by_token(["408065", "1"]) == {"408065": "INFY"}
+    instruments.put(Instrument("INFY", "stock", "INR", token="500209"))
+    assert instruments.by_token(["408065", "500209"]) == {"500209": "INFY"}
+    instruments.put(Instrument("INFY", "stock", "INR"))
+    assert instruments.by_token(["408065", "500209"]) == {}
+
+
+def test_of_two_instruments_with_a_token_the_later_has_it(instruments: Instruments) -> None:
+    instruments.put(Instrument("OLD", "stock", "INR", token="7"))
+    instruments.put(Instrument("NEW", "stock", "INR", token="7"))
+    assert instruments.by_token(["7"]) == {"7": "NEW"}

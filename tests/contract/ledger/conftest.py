@@ -30,7 +30,7 @@ def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
         yield Subject(fake, lambda symbol, kind: _held(fake, symbol, kind))
         return
     emulator: Emulator = request.getfixturevalue("ministack")
-    client, table = emulator.dynamodb(), emulator.table()
+    client, table = emulator.dynamodb(), emulator.ledger_table()
     with ThreadPoolExecutor(4) as pool:
         holders = DynamoDbHolders(client, table, pool)
         yield Subject(
