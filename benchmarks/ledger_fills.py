@@ -14,12 +14,15 @@ from collections.abc import Sequence
 from decimal import Decimal
 from random import Random
 
+from benchmarks.measuring import Figure, Reference, Row, median
 from foliostream.domain import portfolio as books
 from foliostream.domain.instrument import Instrument
 from foliostream.domain.portfolio import CostBasis, Entry, Portfolio
 
 NOW = 1_772_101_800_000
+ROUNDS = 3
 FILLS = 20_000
+ROUNDS = 3
 SEED = 7
 # A fill is booked into a book of some size: the positions of the book are copied once a change.
 POSITIONS = (1, 20, 200)
@@ -109,6 +112,27 @@ def run(fills: int = FILLS) -> dict[str, dict[str, float]]:
     return {
         f"{basis}, {positions} positions": _rate(basis, positions, fills) for basis in bases for positions in POSITIONS
     }
+
+
+def measure() -> list[Row]:
+    """Fills a second and core, beside a book that is read and written for every fill."""
+    rounds = [run(FILLS // ROUNDS) for _ in range(ROUNDS)]
+    return [
+        Row(
+            "ledger_fills_per_s",
+            f"ledger, fills of a book kept in memory, {name}",
+            "/s",
+            median([one[name]["fills_per_second"] for one in rounds]),
+            (Reference("ledger_fills_stored_per_s", "book decoded and encoded for each", _stored(rounds, name)),),
+            member=name,
+        )
+        for name in rounds[0]
+    ]
+
+
+def _stored(rounds: list[dict[str, dict[str, float]]], name: str) -> Figure:
+    parts = ("microseconds_per_fill", "microseconds_decode_and_encode")
+    return median([1e6 / sum(one[name][part] for part in parts) for one in rounds])
 
 
 def profile() -> None:
