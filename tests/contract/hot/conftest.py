@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from foliostream.adapters.dynamodb_hot_store import PARALLEL
 from foliostream.ports import Holders, HotStore
+from foliostream.wiring import MAX_POOL_CONNECTIONS
 from tests.contract.hot import backends
 from tests.contract.hot.backends import Backend
 from tests.support.ministack import Emulator
@@ -32,7 +32,7 @@ def dynamodb(ministack: Emulator) -> Iterator["DynamoDBClient"]:
 
 @pytest.fixture(scope="session")
 def pool() -> Iterator[Executor]:
-    with ThreadPoolExecutor(PARALLEL) as executor:
+    with ThreadPoolExecutor(MAX_POOL_CONNECTIONS) as executor:
         yield executor
 
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from foliostream.application.valuing import Valuer
     from foliostream.application.watching import Watching
 
-# Connections of one client: what its adapter sends in parallel at most.
+# Connections of one client, and the threads that use them: one core is busy with 16.
 MAX_POOL_CONNECTIONS = 16
 SENDERS = 8
 

@@ -15,9 +15,6 @@ from foliostream.ports import Clock
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-# Calls side by side: for the pool's max_workers and the client's max_pool_connections. One core is busy with 16.
-PARALLEL = 16
-
 
 class DynamoDbHotStore:
     """The port ``HotStore``. ``pool`` runs calls side by side (a ThreadPoolExecutor starts no thread before its first

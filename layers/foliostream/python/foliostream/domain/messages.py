@@ -11,9 +11,8 @@ from msgspec import Raw
 
 from foliostream.domain.times import iso
 
-# API Gateway carries 32 KB in a frame and 128 KB in a message; a frame costs as much as a message.
+# API Gateway carries 32 KB in a frame (and 128 KB in a message, but each of its frames costs as much as a message).
 MAX_FRAME_BYTES = 32_000
-MAX_MESSAGE_BYTES = 128_000
 # Said by the envelope, or the same in every state of a portfolio.
 _NOT_PARTS = frozenset({"portfolio_id", "version"})
 _BULKY = frozenset({"positions", "weights"})
