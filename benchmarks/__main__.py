@@ -11,7 +11,7 @@ from local.services import CloudError
 # The application's own package, which is deployed as a layer and installed nowhere.
 sys.path.insert(0, str(ROOT / "layers" / "foliostream" / "python"))
 
-from benchmarks import cold_start, ledger_fills, prices, recalculation, report, state, ticks
+from benchmarks import cold_start, cost, ledger_fills, prices, recalculation, report, state, ticks
 from benchmarks.container import Container
 from benchmarks.measuring import Row, timed
 from benchmarks.server import valkey
@@ -19,7 +19,7 @@ from benchmarks.server import valkey
 HOME = CACHE / "bench"
 RESULT = CACHE / "bench.json"
 STORE = {"recalculate": recalculation.measure, "prices": prices.measure, "state": state.measure}
-PARTS = (*STORE, "ledger", "init", "ticks")
+PARTS = (*STORE, "cost", "ledger", "init", "ticks")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,6 +51,8 @@ def _measure(chosen: set[str], home: Path) -> list[Row]:
             for name, measure in STORE.items():
                 if name in chosen:
                     rows += _step(name, lambda measure=measure: measure(container))  # type: ignore[misc]
+    if "cost" in chosen:
+        rows += _step("cost", lambda: cost.measure(home))
     if "ledger" in chosen:
         rows += _step("ledger", ledger_fills.measure)
     if "init" in chosen:

@@ -90,6 +90,7 @@ class Container:
 
     def __init__(self, redis_url: str) -> None:
         os.environ.update(environment(redis_url))
+        wiring.cache_clear()
         self.redis_url = redis_url
         self.queues = CountingQueues()
         self.parts: Wiring = wiring()
@@ -98,8 +99,7 @@ class Container:
 
     def handler(self, name: str) -> Handler:
         """``functions/{name}/app.py``'s."""
-        handler: Handler = _load(name).handler
-        return handler
+        return load_handler(name)
 
     def forget_sent(self) -> None:
         """Take the promises of what was sent out of the store, as its consumer would."""
@@ -125,6 +125,12 @@ def sample_event(name: str) -> dict[str, Any]:
     """``events/{name}.json``."""
     loaded: dict[str, Any] = json.loads((ROOT / "events" / f"{name}.json").read_text())
     return loaded
+
+
+def load_handler(name: str) -> Handler:
+    """The handler of ``functions/{name}/app.py``; it takes its parts from ``foliostream.wiring.wiring``."""
+    handler: Handler = _load(name).handler
+    return handler
 
 
 def _load(name: str) -> ModuleType:

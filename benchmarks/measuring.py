@@ -29,7 +29,8 @@ class Reference:
 
 @dataclass(frozen=True)
 class Row:
-    """One figure with what stands beside it. ``member``: its name within ``key`` where that is a group."""
+    """One figure with what stands beside it. ``member``: its name within ``key`` where that is a group; ``is_detail``:
+    for bench.json, people see it elsewhere."""
 
     key: str
     name: str
@@ -37,6 +38,7 @@ class Row:
     figure: Figure
     references: tuple[Reference, ...] = ()
     member: str = ""
+    is_detail: bool = False
 
     def ratio(self, reference: Reference) -> float:
         """How many times the reference the figure is."""

@@ -23,14 +23,25 @@ def show(rows: Sequence[Row]) -> None:
     table = Table(title=f"{_machine()['cpus']} CPUs, Python {platform.python_version()}: median, lowest to highest")
     for title in ("what", "unit", "measured", "min..max", "beside", "that", "ratio"):
         table.add_column(title, justify="right" if title in {"measured", "min..max", "that", "ratio"} else "left")
-    for row in rows:
+    for row in (row for row in rows if not row.is_detail):
         figure = (row.name, row.unit, _number(row.figure.value), _range(row.figure))
         if not row.references:
             table.add_row(*figure, "", "", "")
         for number, reference in enumerate(row.references):
             shown = ("", "", "", "") if number else figure
             that = f"{_number(reference.figure.value)}"
-            table.add_row(*shown, reference.name, that, f"{row.ratio(reference):.2f} x")
+            table.add_row(*shown, reference.name, that, f"{_number(row.ratio(reference))} x")
+    console = Console()
+    Console(width=max(console.width, _WIDTH)).print(table)
+
+
+def matrix(title: str, columns: Sequence[str], lines: Sequence[Sequence[str | float]]) -> None:
+    """Figures that belong side by side: a name and its numbers in each line."""
+    table = Table(title=title)
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number else "left")
+    for line in lines:
+        table.add_row(*(cell if isinstance(cell, str) else _number(cell) for cell in line))
     console = Console()
     Console(width=max(console.width, _WIDTH)).print(table)
 
@@ -75,7 +86,9 @@ def _machine() -> dict[str, Any]:
 
 
 def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.2f}" if value < 10 else f"{value:.1f}"
+    if value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 0.1 or not value else f"{value:.2g}"
 
 
 def _range(figure: Figure) -> str:
