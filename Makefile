@@ -16,6 +16,8 @@ SUB ?= demo
 SCOPES ?=
 FUNCTION ?=
 PARAMETERS ?=
+PARTS ?=
+TICKS ?=
 
 export PYTHONDONTWRITEBYTECODE := 1
 export SAM_CLI_TELEMETRY := 0
@@ -79,8 +81,8 @@ unit contract property infra integration e2e: env-all ## only the tests of this 
 	@trap '$(STOP_TEST_CLOUDS)' EXIT; $(PY) -m pytest tests/$@
 
 # Its servers stop by themselves; this is for the run that is killed.
-bench: env-all ## measure speed and latency, each beside a limit of the same run; writes .local/bench.json
-	@trap 'FOLIOSTREAM_HOME=.local/bench $(PY) -m local down >/dev/null' EXIT; $(PY) -m benchmarks $(PARTS)
+bench: env-all ## measure speed, latency and cost, writes .local/bench.json: make bench PARTS="cost ticks" TICKS=FILE
+	@trap 'FOLIOSTREAM_HOME=.local/bench $(PY) -m local down >/dev/null' EXIT; $(PY) -m benchmarks $(PARTS) $(if $(TICKS),--ticks "$(TICKS)")
 
 # The layers come first: the developer's environment takes their versions.
 LOCKS := layer-dependencies layer-rest layer-authorizer dev cloud sam lock

@@ -11,7 +11,7 @@ from local.services import CloudError
 # The application's own package, which is deployed as a layer and installed nowhere.
 sys.path.insert(0, str(ROOT / "layers" / "foliostream" / "python"))
 
-from benchmarks import cold_start, cost, ledger_fills, prices, recalculation, report, state, ticks
+from benchmarks import cold_start, cost, ledger_fills, prices, recalculation, report, state, tick_file, ticks
 from benchmarks.container import Container
 from benchmarks.measuring import Row, timed
 from benchmarks.server import valkey
@@ -26,12 +26,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure the parts named, all by default; only then bench.json is written. 0 if everything could be measured."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="The figures of the design.")
     parser.add_argument("part", nargs="*", metavar="PART", help=f"only these of {', '.join(PARTS)}")
-    chosen = parser.parse_args(arguments).part
+    parser.add_argument(
+        "--ticks",
+        metavar="FILE",
+        help="real ticks for the part ticks: CSV (.gz) with the columns symbol, ts, bid, ask, last",
+    )
+    given = parser.parse_args(arguments)
+    chosen = given.part
     unknown = sorted(set(chosen) - set(PARTS))
     if unknown:
         parser.error(f"unknown part {', '.join(unknown)}: one of {', '.join(PARTS)}")
     try:
-        rows = _measure(set(chosen or PARTS), HOME)
+        file = tick_file.read(given.ticks) if given.ticks else None
+    except tick_file.TickFileError as error:
+        parser.error(str(error))
+    try:
+        rows = _measure(set(chosen or PARTS), HOME, file)
     except CloudError as error:
         print(f"\n{error.report()}", file=sys.stderr)
         return 1
@@ -42,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _measure(chosen: set[str], home: Path) -> list[Row]:
+def _measure(chosen: set[str], home: Path, file: tick_file.TickFile | None) -> list[Row]:
     """One after the other: what runs beside a measurement is part of it."""
     rows: list[Row] = []
     if chosen & STORE.keys():
@@ -59,7 +69,7 @@ def _measure(chosen: set[str], home: Path) -> list[Row]:
         rows += _step("init", lambda: cold_start.measure(home))
         cold_start.clean(home)
     if "ticks" in chosen:
-        rows += _step("ticks", lambda: ticks.measure(home))
+        rows += _step("ticks", lambda: ticks.measure(home, file))
     return rows
 
 

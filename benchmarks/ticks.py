@@ -1,20 +1,29 @@
-"""From a tick on EventBridge to the WebSocket, through the deployed local cloud: the five live accounts of the demo."""
+"""From a tick on EventBridge to the WebSocket, through the deployed local cloud.
+
+Without a file: the five live accounts of the demo, and a new price of all its twenty stocks each tick. With one
+(`--ticks`, see ``tick_file``): its ticks in their order, one at a time and as if they came now, to five accounts that
+hold all its symbols.
+"""
 
 import json
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
+from typing import Any, Protocol
 
 from benchmarks import hop
 from benchmarks.container import SKEW_MS
 from benchmarks.measuring import Figure, Reference, Row, now_ms, percentile
+from benchmarks.tick_file import Tick, TickFile
 from foliostream.adapters.replay_quotes import ReplayQuotes
 from foliostream.domain.times import iso
 from local import cloud
 from local.client import Rest, Socket
 from local.cloud import Outputs
 from local.demo_accounts import ACCOUNTS, open_accounts, register_instruments
+from local.services import CloudError
 from local.settings import Settings
 
 TICKS = 50
@@ -22,16 +31,99 @@ WARM_UP = 4
 WINDOW_MS = 200
 FLUSH_MS = 100
 ARRIVAL_SECONDS_MAX = 15.0
+ACCOUNTS_OF_A_FILE = 5
 _DRAWS = 20_000
 
 
-def measure(home: Path) -> list[Row]:
+class Source(Protocol):
+    """Where ticks come from."""
+
+    ticks: int
+
+    def open_accounts(self, rest: Rest) -> list[str]:
+        """Make the live accounts that hold what ticks; their portfolio ids."""
+
+    def updates(self, number: int, ts_ms: int) -> list[dict[str, Any]]:
+        """Updates of the shape of ``POST /api/v1/prices`` that change the value of every account."""
+
+
+class Sample:
+    """The packaged closes."""
+
+    ticks = WARM_UP + TICKS
+
+    def __init__(self) -> None:
+        self._quotes = ReplayQuotes()
+
+    def open_accounts(self, rest: Rest) -> list[str]:
+        """The demo's live ones."""
+        accounts = [account for account in ACCOUNTS if account.account_type == "live"]
+        register_instruments(rest, self._quotes.symbols)
+        open_accounts(rest, accounts, self._quotes)
+        return [account.portfolio_id for account in accounts]
+
+    def updates(self, number: int, ts_ms: int) -> list[dict[str, Any]]:
+        """The next day."""
+        return [quote | {"last": str(quote["last"])} for quote in self._quotes.quotes(number, ts_ms)]
+
+
+class FromFile:
+    """A file's ticks, from its first on; every price counts as one of a stock in US dollars."""
+
+    def __init__(self, file: TickFile) -> None:
+        self._file = file
+        self.ticks = min(WARM_UP + TICKS, len(file.ticks))
+        if self.ticks <= WARM_UP:
+            raise CloudError(f"{len(file.ticks)} ticks are too few: the first {WARM_UP} only warm up")
+
+    def open_accounts(self, rest: Rest) -> list[str]:
+        """Each buys one of every symbol."""
+        decimals = self._file.decimals
+        for symbol in self._file.symbols:
+            rest.put(f"/api/v1/instruments/{symbol}", {"kind": "stock", "currency": "USD", "price_decimals": decimals})
+        ids = [f"ticks-{number}" for number in range(ACCOUNTS_OF_A_FILE)]
+        for identifier in ids:
+            _open(rest, identifier, self._file.first())
+        return ids
+
+    def updates(self, number: int, ts_ms: int) -> list[dict[str, Any]]:
+        """The tick of that number."""
+        return [_update(self._file.ticks[number], ts_ms)]
+
+
+def _open(rest: Rest, identifier: str, prices: Mapping[str, Decimal]) -> None:
+    account = {"account_type": "live", "account_kind": "cash", "base_currency": "USD", "cost_basis": "average"}
+    cash = str(sum(prices.values()) + 1)
+    rest.post(
+        "/api/v1/portfolios",
+        {"portfolio_id": identifier, "portfolio_name": identifier, "initial_cash": cash, **account},
+    )
+    buys = [
+        {
+            "transaction_id": f"{identifier}-{symbol}",
+            "instrument_id": symbol,
+            "transaction_type": "BUY",
+            "quantity_change": 1,
+            "price": str(price),
+        }
+        for symbol, price in prices.items()
+    ]
+    body = {"portfolio_id": identifier, "timestamp": iso(now_ms()), "updates": buys}
+    rest.post(f"/api/v1/portfolio/{identifier}/update", body)
+
+
+def _update(tick: Tick, ts_ms: int) -> dict[str, Any]:
+    return {"symbol": tick.symbol, "ts": ts_ms} | {name: str(price) for name, price in tick.prices.items()}
+
+
+def measure(home: Path, file: TickFile | None = None) -> list[Row]:
     """The 95th percentile over ticks and accounts, beside what the waits by design and the emulator alone cost."""
+    source: Source = FromFile(file) if file else Sample()
     settings = Settings(home=home, port=0, portfolio={"PORTFOLIO_HOT_STORE": "valkey"})
     try:
         outputs = cloud.up(settings)
         bare = hop.measure(outputs)
-        delays = _ticks(settings, outputs)
+        delays = _ticks(settings, outputs, source)
     finally:
         cloud.down(settings)
     least = _least(bare)
@@ -46,21 +138,16 @@ def measure(home: Path) -> list[Row]:
     ]
 
 
-def _ticks(settings: Settings, outputs: Outputs) -> list[float]:
+def _ticks(settings: Settings, outputs: Outputs, source: Source) -> list[float]:
     """Milliseconds from before each tick is published until each account's update with it is here."""
-    accounts = [account for account in ACCOUNTS if account.account_type == "live"]
-    rest, sample = Rest(outputs.rest_url, outputs.token), ReplayQuotes()
-    register_instruments(rest, sample.symbols)
-    open_accounts(rest, accounts, sample)
-    ids = [account.portfolio_id for account in accounts]
+    ids = source.open_accounts(Rest(outputs.rest_url, outputs.token))
     bus, pause, delays = hop.aws(outputs, "events"), random.Random(3), []
     with Socket(outputs.ws_url, cloud.local_issuer(settings).token("demo")) as socket:
         socket.send({"action": "subscribe", "portfolio_ids": ids})
         _await_snapshots(socket, set(ids))
-        for number in range(WARM_UP + TICKS):
+        for number in range(source.ticks):
             started_ms = now_ms()
-            updates = [quote | {"last": str(quote["last"])} for quote in sample.quotes(number, started_ms)]
-            _publish(bus, outputs.resources["EventBusName"], updates)
+            _publish(bus, outputs.resources["EventBusName"], source.updates(number, started_ms))
             arrived = _await(socket, set(ids), iso(started_ms), number)
             if number >= WARM_UP:
                 delays += [at_ms - started_ms for at_ms in arrived]
