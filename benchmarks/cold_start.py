@@ -33,6 +33,7 @@ class Function(NamedTuple):
 
 
 _PARTS = "parts = app.wiring(); "
+# Every function: a test holds it.
 FUNCTIONS = {
     "price_update": Function(_PARTS + "parts.hot; parts.holders; parts.instruments; parts.marker", ("dynamodb", "sqs")),
     "recalculate": Function(_PARTS + "parts.valuer; parts.marker", ("dynamodb", "sqs")),
@@ -40,6 +41,11 @@ FUNCTIONS = {
     "rest_api": Function(_PARTS + "app.api(); parts.portfolios; parts.holders", ("dynamodb", "sqs")),
     "websocket": Function(_PARTS + "parts.watching", ("dynamodb", "sqs", "apigatewaymanagementapi")),
     "market_feed": Function(_PARTS + "parts.quotes; parts.bus; parts.feed_timer", ("events", "sqs")),
+    "accept_fills": Function(_PARTS + "parts.fill_accepter; parts.fill_queue", ("dynamodb", "sqs")),
+    "record_fill": Function(_PARTS + "parts.fill_recorder", ("dynamodb", "sqs")),
+    "close_day": Function(_PARTS + "parts.day_closing", ("dynamodb", "sqs")),
+    "project_ledger": Function(_PARTS + "parts.ledger_projection", ("dynamodb", "sqs", "events")),
+    "rebuild_hot": Function(_PARTS + "parts.hot_rebuild", ("dynamodb", "sqs")),
     # Uses no client: beside the library that it exists for.
     "authorizer": Function(_PARTS + "parts.token_verifier", ()),
 }
@@ -64,6 +70,7 @@ def measure(home: Path) -> list[Row]:
     for _ in range(REPEATS):
         for which, (program, variables) in runs.items():
             samples[which].append(_run(program, variables))
+    clean(home)
     figures = {which: median(found) for which, found in samples.items()}
     return [_row("init_ms", name, figures) for name in FUNCTIONS] + [
         _row("init_uncompiled_ms", name, figures) for name in _UNCOMPILED

@@ -46,19 +46,35 @@ def matrix(title: str, columns: Sequence[str], lines: Sequence[Sequence[str | fl
     Console(width=max(console.width, _WIDTH)).print(table)
 
 
-def write(rows: Sequence[Row], path: Path) -> None:
-    """The value of every key; ``ranges`` and ``ratios`` by the same keys; figures of functions are grouped."""
-    document: dict[str, Any] = {"measured_at": datetime.now(UTC).isoformat(timespec="seconds"), "machine": _machine()}
+def write(rows: Sequence[Row], path: Path, parts: Sequence[str]) -> None:
+    """The value of every key; ``ranges`` and ``ratios`` by the same keys; figures of functions are grouped.
+
+    What the file has of other keys stays: ``parts`` says when each part was measured.
+    """
+    measured_at = datetime.now(UTC).isoformat(timespec="seconds")
+    figures: dict[str, Any] = {}
     ranges: dict[str, Any] = {}
     ratios: dict[str, Any] = {}
     for row in rows:
-        _put(document, row.key, row.member, row.figure.value)
+        _put(figures, row.key, row.member, row.figure.value)
         _put(ranges, row.key, row.member, [row.figure.low, row.figure.high])
         for reference in row.references:
-            _put(document, reference.key, row.member, reference.figure.value)
+            _put(figures, reference.key, row.member, reference.figure.value)
             _put(ranges, reference.key, row.member, [reference.figure.low, reference.figure.high])
             _put(ratios, f"{row.key}/{reference.key}", row.member, row.ratio(reference))
-    write_atomically(path, json.dumps(_short(document | {"ranges": ranges, "ratios": ratios}), indent=2) + "\n")
+    document = _read(path) | {"measured_at": measured_at, "machine": _machine()} | _short(figures)
+    for name, new in (("ranges", ranges), ("ratios", ratios), ("parts", dict.fromkeys(parts, measured_at))):
+        document[name] = document.get(name, {}) | _short(new)
+    write_atomically(path, json.dumps(document, indent=2) + "\n")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """What an earlier run wrote; nothing where there is none."""
+    try:
+        found: dict[str, Any] = json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    return found
 
 
 def _put(into: dict[str, Any], key: str, member: str, value: object) -> None:

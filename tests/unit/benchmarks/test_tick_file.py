@@ -31,9 +31,7 @@ def test_ticks_are_read_exactly_and_put_in_order_of_time(tmp_path: Path) -> None
     read = tick_file.read(argument)
     yen = ("109.676", "109.687", "109.68")
     assert read.ticks == [
-        Tick(
-            "USDJPY", 1546383600071, {"bid": Decimal("109.676"), "ask": Decimal("109.687"), "last": Decimal("109.68")}
-        ),
+        Tick("USDJPY", 1546383600071, dict(zip(("bid", "ask", "last"), map(Decimal, yen), strict=True))),
         Tick("EURUSD", 1546383600180, {"bid": Decimal("1.146080"), "ask": Decimal("1.14663")}),
     ]
     assert (read.symbols, read.decimals, read.crossed) == (["EURUSD", "USDJPY"], 6, 0)
