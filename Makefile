@@ -23,7 +23,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 export SAM_CLI_TELEMETRY := 0
 
 .PHONY: help env env-all up down demo rebuild-hot status logs token test lint format types template unit contract property \
-	infra integration e2e bench lock build deploy clean
+	infra integration e2e bench figures lock build deploy clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -83,6 +83,9 @@ unit contract property infra integration e2e: env-all ## only the tests of this 
 # Its servers stop by themselves; this is for the run that is killed.
 bench: env-all ## measure speed, latency and cost, writes .local/bench.json: make bench PARTS="cost ticks" TICKS=FILE
 	@trap 'FOLIOSTREAM_HOME=.local/bench $(PY) -m local down >/dev/null' EXIT; $(PY) -m benchmarks $(PARTS) $(if $(TICKS),--ticks "$(TICKS)")
+
+figures: env ## bring the measured figures of docs/scale.md up to date from .local/bench.json
+	@$(PY) -m benchmarks.figures
 
 # The layers come first: the developer's environment takes their versions.
 LOCKS := layer-dependencies layer-rest layer-authorizer dev cloud sam lock

@@ -20,6 +20,8 @@ _WIDTH = 150
 
 def show(rows: Sequence[Row]) -> None:
     """A line for every comparison."""
+    if all(row.is_detail for row in rows):
+        return
     table = Table(title=f"{_machine()['cpus']} CPUs, Python {platform.python_version()}: median, lowest to highest")
     for title in ("what", "unit", "measured", "min..max", "beside", "that", "ratio"):
         table.add_column(title, justify="right" if title in {"measured", "min..max", "that", "ratio"} else "left")

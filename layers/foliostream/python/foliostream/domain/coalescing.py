@@ -114,15 +114,22 @@ def _identifier(key: str) -> str:
     return key.partition(":")[2] or key
 
 
-def _cut(keys: list[str], limit: int, bit: int = 0) -> list[list[str]]:
+def _cut(keys: list[str], limit: int) -> list[list[str]]:
     if len(keys) <= limit:
         return [keys] if keys else []
+    hashed = [(names.stable_hash(key, _CUT_SALT), key) for key in keys]
+    return [[key for _, key in part] for part in _split(hashed, limit, 0)]
+
+
+def _split(hashed: list[tuple[int, str]], limit: int, bit: int) -> list[list[tuple[int, str]]]:
+    if len(hashed) <= limit:
+        return [hashed] if hashed else []
     if bit == 64:  # 64 equal bits: cannot be told apart by the hash
-        return [keys[start : start + limit] for start in range(0, len(keys), limit)]
-    sides: tuple[list[str], list[str]] = ([], [])
-    for key in keys:
-        sides[names.stable_hash(key, _CUT_SALT) >> bit & 1].append(key)
-    return [part for side in sides for part in _cut(side, limit, bit + 1)]
+        return [hashed[start : start + limit] for start in range(0, len(hashed), limit)]
+    sides: tuple[list[tuple[int, str]], list[tuple[int, str]]] = ([], [])
+    for pair in hashed:
+        sides[pair[0] >> bit & 1].append(pair)
+    return [part for side in sides for part in _split(side, limit, bit + 1)]
 
 
 def _bundle(shard: int, message: DirtyMessage) -> Bundle:
