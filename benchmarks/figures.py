@@ -57,6 +57,7 @@ def _units(bench: Bench) -> str:
         ("holders resolved and bundled a second by one vCPU, Valkey", bench["price_update_holders_per_s"]),
         ("symbols taken a second by one vCPU, Valkey", bench["price_update_symbols_per_s"]),
         ("ECPUs a valuation, at most", usage["ecpu"]),
+        ("ECPUs a valuation, at least", usage["ecpu_least"]),
         ("DynamoDB write units a valuation", usage["writes"]),
         ("DynamoDB read units a valuation", usage["reads"]),
         ("bytes of Valkey a portfolio, with its dependents", _bytes(bench)),
@@ -153,6 +154,7 @@ def _usage(bench: Bench) -> dict[str, float]:
     member = {store: f"{store}, {BASE[store].name}, window {live_ms} ms" for store, live_ms in LIVE_WINDOW_MS.items()}
     return {
         "ecpu": bench["ecpu_per_million"][member["valkey"]] / 1e6,
+        "ecpu_least": bench["ecpu_least_per_million"][member["valkey"]] / 1e6,
         "writes": bench["dynamodb_writes_per_million"][member["dynamodb"]] / 1e6,
         "reads": bench["dynamodb_reads_per_million"][member["dynamodb"]] / 1e6,
     }

@@ -15,7 +15,6 @@ import redis
 from benchmarks import price_list
 
 Item = Mapping[str, Mapping[str, Any]]
-_NAME_BYTES = len("pk") + len("sk")
 
 
 class Call(NamedTuple):
@@ -168,12 +167,15 @@ def _batch_write(call: Call, sizes: Sizes) -> tuple[str, float]:
     return "dynamodb_writes", units
 
 
-def _query(call: Call, _: Sizes) -> tuple[str, float]:
-    """The sum of the items' sizes is rounded up once. For items that are nothing but their key, with the partition as
-    ``:partition``: those of `holders`."""
-    partition = len(call.params["ExpressionAttributeValues"][":partition"]["S"].encode())
-    size = sum(partition + _NAME_BYTES + len(item["sk"]["S"].encode()) for item in call.answer.get("Items", []))
-    return "dynamodb_reads", _read_units(size, call.params)
+def _delete(call: Call, sizes: Sizes) -> tuple[str, float]:
+    return "dynamodb_writes", _write_units(sizes.stored(call.params["TableName"], call.params["Key"]))
+
+
+def _query(call: Call, sizes: Sizes) -> tuple[str, float]:
+    """The sum of the items' sizes is rounded up once; a projection saves nothing. The partition is ``:partition``."""
+    table, partition = call.params["TableName"], call.params["ExpressionAttributeValues"][":partition"]
+    keys = [{"pk": partition, "sk": item["sk"]} for item in call.answer.get("Items", [])]
+    return "dynamodb_reads", _read_units(sum(sizes.stored(table, key) for key in keys), call.params)
 
 
 _DYNAMODB = {
@@ -182,27 +184,29 @@ _DYNAMODB = {
     "GetItem": _get,
     "BatchGetItem": _batch_get,
     "BatchWriteItem": _batch_write,
+    "DeleteItem": _delete,
     "Query": _query,
 }
 
 
 class ValkeyMeter:
-    """ECPUs from the server's own counters: each command is one, those inside scripts too, and each KiB that goes in or
-    out is one more.
+    """ECPUs from the server's own counters.
 
-    AWS takes the larger of a command's two dimensions, bytes and processor time, so that this sum is more than it asks
-    as long as a command inside a script takes no more processor time than a simple one by itself.
+    AWS takes the larger of a command's two dimensions: KiB in and out, and processor time in that of a simple command.
+    So all bytes together are the least (``ecpu_least``), and bytes plus commands, those inside scripts too, the most
+    (``ecpu``), as long as a command inside a script takes no more time than a simple one by itself.
     """
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
         self._last = self._read()
 
-    def take(self) -> float:
-        """ECPUs since the last time."""
+    def take(self) -> dict[str, float]:
+        """Both since the last time."""
         now, before = self._read(), self._last
         self._last = now
-        return (now[0] - before[0]) + (now[1] - before[1]) / price_list.ECPU_BYTES
+        least = (now[1] - before[1]) / price_list.ECPU_BYTES
+        return {"ecpu": now[0] - before[0] + least, "ecpu_least": least}
 
     def _read(self) -> tuple[int, int]:
         stats: Any = self._client.info("stats")

@@ -66,9 +66,10 @@ def test_an_eventually_consistent_read_is_half_a_unit() -> None:
 
 
 def test_a_query_rounds_the_sum_up() -> None:
-    params = {"ConsistentRead": True, "ExpressionAttributeValues": {":partition": {"S": "p" * 20}}}
-    answer = {"Items": [{"sk": {"S": "k" * 26}}] * 100}  # 50 bytes each
-    assert _units("Query", params, answer, {})["dynamodb_reads"] == 2
+    params = {"TableName": "t", "ConsistentRead": True, "ExpressionAttributeValues": {":partition": {"S": "A"}}}
+    answer = {"Items": [{"sk": {"S": f"k{number}"}} for number in range(100)]}
+    stored = {**_key("A"), "body": {"B": b"x" * (50 - 6 - 4)}}  # 50 bytes each
+    assert _units("Query", params, answer, stored)["dynamodb_reads"] == 2
 
 
 @pytest.mark.parametrize("window_ms", [200, 500, 1_000, 2_000, 3_000])
@@ -84,7 +85,10 @@ def test_what_is_used_is_summed_by_what_it_is_paid_for() -> None:
     parts = used.parts(window_ms=1_000)
     assert parts["messages"] == pytest.approx(4 * 0.5 / 1_000)
     assert parts["store"] == pytest.approx(10_000 * 0.0023 / 1_000)
-    assert used.usd_per_million(1_000) == pytest.approx(sum(parts.values()))
+    most = used.usd_per_million(1_000)
+    assert most == pytest.approx(sum(parts.values()))
+    used.add({"ecpu_least": 4_000})
+    assert used.figure(1_000) == pytest.approx((most, most - 6_000 * 0.0023 / 1_000, most))
 
 
 def test_every_price_says_where_it_is_from() -> None:
