@@ -88,7 +88,7 @@ def test_what_is_used_is_summed_by_what_it_is_paid_for() -> None:
     most = used.usd_per_million(1_000)
     assert most == pytest.approx(sum(parts.values()))
     used.add({"ecpu_least": 4_000})
-    assert used.figure(1_000) == pytest.approx((most, most - 6_000 * 0.0023 / 1_000, most))
+    assert used.least_usd_per_million(1_000) == pytest.approx(most - 6_000 * 0.0023 / 1_000)
 
 
 def test_every_price_says_where_it_is_from() -> None:
