@@ -86,9 +86,16 @@ class Records:
         child.returncode = 0
         return record
 
+    def kill(self, record: Record) -> None:
+        """End the process and everything in its group at once, without a word."""
+        self._end(record, (signal.SIGKILL, 5.0))
+
     def stop(self, record: Record, *, patience_s: float = 2.0) -> None:
         """End the process and everything in its group: politely, then after `patience_s` by force."""
-        for number, wait_s in ((signal.SIGTERM, patience_s), (signal.SIGKILL, 5.0)):
+        self._end(record, (signal.SIGTERM, patience_s), (signal.SIGKILL, 5.0))
+
+    def _end(self, record: Record, *steps: tuple[signal.Signals, float]) -> None:
+        for number, wait_s in steps:
             if not self._owns_group(record):
                 break
             with suppress(ProcessLookupError):

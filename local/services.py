@@ -97,6 +97,15 @@ def start(settings: Settings) -> Services:
     return services
 
 
+def restart_valkey(settings: Settings, services: Services) -> None:
+    """Kill Valkey without a word and start it again on its append-only file, at its old address."""
+    records = Records(settings.home)
+    if found := records.find(VALKEY):
+        records.kill(found)
+    _start_valkey(settings, services)
+    _await(settings, VALKEY, lambda: _valkey_answers(services))
+
+
 def stop(settings: Settings) -> list[str]:
     """Stop every recorded process of this cloud, with all it started; the names of those that were there."""
     records = Records(settings.home)
@@ -178,7 +187,7 @@ def _start_emulator(settings: Settings, services: Services) -> None:
 
 def _start_valkey(settings: Settings, services: Services) -> None:
     folder = settings.home / "data" / "valkey"
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     options = {
         "bind": HOST,
         "port": services.valkey,

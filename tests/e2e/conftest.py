@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -11,7 +13,13 @@ from uuid import uuid4
 
 import boto3
 import pytest
+import redis
 
+from foliostream.adapters.dynamodb_hot_store import DynamoDbHotStore
+from foliostream.adapters.redis_connection import RedisConnection
+from foliostream.adapters.redis_hot_store import RedisHotStore
+from foliostream.adapters.system_clock import SystemClock
+from foliostream.ports import HotStore, StoredSnapshot
 from local import cloud
 from local.client import Rest, Socket
 from local.issuer import ALL_SCOPES
@@ -21,6 +29,7 @@ from local.testing import running_cloud, settings_of
 ACCOUNT_TYPES = ("live", "demo", "paper")
 # Everything arrives within a few windows; a busy machine gets more.
 DEADLINE_S = 30.0
+SHARDS = 64
 T = TypeVar("T")
 
 
@@ -108,6 +117,36 @@ def holder(stack: Cloud, symbol: str) -> Callable[[str], Holder]:
     return make
 
 
+@pytest.fixture
+def hot(stack: Cloud) -> Iterator[HotStore]:
+    """A look into the hot store past every function: reading by REST would mend what is missing."""
+    if stack.settings.portfolio["PORTFOLIO_HOT_STORE"] == "valkey":
+        connection = RedisConnection(stack.outputs.redis_url, shards=SHARDS)
+        yield RedisHotStore(connection, SystemClock())
+        connection.close()
+        return
+    table = stack.outputs.resources["HotTableName"]
+    with ThreadPoolExecutor(4) as pool:
+        yield DynamoDbHotStore(stack.aws("dynamodb"), table, SystemClock(), pool, shards=SHARDS)
+
+
+def lose_hot_store(stack: Cloud) -> None:
+    """All of it, while everything runs."""
+    if stack.settings.portfolio["PORTFOLIO_HOT_STORE"] == "valkey":
+        with redis.Redis.from_url(stack.outputs.redis_url) as node:
+            node.flushall()
+        return
+    client, table = stack.aws("dynamodb"), stack.outputs.resources["HotTableName"]
+    for page in client.get_paginator("scan").paginate(TableName=table, ProjectionExpression="pk, sk"):
+        for key in page["Items"]:
+            client.delete_item(TableName=table, Key=key)
+
+
+def value_of(snapshot: StoredSnapshot) -> Decimal | None:
+    value = json.loads(snapshot.body, parse_float=Decimal)["total_value"]
+    return None if value is None else Decimal(value)
+
+
 def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
@@ -119,15 +158,15 @@ def post_price(rest: Rest, symbol: str, last: object, **more: object) -> dict[st
     return body
 
 
-def eventually(read: Callable[[], T], holds: Callable[[T], bool], what: str) -> T:
+def eventually(read: Callable[[], T], holds: Callable[[T], bool], what: str, within_s: float = DEADLINE_S) -> T:
     """What ``read`` gives as soon as it holds; fails with the last thing seen."""
-    deadline = time.monotonic() + DEADLINE_S
+    deadline = time.monotonic() + within_s
     while True:
         seen = read()
         if holds(seen):
             return seen
         if time.monotonic() > deadline:
-            pytest.fail(f"{what}: not within {DEADLINE_S} s; last seen: {seen}")
+            pytest.fail(f"{what}: not within {within_s} s; last seen: {seen}")
         time.sleep(0.1)
 
 

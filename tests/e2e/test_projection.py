@@ -5,23 +5,17 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
 import pytest
-import redis
 
-from foliostream.adapters.dynamodb_hot_store import DynamoDbHotStore
 from foliostream.adapters.dynamodb_ledger import DynamoDbLedger
-from foliostream.adapters.redis_connection import RedisConnection
-from foliostream.adapters.redis_hot_store import RedisHotStore
-from foliostream.adapters.system_clock import SystemClock
 from foliostream.domain import portfolio as books
 from foliostream.domain.instrument import Instrument
 from foliostream.domain.portfolio import Entry
-from foliostream.ports import HotStore, StoredSnapshot
+from foliostream.ports import HotStore
 from local import rebuild
 from local.client import Rest
 from tests.e2e.conftest import (
@@ -29,11 +23,13 @@ from tests.e2e.conftest import (
     Cloud,
     Holder,
     eventually,
+    lose_hot_store,
     now_ms,
     of_type,
     post_price,
     receive,
     total,
+    value_of,
 )
 
 EVENT = "portfolio_state_updated"
@@ -92,31 +88,6 @@ def commit(stack: Cloud, portfolio_id: str, *entries: Entry) -> int:
 
 def buy(symbol: str, quantity: int, price: str) -> Entry:
     return Entry(f"killed-{uuid4().hex}", "BUY", now_ms(), symbol, quantity=Decimal(quantity), price=Decimal(price))
-
-
-@pytest.fixture
-def hot(stack: Cloud) -> Iterator[HotStore]:
-    """A look into the hot store past every function: reading by REST would mend what is missing."""
-    if stack.settings.portfolio["PORTFOLIO_HOT_STORE"] == "valkey":
-        connection = RedisConnection(stack.outputs.redis_url, shards=SHARDS)
-        yield RedisHotStore(connection, SystemClock())
-        connection.close()
-        return
-    table = stack.outputs.resources["HotTableName"]
-    with ThreadPoolExecutor(4) as pool:
-        yield DynamoDbHotStore(stack.aws("dynamodb"), table, SystemClock(), pool, shards=SHARDS)
-
-
-def lose_hot_store(stack: Cloud) -> None:
-    """All of it, while everything runs."""
-    if stack.settings.portfolio["PORTFOLIO_HOT_STORE"] == "valkey":
-        with redis.Redis.from_url(stack.outputs.redis_url) as node:
-            node.flushall()
-        return
-    client, table = stack.aws("dynamodb"), stack.outputs.resources["HotTableName"]
-    for page in client.get_paginator("scan").paginate(TableName=table, ProjectionExpression="pk, sk"):
-        for key in page["Items"]:
-            client.delete_item(TableName=table, Key=key)
 
 
 def test_a_change_of_the_ledger_is_told_on_the_bus_exactly_as_promised(
@@ -205,11 +176,6 @@ def test_a_lost_hot_store_is_rebuilt_while_everything_runs(
         state = owner.state()
         assert state["total_value"] == total("120")
         assert state["version"] >= priced[owner.portfolio_id].head.version > found[owner.portfolio_id].head.version
-
-
-def value_of(snapshot: StoredSnapshot) -> Decimal | None:
-    value = json.loads(snapshot.body, parse_float=Decimal)["total_value"]
-    return None if value is None else Decimal(value)
 
 
 def settled(hot: HotStore, ids: list[str]) -> None:
