@@ -64,7 +64,8 @@ class RedisConnection:
     """Made cheaply, connected on first use; safe to share between threads.
 
     ``url``: ``redis://`` or ``rediss://``; ``iam``: empty, or ``user@cache-name`` for ElastiCache IAM authentication;
-    ``shards``: fixed in the store by whoever connects first, ``SettingsError`` for anybody with another number.
+    ``shards``: fixed in the store by whoever connects first, ``SettingsError`` for anybody with another number; 0 for a
+    store that is somebody else's, where nothing is written.
     """
 
     def __init__(self, url: str, *, shards: int, iam: str = "") -> None:
@@ -101,12 +102,14 @@ class RedisConnection:
                 if self._client is None:
                     with our_errors("connect"):
                         client = _connect(self._url, self._iam)
-                        _fix_shards(client, self.shards)
+                        if self.shards:
+                            _fix_shards(client, self.shards)
                     self._client = client
         return self._client
 
 
-def _connect(url: str, iam: str) -> Client:
+def options_of(url: str, iam: str) -> dict[str, Any]:
+    """How a client of ours connects: bounded times, and the cache's own sign-in where there is one."""
     options: dict[str, Any] = {
         "socket_connect_timeout": CONNECT_SECONDS_MAX,
         "socket_timeout": ANSWER_SECONDS_MAX,
@@ -117,6 +120,11 @@ def _connect(url: str, iam: str) -> Client:
         from foliostream.adapters.redis_iam import ElastiCacheToken  # botocore only where it is used
 
         options["credential_provider"] = ElastiCacheToken(iam, url)
+    return options
+
+
+def _connect(url: str, iam: str) -> Client:
+    options = options_of(url, iam)
     retry = Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), RETRIES_MAX)
     single = redis.Redis.from_url(url, retry=retry, **options)
     if not single.info("cluster").get("cluster_enabled"):

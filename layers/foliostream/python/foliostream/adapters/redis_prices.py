@@ -1,14 +1,21 @@
-"""Prices in Redis: a readable hash ``market:AAPL`` per symbol, merged by a script."""
+"""Prices in Redis: a readable hash ``market:AAPL`` per symbol, merged by a script.
+
+Others may write that hash too, with the fields bid, ask, last, ts, open and previous_close only. Their ``ts`` (epoch
+milliseconds or ISO 8601) then is newer than ``quote_ts`` and ``last_ts``, and it is the time of the quote and the last
+that stand there. An amount that cannot be read is as if it were not there.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 
 from foliostream.adapters.redis_connection import Argument, Command, RedisConnection, command, script
+from foliostream.domain import times
 from foliostream.domain.price import Price, PriceUpdate
+from foliostream.errors import CallerError
 
-_FIELDS = ("bid", "ask", "quote_ts", "quote_seq", "last", "last_ts", "last_seq", "open", "previous_close")
+_FIELDS = ("bid", "ask", "quote_ts", "quote_seq", "last", "last_ts", "last_seq", "open", "previous_close", "ts")
 # A symbol's updates go in one call of its script; the server does nothing else meanwhile.
 UPDATES_PER_CALL_MAX = 100
 
@@ -27,10 +34,42 @@ local function older(ts, seq, than_ts, than_seq)
   if ts ~= than_ts then return below(ts, than_ts) end
   return below(seq, than_seq)
 end
-local stored = redis.call('HMGET', KEYS[1], 'quote_ts', 'quote_seq', 'last_ts', 'last_seq')
+local function epoch_ms(text)
+  if text:match('^%d+$') then return text end
+  local year, month, day, hour, minute, second, rest =
+    text:match('^(%d%d%d%d)-(%d%d)-(%d%d)[Tt ](%d%d):(%d%d):(%d%d)(.*)$')
+  if not year then return '0' end
+  local fraction = rest:match('^[.,](%d+)') or ''
+  local zone = rest:gsub('^[.,]%d+', '')
+  local sign, hours, minutes = zone:match('^([+-])(%d%d):?(%d%d)$')
+  if not sign and zone ~= 'Z' and zone ~= 'z' then return '0' end
+  local y, m = tonumber(year), tonumber(month)
+  if m <= 2 then y, m = y - 1, m + 12 end
+  local days = 365 * y + math.floor(y / 4) - math.floor(y / 100) + math.floor(y / 400)
+    + math.floor((153 * (m - 3) + 2) / 5) + tonumber(day) - 719469
+  local total = ((days * 24 + tonumber(hour)) * 60 + tonumber(minute)) * 60 + tonumber(second)
+  if sign then total = total - tonumber(sign .. '1') * (tonumber(hours) * 60 + tonumber(minutes)) * 60 end
+  return string.format('%d', total * 1000 + tonumber((fraction .. '000'):sub(1, 3)))
+end
+local stored = redis.call('HMGET', KEYS[1], 'quote_ts', 'quote_seq', 'last_ts', 'last_seq', 'ts', 'bid', 'ask',
+  'last')
 local quote_ts, quote_seq = stored[1] or '0', stored[2] or '0'
 local last_ts, last_seq = stored[3] or '0', stored[4] or '0'
-local new, taken = {}, {}
+local new, taken, adopted = {}, {}, {}
+-- Ours is never newer than both: somebody else has written here since.
+if stored[5] and stored[5] ~= quote_ts and stored[5] ~= last_ts then
+  local ts = epoch_ms(stored[5])
+  if below(quote_ts, ts) and below(last_ts, ts) then
+    if stored[6] or stored[7] then
+      quote_ts, quote_seq = ts, '0'
+      adopted['quote_ts'], adopted['quote_seq'] = ts, '0'
+    end
+    if stored[8] then
+      last_ts, last_seq = ts, '0'
+      adopted['last_ts'], adopted['last_seq'] = ts, '0'
+    end
+  end
+end
 for at = 1, #ARGV, 7 do
   local ts, seq, bid, ask, last, open, close = unpack(ARGV, at, at + 6)
   local is_quote = (bid ~= '' or ask ~= '') and not older(ts, seq, quote_ts, quote_seq)
@@ -44,6 +83,7 @@ for at = 1, #ARGV, 7 do
     new['last'], new['last_ts'], new['last_seq'] = last, ts, seq
   end
   if is_quote or is_last then
+    for field, value in pairs(adopted) do new[field] = new[field] or value end
     if not older(ts, seq, quote_ts, quote_seq) and not older(ts, seq, last_ts, last_seq) then
       if open ~= '' then new['open'] = open end
       if close ~= '' then new['previous_close'] = close end
@@ -109,19 +149,39 @@ def _text(value: Decimal | None) -> str:
 
 
 def _amount(raw: bytes | None) -> Decimal | None:
-    return None if raw is None else Decimal(raw.decode())
+    if raw is None:
+        return None
+    try:
+        value = Decimal(raw.decode())
+    except (InvalidOperation, UnicodeDecodeError):
+        return None
+    return value if value.is_finite() else None
+
+
+def _epoch_ms(ts: bytes) -> int:
+    try:
+        return int(ts) if ts.isdigit() else times.epoch_ms(ts.decode())
+    except (CallerError, UnicodeDecodeError):
+        return 0
 
 
 def _price(answer: Sequence[bytes | None]) -> Price:
-    bid, ask, quote_ts, quote_seq, last, last_ts, last_seq, opened, previous_close = answer
+    bid, ask, quote_ts, quote_seq, last, last_ts, last_seq, opened, previous_close, ts = answer
+    quote_order = int(quote_ts or 0), int(quote_seq or 0)
+    last_order = int(last_ts or 0), int(last_seq or 0)
+    if ts is not None and ts not in (quote_ts, last_ts):
+        foreign_ms = _epoch_ms(ts)
+        if foreign_ms > max(quote_order[0], last_order[0]):
+            quote_order = (foreign_ms, 0) if bid is not None or ask is not None else quote_order
+            last_order = (foreign_ms, 0) if last is not None else last_order
     return Price(
         bid=_amount(bid),
         ask=_amount(ask),
-        quote_ts_ms=int(quote_ts or 0),
-        quote_seq=int(quote_seq or 0),
+        quote_ts_ms=quote_order[0],
+        quote_seq=quote_order[1],
         last=_amount(last),
-        last_ts_ms=int(last_ts or 0),
-        last_seq=int(last_seq or 0),
+        last_ts_ms=last_order[0],
+        last_seq=last_order[1],
         open=_amount(opened),
         previous_close=_amount(previous_close),
     )
