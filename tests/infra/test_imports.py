@@ -25,6 +25,8 @@ MAY_IMPORT = {
     "adapters": {"adapters", *PURE},
     "api": {"api", "application", "settings", *PURE},
     "lambda_events": {"lambda_events", "application", *PURE},
+    "bridge": {"adapters", "application", "bridge_settings", *PURE},
+    "bridge_settings": {"errors"},
     "wiring": {"adapters", "application", "settings", *PURE},
     "functions": {"wiring", "api", "application", "settings", "lambda_events", *PURE},
 }

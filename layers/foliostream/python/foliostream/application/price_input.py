@@ -15,12 +15,18 @@ from foliostream.domain.price import PriceUpdate, Refused
 from foliostream.errors import CallerError
 
 MAX_UPDATES = 1_000
+# Of one message of a publisher or a topic, which nobody can send again in parts: memory, not a rule.
+MESSAGE_UPDATES_MAX = 20_000
 _MAX_SEQ = 2**53 - 1
 _T = TypeVar("_T")
 
 
 class _Body(Struct):
     updates: list[Raw]
+
+
+class _Updates(Struct):
+    updates: list[Raw] | None = None
 
 
 class _Event(Struct):
@@ -46,6 +52,8 @@ _bodies = msgspec.json.Decoder(_Body)
 _events = msgspec.json.Decoder(_Event)
 _updates = msgspec.json.Decoder(_Update)
 _symbols = msgspec.json.Decoder(_Symbol)
+_lists = msgspec.json.Decoder(list[Raw])
+_objects = msgspec.json.Decoder(_Updates)
 
 
 class Parsed(NamedTuple):
@@ -70,6 +78,19 @@ def from_body(body: str | bytes) -> Parsed:
 def from_event(event: str | bytes) -> Parsed:
     """An EventBridge event whose ``detail`` is such a body; ``CallerError`` if it is not."""
     return _parse(_decode(_events, event).detail.updates)
+
+
+def from_message(message: bytes) -> Parsed:
+    """A publisher's message: ``{"updates": [...]}``, a list of updates or a single one; ``CallerError`` if it is none
+    of them or has too many."""
+    items = _decode(_lists, message) if message.lstrip()[:1] == b"[" else _decode(_objects, message).updates
+    if items is None:
+        return _parse([Raw(message)])
+    if len(items) > MESSAGE_UPDATES_MAX:
+        raise CallerError(
+            f"a message has at most {MESSAGE_UPDATES_MAX} updates, not {len(items)}", code="TOO_MANY_UPDATES"
+        )
+    return _parse(items)
 
 
 def _decode(decoder: msgspec.json.Decoder[_T], raw: str | bytes) -> _T:
