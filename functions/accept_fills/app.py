@@ -1,4 +1,4 @@
-"""Fills in: from the order-filled queue (EventBridge events), or by direct invocation with such an event."""
+"""Fills in: from the order-filled queue (EventBridge events), a Kafka topic, or by direct invocation with an event."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 
 from foliostream import lambda_events
-from foliostream.application import fill_input
+from foliostream.application import fill_input, topic_input
 from foliostream.application.accept_fills import FillReport, accept_events
 from foliostream.wiring import wiring
 
@@ -16,10 +16,13 @@ logger = Logger()
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    """Queue: batch item failures, none: what is refused is a dead letter. Direct: the answer of ``POST /fills``."""
+    """Queue, topic: no failures, since what is refused is a dead letter. Direct: the answer of ``POST /fills``."""
     parts = wiring()
     if "Records" in event:
         _log(accept_events(lambda_events.received(event), parts.fill_accepter, parts.fill_queue))
+        return lambda_events.failures([])
+    if "records" in event:
+        _log(topic_input.accept_fills(lambda_events.topic_records(event), parts.fill_accepter, parts.dead_letters))
         return lambda_events.failures([])
     fill = fill_input.from_event(json.dumps(event))
     report = _log(parts.fill_accepter.accept(fill_input.parse([fill])))

@@ -1,32 +1,39 @@
-"""Prices in: from the price queue (EventBridge events), or by direct invocation with such an event or a bare body."""
+"""Prices in: from the price queue (EventBridge events), a Kafka topic, or invoked with such an event or a bare body."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from aws_lambda_powertools import Logger
 
 from foliostream import lambda_events
-from foliostream.application import price_input
+from foliostream.application import price_input, topic_input
 from foliostream.application.update_prices import PriceReport, update_prices
+from foliostream.domain.price import Refused
 from foliostream.wiring import wiring
 
 logger = Logger()
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    """Queue: batch item failures. Direct: ``{"accepted": n, "rejected": [...]}`` like ``POST /api/v1/prices``."""
+    """Queue: batch item failures. Topic: done, or it raises. Direct: ``{"accepted": n, "rejected": [...]}`` like
+    ``POST /api/v1/prices``."""
     if "Records" in event:
         parsed, broken = price_input.from_messages(lambda_events.received(event))
         _store(parsed)
         return lambda_events.failures(broken)
+    if "records" in event:
+        topic = topic_input.prices(lambda_events.topic_records(event), wiring().dead_letters)
+        _store(topic.parsed, topic.unreadable)
+        return lambda_events.failures([])
     raw = json.dumps(event)
     report = _store(price_input.from_event(raw) if "detail" in event else price_input.from_body(raw))
     return {"accepted": report.accepted, "rejected": [refused._asdict() for refused in report.rejected]}
 
 
-def _store(parsed: price_input.Parsed) -> PriceReport:
+def _store(parsed: price_input.Parsed, unreadable: Sequence[Refused] = ()) -> PriceReport:
     parts = wiring()
     report = update_prices(
         parsed.updates,
@@ -36,7 +43,7 @@ def _store(parsed: price_input.Parsed) -> PriceReport:
         marker=parts.marker,
         clock=parts.clock,
     )
-    report.rejected.extend(parsed.refused)
+    report.rejected.extend([*parsed.refused, *unreadable])
     logger.info("prices", accepted=report.accepted, marked=report.portfolios_marked, bundles=report.bundles_sent)
     for refused in report.rejected:
         logger.warning("price refused", symbol=refused.symbol, code=refused.code, reason=refused.message)

@@ -444,6 +444,7 @@ def test_managed_policies_are_only_those_for_traces_networks_and_access_logs() -
     assert {arn.rpartition("/")[2] for arn in arns} == {
         "AWSXRayDaemonWriteAccess",
         "AWSLambdaENIManagementAccess",
+        "AWSLambdaMSKExecutionRole",
         "AmazonAPIGatewayPushToCloudWatchLogs",
     }
 

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from foliostream import lambda_events
-from foliostream.application import fill_input, price_input
+from foliostream.application import fill_input, price_input, topic_input
 from foliostream.application.close_day import Part
 from foliostream.application.receiving import wait_until_due
 from foliostream.domain import portfolio
@@ -18,6 +18,7 @@ from foliostream.domain.fills import Fill
 from foliostream.domain.history import parse_day
 from foliostream.domain.times import epoch_ms
 from tests.fakes.clock import FakeClock
+from tests.fakes.fills import FakeFillQueue
 
 EVENTS = Path(__file__).parents[2] / "events"
 
@@ -97,3 +98,24 @@ def test_the_samples_of_the_daily_close_name_a_day_a_time_and_a_part() -> None:
     assert parse_day(event("close_day.day.json")["day"]) == "2026-02-26"
     (message,) = lambda_events.received(event("close_day.part.json"))
     assert msgspec.json.decode(message.body, type=Part) == Part("2026-02-26", bucket=3)
+
+
+def test_the_topic_of_prices_gives_its_updates_in_order_and_names_the_record_that_is_none() -> None:
+    dead_letters = FakeFillQueue()
+    found = topic_input.prices(lambda_events.topic_records(event("price_update.kafka.json")), dead_letters)
+    assert [(update.symbol, str(update.last)) for update in found.parsed.updates] == [
+        ("AAPL", "150.25"),
+        ("MSFT", "410.10"),
+        ("AAPL", "150.35"),
+        ("M&M", "3000.05"),
+    ]
+    assert [refused.symbol for refused in found.unreadable] == ["market-prices-0@16"]
+    assert [letter.source for letter in dead_letters.given_up] == ["price"]
+
+
+def test_the_topic_of_fills_has_two_a_record_without_an_id_and_one_that_is_no_text() -> None:
+    records = lambda_events.topic_records(event("accept_fills.kafka.json"))
+    assert [record.place for record in records] == [f"broker-fills-0@{offset}" for offset in range(41, 45)]
+    parsed = fill_input.parse([msgspec.Raw(record.value) for record in records])
+    assert [item.fill.side for item in parsed.fills] == ["BUY", "SELL"]
+    assert [(refused.number, refused.code) for refused in parsed.refused] == [(1, "FILL_ID_MISSING"), (3, "INVALID")]

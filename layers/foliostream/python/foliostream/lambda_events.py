@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from base64 import b64decode
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from foliostream.application.receiving import Change, Received
+from foliostream.application.receiving import Change, Received, TopicRecord
 
 
 def received(event: Mapping[str, Any]) -> list[Received]:
@@ -31,6 +33,19 @@ def _change(record: Mapping[str, Any]) -> Change:
     account_type = image.get("account_type", {}).get("S", "")
     key = f"{account_type}:{record['Keys']['pk']['S'].partition('#')[2]}"
     return Change(record["SequenceNumber"], key, None if book is None else book.encode())
+
+
+def topic_records(event: Mapping[str, Any]) -> list[TopicRecord]:
+    """The records of a Kafka event (of MSK or of brokers elsewhere), each partition's in their order."""
+    return [
+        TopicRecord(
+            f"{record['topic']}-{record['partition']}@{record['offset']}",
+            b64decode(record.get("value") or ""),
+            json.dumps(record),
+        )
+        for partition in event["records"].values()
+        for record in partition
+    ]
 
 
 def failures(message_ids: Iterable[str]) -> dict[str, list[dict[str, str]]]:

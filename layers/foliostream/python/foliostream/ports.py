@@ -282,18 +282,22 @@ class Queues(Protocol):
         """Give a message up: into the queue's dead-letter queue, with the reason as a message attribute."""
 
 
-class FillQueue(Protocol):
+class DeadLetters(Protocol):
+    """Where messages go that no retry can mend."""
+
+    def give_up(
+        self, source: str, body: str, message_id: str, code: str, reason: str, *, group: str = "unread"
+    ) -> None:
+        """A message of the queue (or topic) ``source``: price, order_filled or fills, into its dead-letter queue, with
+        ``code`` and ``reason`` as the attributes reason and detail."""
+
+
+class FillQueue(DeadLetters, Protocol):
     """Accepted fills on their way into the books: in order within a portfolio, as far as one sender can keep it."""
 
     def send(self, fills: Sequence[Fill]) -> None:
         """All of them; a fill sent twice is there twice, only the ledger knows it. ``RetryableError`` if some could
         not be sent: all may be sent again."""
-
-    def give_up(
-        self, source: str, body: str, message_id: str, code: str, reason: str, *, group: str = "unread"
-    ) -> None:
-        """A message of the queue ``fills`` or ``order_filled`` that can never be booked: into its dead-letter queue as
-        it came, with ``code`` and ``reason`` as the attributes reason and detail."""
 
 
 class FeedTimer(Protocol):

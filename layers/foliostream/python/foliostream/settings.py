@@ -18,8 +18,8 @@ from foliostream.errors import SettingsError
 PREFIX = "PORTFOLIO_"
 _ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]{0,31}(/[A-Za-z0-9_+-]{1,32}){0,2}")
 ACCOUNT_TYPES = ("live", "demo", "paper")
-# Of the queues whose consumers give messages up by themselves.
-DEAD_LETTER_QUEUES = (*ACCOUNT_TYPES, "push", "ledger", "fills", "order_filled")
+# Of the queues (or topics) whose consumers give messages up by themselves.
+DEAD_LETTER_QUEUES = (*ACCOUNT_TYPES, "push", "ledger", "fills", "order_filled", "price")
 MAX_AMOUNT_DIGITS = 15
 MAX_OWNER_LENGTH = 128
 AMOUNT_DECIMALS = 6

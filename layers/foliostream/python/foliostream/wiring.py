@@ -138,6 +138,11 @@ class Wiring:
         return SqsFills(self._sqs, self.settings.fills_queue_url, self.settings.dead_letter_queue_urls)
 
     @cached_property
+    def dead_letters(self) -> ports.DeadLetters:
+        """Records of topics that no retry can mend."""
+        return self.fill_queue
+
+    @cached_property
     def fill_accepter(self) -> FillAccepter:
         """Judges fills and queues them."""
         from foliostream.application.accept_fills import FillAccepter

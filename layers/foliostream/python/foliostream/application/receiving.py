@@ -34,6 +34,15 @@ class Change(NamedTuple):
     book: bytes | None
 
 
+class TopicRecord(NamedTuple):
+    """A record of a Kafka topic. ``place`` names it for ever (``prices-3@1729``); ``value`` is empty for a tombstone;
+    ``delivered`` is the JSON in which it came."""
+
+    place: str
+    value: bytes
+    delivered: str
+
+
 class Opened(NamedTuple):
     """A received message that could be read."""
 
