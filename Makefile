@@ -18,11 +18,12 @@ FUNCTION ?=
 PARAMETERS ?=
 PARTS ?=
 TICKS ?=
+REDIS_URL ?=
 
 export PYTHONDONTWRITEBYTECODE := 1
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help env env-all up down demo rebuild-hot status logs token test lint format types template unit contract property \
+.PHONY: help env env-all up down demo bridge rebuild-hot status logs token test lint format types template unit contract property \
 	infra integration e2e bench figures lock build deploy clean
 
 help: ## list the targets
@@ -39,6 +40,9 @@ up: env-all ## start the cloud on this machine, or bring it up to date; prints a
 
 down: env ## stop everything that was started, also after a crash
 	@$(PY) -m local down
+
+bridge: env ## take the ticks of a Redis channel to the local cloud (REDIS_URL=redis://..., default: its own Valkey)
+	@$(if $(REDIS_URL),PORTFOLIO_REDIS_URL="$(REDIS_URL)") $(PY) -m local bridge
 
 status: env ## say whether the cloud runs, and where
 	@$(PY) -m local status

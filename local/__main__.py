@@ -1,8 +1,9 @@
-"""`python -m local up|down|demo|status|logs|rebuild-hot|token`."""
+"""`python -m local up|down|demo|status|logs|rebuild-hot|bridge|token`."""
 
 import argparse
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from local import cloud, rebuild, sam, services
 from local.environments import ROOT, InstallError
@@ -22,6 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     logs = _command(commands, "logs", "print what the functions wrote", _logs)
     logs.add_argument("--function", default="", help="only functions whose log group holds this, such as push")
     _command(commands, "rebuild-hot", "make the hot store again from the ledger, showing how far it is", _rebuild_hot)
+    _command(commands, "bridge", "take the ticks of a Redis channel to the cloud, until Ctrl-C", _bridge)
     token = _command(commands, "token", "print a token of the local issuer", _token)
     token.add_argument("--sub", default="demo", help="whose token (default: demo)")
     token.add_argument("--scopes", default="", help='such as "prices:write admin" (default: none)')
@@ -83,6 +85,30 @@ def _rebuild_hot(settings: Settings, _: argparse.Namespace) -> int:
         print("not running")
         return 1
     return 0 if rebuild.rebuild_hot(outputs).broken == 0 else 1
+
+
+def _bridge(settings: Settings, _: argparse.Namespace) -> int:
+    outputs = cloud.read_outputs(settings)
+    if outputs:
+        # This process becomes the bridge, so that signals and the exit code are the bridge's own.
+        command = [sys.executable, "-m", "foliostream.bridge"]
+        os.execve(sys.executable, command, bridge_environment(outputs, os.environ))  # noqa: S606 (no shell)
+    print("not running")
+    return 1
+
+
+def bridge_environment(outputs: cloud.Outputs, environment: Mapping[str, str]) -> dict[str, str]:
+    """The cloud's price queue, as whom to send there, and its own Valkey as the source where no other is named."""
+    return dict(environment) | {
+        "PYTHONPATH": str(ROOT / "layers" / "foliostream" / "python"),
+        "PORTFOLIO_REDIS_URL": environment.get("PORTFOLIO_REDIS_URL") or outputs.redis_url,
+        "PORTFOLIO_PRICE_QUEUE_URL": outputs.resources["PriceQueueUrl"],
+        "AWS_ENDPOINT_URL": outputs.aws_endpoint,
+        "AWS_ACCESS_KEY_ID": outputs.aws_access_key_id,
+        "AWS_SECRET_ACCESS_KEY": outputs.aws_secret_access_key,
+        "AWS_REGION": outputs.region,
+        "AWS_DEFAULT_REGION": outputs.region,
+    }
 
 
 def _token(settings: Settings, options: argparse.Namespace) -> int:
