@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
+import sys
 from decimal import Decimal
 from pathlib import Path
 
 from local.client import loads
-from tests.e2e.conftest import Cloud
+from tests.e2e.conftest import Cloud, eventually
+from tests.e2e.test_inlets import heard
 
 ROOT = Path(__file__).parents[2]
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
@@ -41,3 +44,26 @@ def test_the_commands_for_a_first_portfolio_work_and_may_be_repeated(stack: Clou
         assert state["total_value"] == Decimal("101250.00")
         assert state["unrealized_pnl"] == Decimal("1250.00")
     assert json.loads((stack.settings.home / "outputs.json").read_text())["rest_url"] == stack.outputs.rest_url
+
+
+def test_a_tick_published_as_described_is_heard_by_a_bridge_started_as_described(stack: Cloud) -> None:
+    [block] = [block for block in BLOCKS if "tick.py" in block]
+    environment = os.environ | {"FOLIOSTREAM_HOME": str(stack.settings.home)}
+    command = [sys.executable, "-m", "local", "bridge"]  # what `make bridge` runs
+    with subprocess.Popen(command, cwd=ROOT, env=environment) as bridge:
+        try:
+            eventually(lambda: heard(stack.outputs.redis_url), bool, "the bridge on the channel")
+            run = subprocess.run(
+                ["bash", "-euo", "pipefail", "-c", block],
+                cwd=ROOT,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=60,
+            )
+            assert (run.returncode, run.stdout) == (0, "1 listening\n"), run.stderr
+            bridge.send_signal(signal.SIGINT)
+            assert bridge.wait(20) == 0
+        finally:
+            bridge.kill()
