@@ -62,6 +62,7 @@ class Run:
             note=self.note,
             stop=Stop(lambda: self.time.now >= end, self.wait),
             monotonic=self.time.monotonic,
+            now_us=lambda: round(self.time.now * 1_000_000),
             jitter=lambda: 1.0,
         )
         bridge.run()
@@ -108,7 +109,7 @@ def test_a_name_is_looked_up_when_its_batch_ends_once_however_often_it_came() ->
     run = Run()
     run.prices.stored["M&M"] = price_of(7)
     run.go(1, run.channel((0.1, b"M&M"), (0.12, b"M&M"), (0.13, b' "M&M"\n')))
-    assert run.updates == [PriceUpdate("M&M", TS, last=Decimal(7))]
+    assert [(update.symbol, update.ts_ms, update.last) for update in run.updates] == [("M&M", TS, 7)]
     assert run.prices.read == [["M&M"]]
 
 
@@ -164,7 +165,7 @@ def test_names_that_could_not_be_looked_up_are_looked_up_after_the_next_connecti
     run.prices.stored["A"] = price_of(5)
     run.prices.failing = 1
     run.go(2, run.channel((0.1, b"A")), run.channel())
-    assert run.updates[0] == PriceUpdate("A", TS, last=Decimal(5))
+    assert [(update.symbol, update.ts_ms, update.last) for update in run.updates[:1]] == [("A", TS, 5)]
 
 
 def test_it_connects_again_after_pauses_that_grow_to_a_limit() -> None:
@@ -219,10 +220,35 @@ def test_a_server_that_does_not_answer_is_left_for_a_new_connection() -> None:
     assert "no answer within 3.0 s" in str(facts["reason"])
 
 
-def test_updates_of_one_time_keep_the_order_in_which_they_came() -> None:
+def test_updates_without_a_sequence_are_numbered_as_they_came_also_over_a_restart() -> None:
     run = Run()
-    run.go(1, run.channel(*[(0.1, json_of("A", price)) for price in (1, 2, 2, 3)], (0.2, json_of("A", 4, TS + 1))))
-    assert [(update.last, update.seq) for update in run.updates] == [(1, 0), (2, 1), (2, 1), (3, 2), (4, 0)]
+    run.go(1, run.channel(*[(0.1, json_of("A", price)) for price in (1, 2, 2, 3)]))
+    run.go(1, run.channel((0.1, json_of("A", 4))))
+    assert [update.last for update in run.updates] == [1, 2, 2, 3, 4]
+    assert all(first.seq < second.seq < 2**53 for first, second in pairwise(run.updates))
+
+
+def test_a_hash_written_again_at_the_same_time_is_newer_and_an_unchanged_one_is_not() -> None:
+    run = Run()
+
+    def written() -> FakeTicks:
+        ticks = FakeTicks(run.time, [(0.1, b"A"), (0.3, b"A"), (0.5, b"A")])
+        receive = ticks.receive
+
+        def receiving(seconds: float) -> object:
+            first = run.updates[0].seq if run.updates else 0
+            run.prices.stored["A"] = Price(
+                last=Decimal(2 if run.time.now > 1_000.4 else 1), last_ts_ms=TS, last_seq=first
+            )
+            return receive(seconds)
+
+        ticks.receive = receiving  # type: ignore[method-assign, assignment]
+        return ticks
+
+    run.go(1, written)
+    first, unchanged, newer = run.updates
+    assert (first.last, unchanged, newer.last) == (1, first, 2)
+    assert newer.order > first.order
 
 
 def test_a_sequence_of_the_publisher_stays_as_it_is() -> None:

@@ -94,6 +94,7 @@ def run(
         note=note,
         stop=Stop(stopping.is_set, stopping.wait),
         monotonic=time.monotonic,
+        now_us=lambda: time.time_ns() // 1_000,
         jitter=jitter,
     )
     sending = Thread(target=sender.run, name="sender", daemon=True)

@@ -148,18 +148,28 @@ class Backlog:
 
 @dataclass
 class _Ties:
-    """Gives updates of one symbol, part and time an order: the queue keeps none, and a full tie is for the later one.
-    A sequence that the publisher gave stays."""
+    """Gives updates without a ``seq`` one: their arrival in microseconds, rising, also over a restart. The queue keeps
+    no order, and of a full tie the later one shall win. A sequence of the publisher's stays, unless other values of a
+    symbol's part and time already went under it (a hash written again within the resolution of its ``ts``)."""
 
+    now_us: Callable[[], int]
     newest: dict[tuple[str, bool, bool], PriceUpdate] = field(default_factory=dict)
+    last_us: int = 0
 
     def ordered(self, update: PriceUpdate) -> PriceUpdate:
+        if update.seq:
+            return update
+        self.last_us = max(self.last_us + 1, self.now_us())
+        return changed(update, seq=self.last_us)
+
+    def ordered_again(self, update: PriceUpdate) -> PriceUpdate:
+        """Of a hash, which may have been read before."""
         place = update.symbol, update.has_quote, update.last is not None
         before = self.newest.get(place)
         if before is not None and before.ts_ms == update.ts_ms and update.seq <= before.seq:
             same = changed(update, seq=before.seq) == before
-            if update.seq == 0 or same:
-                update = changed(update, seq=before.seq + (not same))
+            update = before if same else changed(update, seq=0)
+        update = self.ordered(update)
         if before is not None or len(self.newest) < SYMBOLS_MAX:
             self.newest[place] = update
         return update
@@ -179,6 +189,7 @@ class Bridge:
         note: Note,
         stop: Stop,
         monotonic: Callable[[], float],
+        now_us: Callable[[], int],
         jitter: Callable[[], float],
     ) -> None:
         self._connect = connect
@@ -190,7 +201,7 @@ class Bridge:
         self._stop = stop
         self._monotonic = monotonic
         self._jitter = jitter
-        self._ties = _Ties()
+        self._ties = _Ties(now_us)
         self._seen: dict[str, Price | None] = {}
         self._names: dict[str, None] = {}
         self._updates: list[PriceUpdate] = []
@@ -320,7 +331,7 @@ class Bridge:
                 self._unreadable(name, f"market:{name} holds no price with a time")
             if name in self._seen:
                 self._seen[name] = price
-            self._updates += map(self._ties.ordered, updates)
+            self._updates += map(self._ties.ordered_again, updates)
 
 
 def updates_of(symbol: str, price: Price | None) -> list[PriceUpdate]:
