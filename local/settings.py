@@ -42,8 +42,13 @@ class Settings:
         return self.home / "outputs.json"
 
 
+def _is_of_the_cloud(name: str) -> bool:
+    return name.startswith("PORTFOLIO_") and not name.startswith("PORTFOLIO_BRIDGE_")
+
+
 def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
-    """FOLIOSTREAM_HOME (default `.local`), FOLIOSTREAM_PORT (default 4566, or a free one) and every PORTFOLIO_*."""
+    """FOLIOSTREAM_HOME (default `.local`), FOLIOSTREAM_PORT (default 4566, or a free one) and every PORTFOLIO_* but
+    those of the bridge, which is no part of the cloud."""
     home = environment.get("FOLIOSTREAM_HOME") or str(CACHE)
     port = environment.get("FOLIOSTREAM_PORT", "")
     if port and not (port.isdigit() and 0 < int(port) < 65536):
@@ -52,5 +57,5 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         home=(ROOT / home).resolve(),
         port=int(port or DEFAULT_PORT),
         port_is_fixed=bool(port),
-        portfolio={name: value for name, value in environment.items() if name.startswith("PORTFOLIO_")},
+        portfolio={name: value for name, value in environment.items() if _is_of_the_cloud(name)},
     )

@@ -29,6 +29,7 @@ WRONG_SETTINGS: Final = 2
 REFUSED: Final = 3
 UNDELIVERED: Final = 4
 REPORT_SECONDS: Final = 60.0
+LAST_PAUSE_SECONDS: Final = 0.25
 # Lines of one kind a second; how many more there were is in the next one. A broken publisher must not fill the disk.
 LINES_PER_SECOND: Final = 5
 
@@ -78,7 +79,12 @@ def run(
     backlog = Backlog(settings.backlog_updates, counts, note)
     jitter = random.random
     ended = Event()
-    sender = Sender(backlog, queue, counts, note, give_up=stopping.set, wait=ended.wait, jitter=jitter)
+
+    def wait(seconds: float) -> None:
+        if stopping.wait(seconds):  # little time is left: try often
+            ended.wait(min(seconds, LAST_PAUSE_SECONDS))
+
+    sender = Sender(backlog, queue, counts, note, give_up=stopping.set, wait=wait, jitter=jitter)
     pace = Pace(
         settings.batch_ms / 1000,
         settings.batch_updates,
