@@ -24,3 +24,8 @@ def test_a_named_port_is_kept_to_and_only_portfolio_variables_are_handed_on() ->
 def test_a_port_that_is_none_is_refused(port: str) -> None:
     with pytest.raises(SettingsError, match="FOLIOSTREAM_PORT"):
         from_environment({"FOLIOSTREAM_PORT": port})
+
+
+def test_settings_of_the_bridge_are_none_of_the_cloud() -> None:
+    variables = {"PORTFOLIO_BRIDGE_CHANNEL": "ticks", "PORTFOLIO_SHARDS": "8"}
+    assert from_environment(variables).portfolio == {"PORTFOLIO_SHARDS": "8"}
