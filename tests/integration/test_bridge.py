@@ -254,6 +254,21 @@ def test_a_burst_of_twenty_thousand_updates_arrives_whole(tmp_path: Path, minist
         assert bridge.stopped() == 0
 
 
+def test_a_stop_in_the_middle_of_a_burst_delivers_what_was_published_before_it(
+    tmp_path: Path, ministack: Emulator
+) -> None:
+    with valkey_server(tmp_path) as url, Running.started(url, ministack) as bridge:
+        bridge.wait_for("subscribed")
+        with client(url) as publisher, publisher.pipeline(transaction=False) as pipeline:
+            for number in range(5_000):
+                pipeline.publish(CHANNEL, tick("AAPL", str(number + 1), TS + number))
+            pipeline.execute()
+        assert bridge.stopped() == 0
+        bridge.wait_for("stopped")
+        assert bridge.events("stopped")[0]["sent"] == 5_000
+        bridge.wait_for_prices({"AAPL": "5000"})
+
+
 def test_the_password_of_the_source_is_in_no_line(tmp_path: Path, ministack: Emulator) -> None:
     with valkey_server(tmp_path, cluster=False) as url:
         with client(url) as direct:

@@ -220,6 +220,15 @@ def test_a_server_that_does_not_answer_is_left_for_a_new_connection() -> None:
     assert "no answer within 3.0 s" in str(facts["reason"])
 
 
+def test_what_has_come_before_a_stop_is_still_delivered_and_an_endless_publisher_does_not_keep_it() -> None:
+    run = Run()
+    run.go(0.1, run.channel(*[(0.11 + number / 1000, json_of("A", number + 1)) for number in range(30)]))
+    assert len(run.updates) == 30
+    run = Run()
+    run.go(0.1, run.channel(*[(number / 100, json_of("A", number + 1)) for number in range(1_000)]))
+    assert 90 <= len(run.updates) <= 130
+
+
 def test_updates_without_a_sequence_are_numbered_as_they_came_also_over_a_restart() -> None:
     run = Run()
     run.go(1, run.channel(*[(0.1, json_of("A", price)) for price in (1, 2, 2, 3)]))

@@ -27,6 +27,9 @@ SYMBOLS_MAX = 200_000
 READ_SYMBOLS_MAX = 2_000
 # Updates taken from the backlog at once: ten messages of 500.
 SEND_UPDATES_MAX = 5_000
+# When told to stop: how long at most, and for how long a silence, the channel is still read.
+DRAIN_SECONDS = 1.0
+LAST_WAIT_SECONDS = 0.02
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 15.0
 
@@ -250,7 +253,16 @@ class Bridge:
                 asked = True
                 ticks.ask()
             self._flush_if_due(now)
+        self._drain(ticks)
         self._flush()
+
+    def _drain(self, ticks: Ticks) -> None:
+        """What has come before the stop and was not read yet; a publisher that never pauses is left after a second."""
+        end = self._monotonic() + DRAIN_SECONDS
+        while (now := self._monotonic()) < end and (heard := ticks.receive(LAST_WAIT_SECONDS)) is not None:
+            if heard.message is not None:
+                self._take(heard.message, now)
+            self._flush_if_due(now)
 
     def _next_end(self, now: float) -> float:
         """Seconds until something has to be done; 0.2 at most, so that a stop is seen."""
