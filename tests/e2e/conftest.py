@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ from foliostream.adapters.dynamodb_hot_store import DynamoDbHotStore
 from foliostream.adapters.redis_connection import RedisConnection
 from foliostream.adapters.redis_hot_store import RedisHotStore
 from foliostream.adapters.system_clock import SystemClock
+from foliostream.domain import snapshot as snapshots
 from foliostream.ports import HotStore, StoredSnapshot
 from local import cloud
 from local.client import Rest, Socket
@@ -143,8 +143,7 @@ def lose_hot_store(stack: Cloud) -> None:
 
 
 def value_of(snapshot: StoredSnapshot) -> Decimal | None:
-    value = json.loads(snapshot.body, parse_float=Decimal)["total_value"]
-    return None if value is None else Decimal(value)
+    return snapshots.decode(snapshot.body).total_value
 
 
 def now_ms() -> int:

@@ -6,11 +6,11 @@ from threading import RLock
 from foliostream.adapters.hot_codec import WATCHERS_MAX, DirtyRecord, head_of, too_many_watchers
 from foliostream.domain import portfolio as portfolios
 from foliostream.domain import price as prices
+from foliostream.domain import snapshot as snapshots
 from foliostream.domain.coalescing import Bundle
 from foliostream.domain.keys import split_key
 from foliostream.domain.portfolio import Portfolio
 from foliostream.domain.price import Price, PriceUpdate
-from foliostream.domain.valuation import encode_state
 from foliostream.ports import Candidate, Clock, Head, Saved, Stored, StoredSnapshot
 
 HOLDERS_PER_PART = 100
@@ -79,19 +79,23 @@ class FakeHotStore:
     def read(self, portfolio_ids: Sequence[str]) -> dict[str, StoredSnapshot]:
         """Those that exist."""
         with self._lock:
-            return {name: self.snapshots[name] for name in portfolio_ids if name in self.snapshots}
+            return {
+                name: self.snapshots[name]._replace(book=self.books.get(name, (0, None))[1])
+                for name in portfolio_ids
+                if name in self.snapshots
+            }
 
     def save(self, candidates: Sequence[Candidate]) -> list[Saved]:
         """Compare-and-set each on its own."""
         return [self._save(candidate) for candidate in candidates]
 
     def _save(self, candidate: Candidate) -> Saved:
-        snapshot, portfolio_id = candidate.snapshot, candidate.snapshot.state.portfolio_id
+        snapshot, portfolio_id = candidate.snapshot, candidate.snapshot.portfolio_id
         with self._lock:
             current = self._head(portfolio_id)
             if current != candidate.expected:
                 return Saved(written=False, watchers=[], current=current)
-            self.snapshots[portfolio_id] = StoredSnapshot(head_of(snapshot), encode_state(snapshot.state))
+            self.snapshots[portfolio_id] = StoredSnapshot(head_of(snapshot), snapshots.encode(snapshot), None)
             return Saved(written=True, watchers=self._live(portfolio_id, snapshot.read_at_ms), current=None)
 
     def watch(self, portfolio_id: str, connection_id: str, lease_until_ms: int) -> None:

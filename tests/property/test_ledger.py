@@ -19,7 +19,7 @@ from foliostream.domain.valuation import encode_state
 from foliostream.errors import RefusedError
 from tests.property.strategies import decimals, fees, moderate, prices, quantities, trades
 from tests.property.test_wire import HALF_CENT, HALF_WEIGHT, literals
-from tests.unit.domain.examples import NOW, empty, snapshot, state, stock
+from tests.unit.domain.examples import NOW, empty, state, stock, valued
 
 INSTRUMENTS = {
     "AAPL": stock("AAPL"),
@@ -321,7 +321,7 @@ def test_the_days_profit_is_what_the_value_gained_but_for_what_was_spent(  # def
             ]
             results += [daily.closed_result(item) for item in after.closed_today.values() if item.currency == currency]
             assert sum(results) == gained
-    assert snapshot(after, lasts(at) | now, instruments=INSTRUMENTS).state.daily_pnl is not None
+    assert valued(after, lasts(at) | now, instruments=INSTRUMENTS).state.daily_pnl is not None
 
 
 @moderate

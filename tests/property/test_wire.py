@@ -24,7 +24,7 @@ from tests.property.strategies import (
     run,
     trades,
 )
-from tests.unit.domain.examples import NOW, STALE_AFTER_MS, empty, last, snapshot, state
+from tests.unit.domain.examples import NOW, STALE_AFTER_MS, empty, last, state, valued
 from tests.unit.domain.watcher import Watcher, decoded
 
 HALF_CENT = Decimal("0.005")
@@ -119,12 +119,12 @@ def test_what_has_no_price_is_listed_and_null_and_so_is_what_needs_it(  # G7
 def test_staleness_derived_on_reading_is_what_a_valuation_then_would_say(  # G7
     history: History, at: dict[str, Price], later_ms: int
 ) -> None:
-    valued = snapshot(history.after, at, instruments=INSTRUMENTS)
+    found = valued(history.after, at, instruments=INSTRUMENTS)
     then = state(history.after, at, instruments=INSTRUMENTS, read_at_ms=NOW + later_ms)
-    derived = with_staleness(valued.state, {}, STALE_AFTER_MS, NOW + later_ms)
+    derived = with_staleness(found.state, {}, STALE_AFTER_MS, NOW + later_ms)
     assert (derived.stale, derived.calc_status) == (then.stale, then.calc_status)
-    if NOW + later_ms < valued.fresh_until_ms:
-        assert derived == valued.state
+    if NOW + later_ms < found.snapshot.fresh_until_ms:
+        assert derived == found.state
 
 
 @moderate

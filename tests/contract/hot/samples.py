@@ -42,7 +42,7 @@ def snapshot(
 ) -> Snapshot:
     """A valuation of ``portfolio(portfolio_id)`` at 150 a share, following the previous head."""
     prices = {f"S{number}": Price(last=Decimal(150), last_ts_ms=read_at_ms) for number in range(positions)}
-    return value(
+    valued = value(
         portfolio(portfolio_id, positions=positions),
         prices,
         {},
@@ -50,6 +50,7 @@ def snapshot(
         previous_version=previous.version if previous else 0,
         stale_after_ms=60_000,
     )
+    return valued.snapshot
 
 
 def candidate(

@@ -2,9 +2,11 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+from msgspec.structs import replace
+
 from foliostream.adapters.hot_codec import head_of
 from foliostream.domain import portfolio as portfolios
-from foliostream.domain.valuation import decode_state, encode_state
+from foliostream.domain import snapshot as snapshots
 from foliostream.ports import Candidate, Head, HotStore, Stored
 from tests.contract.hot.backends import NOW_MS
 from tests.contract.hot.samples import candidate, portfolio, snapshot
@@ -66,8 +68,9 @@ def test_a_snapshot_is_read_as_it_was_saved(store: HotStore) -> None:
         store.save([first])
         found = store.read([portfolio_id])[portfolio_id]
         assert found.head == head_of(first.snapshot)
-        assert found.body == encode_state(first.snapshot.state)
-        assert decode_state(found.body) == first.snapshot.state
+        assert found.body == snapshots.encode(first.snapshot)
+        assert snapshots.decode(found.body) == first.snapshot
+        assert found.book is None
 
 
 def test_a_snapshot_replaces_the_one_it_expects(store: HotStore) -> None:
@@ -109,7 +112,7 @@ def test_each_candidate_stands_or_falls_alone_and_answers_keep_their_order(store
 
 
 def test_owners_may_have_any_characters(store: HotStore) -> None:
-    odd = snapshot()._replace(owner='auth0|a"b\\ü€')
+    odd = replace(snapshot(), owner='auth0|a"b\\ü€')
     store.save([Candidate(odd, None)])
     assert head(store) == head_of(odd)
     assert store.save([candidate(expected=head(store), read_at_ms=NOW_MS + 1)])[0].written
@@ -121,7 +124,7 @@ def test_fifteen_hundred_portfolios_in_one_call(store: HotStore) -> None:
     assert set(loaded) == set(MANY)
     assert all(stored.head is not None for stored in loaded.values())
     found = store.read(MANY)
-    assert {decode_state(found[name].body).portfolio_id for name in MANY} == set(MANY)
+    assert {snapshots.decode(found[name].body).portfolio_id for name in MANY} == set(MANY)
     again = [candidate(name, expected=loaded[name].head, read_at_ms=NOW_MS + 1) for name in MANY]
     again[700] = candidate(MANY[700])
     assert [saved.written for saved in store.save(again)].index(False) == 700
@@ -136,7 +139,7 @@ def test_under_eight_racing_valuers_versions_only_rise(store: HotStore) -> None:
             new = candidate(expected=expected, read_at_ms=NOW_MS + valuer + step)
             [saved] = store.save([new])
             if saved.written:
-                written.append(new.snapshot.state.version)
+                written.append(new.snapshot.version)
             else:
                 assert saved.current is not None
                 assert expected is None or saved.current.version > expected.version
@@ -148,7 +151,7 @@ def test_under_eight_racing_valuers_versions_only_rise(store: HotStore) -> None:
             current = store.read(["12345"]).get("12345")
             if current:
                 seen.append(current.head.version)
-                assert decode_state(current.body).version == current.head.version
+                assert snapshots.decode(current.body).version == current.head.version
         for future in racing:
             future.result()
     final = head(store)

@@ -12,7 +12,8 @@ from foliostream.adapters import dynamodb_batch
 from foliostream.adapters.dynamodb_batch import batch_get, batch_write, translated
 from foliostream.adapters.dynamodb_holders import HOLDER_BUCKETS, DynamoDbHolders, holder_key
 from foliostream.adapters.dynamodb_hot_store import DynamoDbHotStore
-from foliostream.domain.valuation import encode_state
+from foliostream.domain import portfolio as portfolios
+from foliostream.domain import snapshot as snapshots
 from foliostream.errors import ConflictError, FoliostreamError, PermanentError, RetryableError
 from tests.contract.hot.backends import NOW_MS, SHARDS
 from tests.contract.hot.samples import candidate, portfolio
@@ -21,8 +22,6 @@ from tests.support.ministack import Emulator
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
-
-ITEM_BYTES_MAX = 400 * 1024
 
 
 @pytest.fixture
@@ -115,10 +114,12 @@ def test_a_save_whose_answer_was_lost_still_tells_the_watchers(
 
 def test_a_thousand_positions_fit_an_item(hot_store: DynamoDbHotStore) -> None:
     large = candidate(positions=1_000)
-    body = encode_state(large.snapshot.state)
-    assert len(body) > ITEM_BYTES_MAX
+    book = portfolio(positions=1_000)
+    hot_store.put_book(book)
     assert hot_store.save([large])[0].written
-    assert hot_store.read(["12345"])["12345"].body == body
+    found = hot_store.read(["12345"])["12345"]
+    assert found.body == snapshots.encode(large.snapshot)
+    assert found.book == portfolios.encode(book)
 
 
 def test_a_batch_takes_the_same_key_more_than_once(ministack: Emulator, client: "DynamoDBClient") -> None:

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from foliostream.application.access import Caller
 from tests.unit.api.client import NOW_MS, Client, buy
 
 
@@ -33,11 +34,11 @@ def test_large_amounts_keep_every_digit_on_the_way_out(client: Client) -> None:
     assert '"cash_balance":12345678901234.12,' in text
 
 
-def test_the_state_goes_out_byte_for_byte_as_it_is_stored(client: Client) -> None:
+def test_the_state_goes_out_byte_for_byte_as_it_is_rendered(client: Client) -> None:
     client.create()
     client.update(buy("0.1", "0.3"))
-    stored = client.parts.hot.snapshots["12345"].body
-    assert client.send("GET", "/api/v1/portfolio/12345/state").text.encode() == stored
+    rendered = client.parts.portfolios.state(Caller("alice"), "12345").body
+    assert client.send("GET", "/api/v1/portfolio/12345/state").text.encode() == rendered
 
 
 def test_positions_are_the_very_literals_of_the_state(client: Client) -> None:

@@ -19,9 +19,12 @@ from foliostream.application.receiving import Received
 from foliostream.application.update_prices import PriceReport, update_prices
 from foliostream.application.valuing import Valuer
 from foliostream.application.watching import Watching
+from foliostream.domain import portfolio as portfolios
+from foliostream.domain import snapshot as snapshots
+from foliostream.domain import valuation
 from foliostream.domain.coalescing import Bundle
 from foliostream.domain.price import PriceUpdate
-from foliostream.domain.valuation import PortfolioState, decode_state
+from foliostream.domain.valuation import PortfolioState
 from foliostream.ports import Books, Ledger, Snapshots
 from tests.fakes.clock import FakeClock
 from tests.fakes.connections import FakeConnections
@@ -132,8 +135,12 @@ class System:
     # --- looking ---------------------------------------------------------------------------------------------------
 
     def state(self, portfolio_id: str) -> PortfolioState:
-        """The stored snapshot's state."""
-        return decode_state(self.hot.snapshots[portfolio_id].body)
+        """The stored snapshot's state as of its own time; its book is the stored one."""
+        found = self.hot.read([portfolio_id])[portfolio_id]
+        assert found.book is not None
+        stored, book = snapshots.decode(found.body), portfolios.decode(found.book)
+        instruments = self.instruments.get(book.positions.keys() | stored.prices.keys())
+        return valuation.render(stored, book, instruments, stale_after_ms=STALE_AFTER_MS)
 
     def dirty(self, account_type: str = "live") -> list[str]:
         """The keys that wait in a queue, which is then empty."""

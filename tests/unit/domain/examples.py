@@ -12,7 +12,7 @@ from foliostream.domain import valuation
 from foliostream.domain.instrument import Instrument
 from foliostream.domain.portfolio import Entry, Portfolio, Position, TransactionType
 from foliostream.domain.price import Price
-from foliostream.domain.valuation import PortfolioState, Snapshot
+from foliostream.domain.valuation import PortfolioState, Snapshot, Valuation
 
 NOW = 1_772_101_800_000  # 2026-02-26T10:30:00.000Z
 STALE_AFTER_MS = 900_000
@@ -104,14 +104,14 @@ def last(price: str, *, ts_ms: int = NOW, **others: str) -> Price:
     return Price(last=Decimal(price), last_ts_ms=ts_ms, **{name: Decimal(value) for name, value in others.items()})
 
 
-def snapshot(
+def valued(
     portfolio: Portfolio,
     prices: Mapping[str, Price],
     *,
     instruments: Mapping[str, Instrument] | None = None,
     read_at_ms: int = NOW,
     previous_version: int = 0,
-) -> Snapshot:
+) -> Valuation:
     return valuation.value(
         portfolio,
         prices,
@@ -123,4 +123,8 @@ def snapshot(
 
 
 def state(portfolio: Portfolio, prices: Mapping[str, Price], **others: Any) -> PortfolioState:  # noqa: ANN401
-    return snapshot(portfolio, prices, **others).state
+    return valued(portfolio, prices, **others).state
+
+
+def snapshot(portfolio: Portfolio, prices: Mapping[str, Price], **others: Any) -> Snapshot:  # noqa: ANN401
+    return valued(portfolio, prices, **others).snapshot

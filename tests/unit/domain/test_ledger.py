@@ -30,9 +30,9 @@ from tests.unit.domain.examples import (
     last,
     position,
     sell,
-    snapshot,
     state,
     stock,
+    valued,
     withdrawal,
 )
 
@@ -174,9 +174,9 @@ def test_a_stale_rate_degrades_at_once_and_when_it_grows_old_in_silence() -> Non
     rich, _ = run(empty(), deposit("1000", currency="EUR", fx_rate=Decimal(1)))
     old = state(rich, {"EURUSD": quote("1", "1", ts_ms=NOW - STALE_AFTER_MS - 1)})
     assert (old.calc_status, old.stale, old.total_value) == ("degraded", ["CASH:EUR"], 1000)
-    fresh = snapshot(rich, RATES)
-    assert fresh.fresh_until_ms == NOW + STALE_AFTER_MS + 1
-    assert with_staleness(fresh.state, {}, STALE_AFTER_MS, fresh.fresh_until_ms).stale == ["CASH:EUR"]
+    fresh = valued(rich, RATES)
+    assert fresh.snapshot.fresh_until_ms == NOW + STALE_AFTER_MS + 1
+    assert with_staleness(fresh.state, {}, STALE_AFTER_MS, fresh.snapshot.fresh_until_ms).stale == ["CASH:EUR"]
 
 
 def test_the_symbols_a_portfolio_depends_on_are_its_positions_and_both_directions_of_the_pairs() -> None:

@@ -19,9 +19,9 @@ from tests.unit.domain.examples import (
     funded,
     last,
     sell,
-    snapshot,
     state,
     stock,
+    valued,
     withdrawal,
 )
 
@@ -154,31 +154,31 @@ def test_an_unpriced_portfolio_stays_unpriced_when_it_is_stale_as_well() -> None
 
 
 def test_staleness_is_derived_again_when_the_feed_is_silent() -> None:  # G7
-    valued = snapshot(APPLE, {"AAPL": last("160")})
-    assert valued.fresh_until_ms == NOW + STALE_AFTER_MS + 1
-    still = valuation.with_staleness(valued.state, {}, STALE_AFTER_MS, valued.fresh_until_ms - 1)
-    assert still == valued.state
-    silent = valuation.with_staleness(valued.state, {}, STALE_AFTER_MS, valued.fresh_until_ms)
+    found = valued(APPLE, {"AAPL": last("160")})
+    assert found.snapshot.fresh_until_ms == NOW + STALE_AFTER_MS + 1
+    still = valuation.with_staleness(found.state, {}, STALE_AFTER_MS, found.snapshot.fresh_until_ms - 1)
+    assert still == found.state
+    silent = valuation.with_staleness(found.state, {}, STALE_AFTER_MS, found.snapshot.fresh_until_ms)
     assert (silent.calc_status, silent.stale, silent.total_value) == ("degraded", ["AAPL"], 16000)
 
 
 def test_staleness_derived_again_knows_the_instruments_own_limit() -> None:
-    valued = snapshot(APPLE, {"AAPL": last("160")}, instruments={"AAPL": stock(max_age_seconds=10)})
-    assert valued.fresh_until_ms == NOW + 10_001
-    assert valuation.with_staleness(valued.state, {"AAPL": 10_000}, STALE_AFTER_MS, NOW + 10_001).stale == ["AAPL"]
+    found = valued(APPLE, {"AAPL": last("160")}, instruments={"AAPL": stock(max_age_seconds=10)})
+    assert found.snapshot.fresh_until_ms == NOW + 10_001
+    assert valuation.with_staleness(found.state, {"AAPL": 10_000}, STALE_AFTER_MS, NOW + 10_001).stale == ["AAPL"]
 
 
 def test_a_snapshot_is_fresh_until_the_first_of_its_prices_is_stale() -> None:
     both = booked(APPLE, sell("10", "150"), buy("1", "1000", instrument_id="MSFT"))
-    valued = snapshot(both, {"AAPL": last("160", ts_ms=NOW - 5), "MSFT": last("1")})
-    assert valued.fresh_until_ms == NOW - 5 + STALE_AFTER_MS + 1
+    found = valued(both, {"AAPL": last("160", ts_ms=NOW - 5), "MSFT": last("1")})
+    assert found.snapshot.fresh_until_ms == NOW - 5 + STALE_AFTER_MS + 1
 
 
 def test_cash_alone_is_never_stale() -> None:
-    valued = snapshot(funded("10"), {})
-    assert valued.fresh_until_ms == NEVER_MS
-    assert (valued.state.calc_status, valued.state.total_value, valued.state.daily_change) == ("ok", 10, 0)
-    assert valued.state.weights == {"CASH:USD": 1}
+    found = valued(funded("10"), {})
+    assert found.snapshot.fresh_until_ms == NEVER_MS
+    assert (found.state.calc_status, found.state.total_value, found.state.daily_change) == ("ok", 10, 0)
+    assert found.state.weights == {"CASH:USD": 1}
 
 
 def test_a_price_of_zero_values_at_zero_and_is_not_missing() -> None:  # G7
@@ -214,19 +214,21 @@ def test_a_total_of_zero_or_less_has_no_weights() -> None:
 
 
 def test_the_version_rises_by_one_or_to_the_time_of_reading_whichever_is_more() -> None:  # G6
-    assert snapshot(APPLE, {}, previous_version=0).state.version == NOW
-    assert snapshot(APPLE, {}, previous_version=NOW - 1).state.version == NOW
-    assert snapshot(APPLE, {}, previous_version=NOW).state.version == NOW + 1
-    assert snapshot(APPLE, {}, previous_version=NOW + 7).state.version == NOW + 8
+    assert valued(APPLE, {}, previous_version=0).state.version == NOW
+    assert valued(APPLE, {}, previous_version=NOW - 1).state.version == NOW
+    assert valued(APPLE, {}, previous_version=NOW).state.version == NOW + 1
+    assert valued(APPLE, {}, previous_version=NOW + 7).state.version == NOW + 8
 
 
 def test_the_snapshot_names_book_version_owner_and_the_time_of_its_newest_price() -> None:
     both = booked(APPLE, sell("10", "150"), buy("1", "1000", instrument_id="MSFT"))
-    valued = snapshot(both, {"AAPL": last("1", ts_ms=NOW - 9), "MSFT": last("1", ts_ms=NOW - 5)}, read_at_ms=NOW + 250)
-    assert (valued.owner, valued.read_at_ms, valued.state.ledger_version) == ("alice", NOW + 250, both.version)
-    assert valued.state.as_of == "2026-02-26T10:29:59.995Z"
-    assert valued.state.last_updated == "2026-02-26T10:30:00.250Z"
-    assert snapshot(funded("1"), {}).state.as_of is None
+    found = valued(both, {"AAPL": last("1", ts_ms=NOW - 9), "MSFT": last("1", ts_ms=NOW - 5)}, read_at_ms=NOW + 250)
+    named = found.snapshot
+    assert (named.portfolio_id, named.owner, named.read_at_ms) == ("12345", "alice", NOW + 250)
+    assert named.ledger_version == found.state.ledger_version == both.version
+    assert found.state.as_of == "2026-02-26T10:29:59.995Z"
+    assert found.state.last_updated == "2026-02-26T10:30:00.250Z"
+    assert valued(funded("1"), {}).state.as_of is None
 
 
 def test_a_contract_size_counts_in_every_figure() -> None:

@@ -51,7 +51,7 @@ class Server:
 
     def value(self, slot: int, now_ms: int) -> None:
         """A new version of the state, told to nobody."""
-        snapshot = valuation.value(
+        valued = valuation.value(
             self._book,
             prices(slot, now_ms),
             INSTRUMENTS,
@@ -59,7 +59,7 @@ class Server:
             previous_version=self.version,
             stale_after_ms=900_000,
         )
-        self.version, self.body = snapshot.state.version, valuation.encode_state(snapshot.state)
+        self.version, self.body = valued.state.version, valuation.encode_state(valued.state)
 
 
 def quotes(slot: int, now_ms: int) -> list[dict[str, Json]]:

@@ -17,7 +17,7 @@ from foliostream.domain.history import Day
 from foliostream.domain.instrument import Instrument
 from foliostream.domain.portfolio import Portfolio, Transaction
 from foliostream.domain.price import Price, PriceUpdate
-from foliostream.domain.valuation import Snapshot
+from foliostream.domain.snapshot import Snapshot
 
 
 class Clock(Protocol):
@@ -161,10 +161,12 @@ class Stored(NamedTuple):
 
 
 class StoredSnapshot(NamedTuple):
-    """A snapshot as it goes out: ``body`` is the encoded PortfolioState."""
+    """A snapshot with the book beside it, which may be newer or lost: ``body`` is the encoded ``Snapshot``, both were
+    read before the book."""
 
     head: Head
     body: bytes
+    book: bytes | None
 
 
 class Candidate(NamedTuple):

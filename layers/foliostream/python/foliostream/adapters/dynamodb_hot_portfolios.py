@@ -12,15 +12,15 @@ from foliostream.adapters.dynamodb_hot_shards import DynamoDbHotShards
 from foliostream.adapters.dynamodb_hot_watchers import DynamoDbHotWatchers, leases, snapshot_key
 from foliostream.adapters.hot_codec import head_of, write_token
 from foliostream.domain import portfolio as portfolios
+from foliostream.domain import snapshot as snapshots
 from foliostream.domain.portfolio import Portfolio
-from foliostream.domain.valuation import encode_state
 from foliostream.ports import Candidate, Head, Saved, Stored, StoredSnapshot
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 # Writes are paid per KB and an item ends at 400 KB, which a thousand positions as JSON exceed: bodies above a write
-# unit are compressed. zlib's first byte is never the brace that JSON begins with, so a body says itself what it is.
+# unit are compressed. zlib's first byte is none that JSON begins with, so a body says itself what it is.
 _COMPRESS_FROM_BYTES = 1_000
 _COMPRESSION_LEVEL = 1
 _HEAD = {
@@ -77,13 +77,14 @@ class DynamoDbHotPortfolios:
         }
 
     def read(self, portfolio_ids: Sequence[str]) -> dict[str, StoredSnapshot]:
-        """Those that exist."""
+        """Those that exist: all snapshots, then all books."""
         items = self._items([snapshot_key(name) for name in portfolio_ids], [*_HEAD, "#pk", "#body"])
+        books = self._items([_book_key(name) for name in items], ["#pk", "#body"])
         found = {}
         for portfolio_id, item in items.items():
             head, body = _head(item), _body(item)
             if head is not None and body is not None:
-                found[portfolio_id] = StoredSnapshot(head, body)
+                found[portfolio_id] = StoredSnapshot(head, body, _body(books.get(portfolio_id, {})))
         return found
 
     def save(self, candidates: Sequence[Candidate]) -> list[Saved]:
@@ -96,7 +97,7 @@ class DynamoDbHotPortfolios:
         return each(self._pool, save_one, candidates)
 
     def _save(self, candidate: Candidate, token: str) -> Saved:
-        portfolio_id = candidate.snapshot.state.portfolio_id
+        portfolio_id = candidate.snapshot.portfolio_id
         head = head_of(candidate.snapshot)
         attempt = conditional(
             self._client.update_item,
@@ -105,7 +106,7 @@ class DynamoDbHotPortfolios:
                 "TableName": self._table,
                 "Key": snapshot_key(portfolio_id),
                 "ReturnValues": "ALL_OLD",
-                **_replacing(candidate.expected, head, encode_state(candidate.snapshot.state), token),
+                **_replacing(candidate.expected, head, snapshots.encode(candidate.snapshot), token),
             },
         )
         # With our token, it is our own write that refuses: its answer was lost and the client repeated it.
@@ -162,4 +163,4 @@ def _body(item: Item) -> bytes | None:
     if "body" not in item:
         return None
     raw: bytes = item["body"]["B"]
-    return raw if raw.startswith(b"{") else zlib.decompress(raw)
+    return raw if raw.startswith((b"{", b"[")) else zlib.decompress(raw)

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from foliostream.domain.coalescing import DirtyMessage
-from foliostream.domain.valuation import Snapshot
+from foliostream.domain.snapshot import Snapshot
 from foliostream.errors import RefusedError
 from foliostream.ports import Head
 
@@ -29,8 +29,7 @@ decode_record = msgspec.json.Decoder(DirtyRecord).decode
 
 def head_of(snapshot: Snapshot) -> Head:
     """The head a snapshot is stored under."""
-    state = snapshot.state
-    return Head(state.version, state.ledger_version, snapshot.read_at_ms, snapshot.fresh_until_ms, snapshot.owner)
+    return Head(snapshot.version, snapshot.ledger_version, snapshot.read_at_ms, snapshot.fresh_until_ms, snapshot.owner)
 
 
 def write_token() -> str:

@@ -1,7 +1,7 @@
 """Books, snapshots and watchers in Redis. A portfolio's keys share the slot of its shard:
 
 - ``head:{s17}:12345``: JSON array: the head's fields and the token of the attempt that wrote it
-- ``snapshot:{s17}:12345``: the encoded state
+- ``snapshot:{s17}:12345``: the encoded snapshot
 - ``book:{s17}:12345``: ledger version, a blank, the encoded portfolio
 - ``watchers:{s17}:12345``: hash of connection id -> end of its lease in epoch milliseconds
 """
@@ -9,15 +9,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from typing import Any
 
 import msgspec
 
 from foliostream.adapters.hot_codec import WATCHERS_MAX, head_of, too_many_watchers, write_token
 from foliostream.adapters.redis_connection import Argument, Command, RedisConnection, command, script
 from foliostream.domain import portfolio as portfolios
+from foliostream.domain import snapshot as snapshots
 from foliostream.domain.keys import shard_of
 from foliostream.domain.portfolio import Portfolio
-from foliostream.domain.valuation import encode_state
 from foliostream.ports import Candidate, Clock, Head, Saved, Stored, StoredSnapshot
 
 # The server does nothing else during a command: this many portfolios are a millisecond of it or less, and large ones
@@ -34,34 +35,38 @@ redis.call('SET', KEYS[1], ARGV[2])
 return 1
 """
 
-# KEYS: head, snapshot, watchers of each. ARGV: read_at_ms, expected head without its token (empty: none), new head,
-# body of each. Answers for each with the live watchers if the candidate stands, else with the head that refused it.
+# KEYS: all heads, all snapshots, all watchers. ARGV: all expected heads without their token (empty: none), all new
+# heads, all bodies. Answers for each with the live watchers if the candidate stands, else with the head that refused
+# it. Heads are read by one command and all that stands is written by one. A head's third number is its read_at_ms.
 _SAVE = """
-local answers = {}
-for number = 0, #KEYS / 3 - 1 do
-  local head, snapshot, watchers = unpack(KEYS, 3 * number + 1, 3 * number + 3)
-  local read_at, expected, new, body = unpack(ARGV, 4 * number + 1, 4 * number + 4)
-  local current = redis.call('GET', head)
+local answers, written, count = {}, {}, #KEYS / 3
+local heads = redis.call('MGET', unpack(KEYS, 1, count))
+for number = 1, count do
+  local current, expected, new = heads[number], ARGV[number], ARGV[count + number]
   local as_expected = not current and expected == ''
     or current and expected ~= '' and string.sub(current, 1, #expected) == expected
   if as_expected then
-    redis.call('SET', head, new)
-    redis.call('SET', snapshot, body)
+    local at = #written
+    written[at + 1], written[at + 2] = KEYS[number], new
+    written[at + 3], written[at + 4] = KEYS[count + number], ARGV[2 * count + number]
   end
   if as_expected or current == new then
-    local leases, live = redis.call('HGETALL', watchers), {}
+    local watchers, live = KEYS[2 * count + number], {}
+    local leases = redis.call('HGETALL', watchers)
+    local read_at = #leases > 0 and tonumber(string.match(new, '^%[%d+,%d+,(%d+),'))
     for at = 1, #leases, 2 do
-      if tonumber(leases[at + 1]) > tonumber(read_at) then
+      if tonumber(leases[at + 1]) > read_at then
         live[#live + 1] = leases[at]
       else
         redis.call('HDEL', watchers, leases[at])
       end
     end
-    answers[number + 1] = live
+    answers[number] = live
   else
-    answers[number + 1] = current
+    answers[number] = current
   end
 end
+if #written > 0 then redis.call('MSET', unpack(written)) end
 return answers
 """
 
@@ -78,6 +83,7 @@ redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 return 1
 """
 
+_NOT_SAVED = Saved(written=False, watchers=[], current=None)
 _encode_json = msgspec.json.Encoder().encode
 _decode_head = msgspec.json.Decoder(tuple[int, int, int, int, str, str]).decode
 
@@ -97,27 +103,28 @@ class RedisPortfolios:
 
     def load(self, portfolio_ids: Sequence[str]) -> dict[str, Stored]:
         """One MGET per shard reads heads and books at one moment."""
-        return {
-            portfolio_id: Stored(_head(head), _book(book))
-            for portfolio_id, head, book in self._read(portfolio_ids, "head", "book")
-        }
+        found = {}
+        for ids, heads, books in self._read(portfolio_ids, ("head", "book")):
+            for portfolio_id, head, book in zip(ids, heads, books, strict=True):
+                found[portfolio_id] = Stored(_head(head), _book(book))
+        return found
 
     def read(self, portfolio_ids: Sequence[str]) -> dict[str, StoredSnapshot]:
-        """Those that exist."""
+        """Those that exist, each with its book, read at one moment."""
         found = {}
-        for portfolio_id, raw_head, body in self._read(portfolio_ids, "head", "snapshot"):
-            head = _head(raw_head)
-            if head is not None and body is not None:
-                found[portfolio_id] = StoredSnapshot(head, body)
+        for ids, *values in self._read(portfolio_ids, ("head", "snapshot", "book")):
+            for portfolio_id, head, body, book in zip(ids, *values, strict=True):
+                if head is not None and body is not None:
+                    found[portfolio_id] = StoredSnapshot(Head(*_decode_head(head)[:-1]), body, _book(book))
         return found
 
     def save(self, candidates: Sequence[Candidate]) -> list[Saved]:
         """One script call per shard and bounded part; answers in the order given."""
         token = write_token()
-        encoded = [encode_state(candidate.snapshot.state) for candidate in candidates]
+        encoded = [snapshots.encode(candidate.snapshot) for candidate in candidates]
         calls = list(self._parts(candidates, encoded))
         commands = [self._save([candidates[i] for i in call], [encoded[i] for i in call], token) for call in calls]
-        saved: list[Saved] = [Saved(written=False, watchers=[], current=None)] * len(candidates)
+        saved: list[Saved] = [_NOT_SAVED] * len(candidates)
         for call, answers in zip(calls, self._redis.call_all(commands), strict=True):
             for index, answer in zip(call, answers, strict=True):
                 saved[index] = _saved(answer)
@@ -138,22 +145,20 @@ class RedisPortfolios:
     def _key(self, kind: str, portfolio_id: str) -> str:
         return f"{kind}:{{s{shard_of(portfolio_id, self._redis.shards)}}}:{portfolio_id}"
 
-    def _read(
-        self, portfolio_ids: Sequence[str], first: str, second: str
-    ) -> Iterator[tuple[str, bytes | None, bytes | None]]:
-        """Two values of each portfolio, read at one moment."""
+    def _read(self, portfolio_ids: Sequence[str], kinds: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+        """Ids of one shard, then their values of each kind, read at one moment."""
         calls = [
-            part[start : start + READ_PORTFOLIOS_MAX]
-            for part in self._by_shard(list(dict.fromkeys(portfolio_ids))).values()
-            for start in range(0, len(part), READ_PORTFOLIOS_MAX)
+            (shard, ids[start : start + READ_PORTFOLIOS_MAX])
+            for shard, ids in self._by_shard(list(dict.fromkeys(portfolio_ids))).items()
+            for start in range(0, len(ids), READ_PORTFOLIOS_MAX)
         ]
         commands = []
-        for shard_ids in calls:
-            tag = f":{{s{shard_of(shard_ids[0], self._redis.shards)}}}:"
-            names = [kind + tag + portfolio_id for portfolio_id in shard_ids for kind in (first, second)]
-            commands.append(command("MGET", *names))
-        for shard_ids, values in zip(calls, self._redis.call_all(commands), strict=True):
-            yield from zip(shard_ids, values[::2], values[1::2], strict=True)
+        for shard, ids in calls:
+            prefixes = [f"{kind}:{{s{shard}}}:" for kind in kinds]
+            commands.append(command("MGET", *[prefix + portfolio_id for prefix in prefixes for portfolio_id in ids]))
+        for (_, ids), values in zip(calls, self._redis.call_all(commands), strict=True):
+            count = len(ids)
+            yield ids, *(values[at : at + count] for at in range(0, len(values), count))
 
     def _by_shard(self, portfolio_ids: Sequence[str]) -> dict[int, list[str]]:
         parts: dict[int, list[str]] = {}
@@ -165,7 +170,7 @@ class RedisPortfolios:
         """Indexes of candidates that go in one script call."""
         open_parts: dict[int, tuple[list[int], int]] = {}
         for index, candidate in enumerate(candidates):
-            shard = shard_of(candidate.snapshot.state.portfolio_id, self._redis.shards)
+            shard = shard_of(candidate.snapshot.portfolio_id, self._redis.shards)
             part, size = open_parts.get(shard, ([], 0))
             if part and (len(part) == SAVE_PORTFOLIOS_MAX or size + len(encoded[index]) > SAVE_BYTES_MAX):
                 yield part
@@ -175,16 +180,17 @@ class RedisPortfolios:
         yield from (part for part, _ in open_parts.values())
 
     def _save(self, candidates: Sequence[Candidate], encoded: Sequence[bytes], token: str) -> Command:
-        keys: list[str] = []
-        arguments: list[Argument] = []
-        tag = f":{{s{shard_of(candidates[0].snapshot.state.portfolio_id, self._redis.shards)}}}:"
-        for candidate, body in zip(candidates, encoded, strict=True):
-            suffix = tag + candidate.snapshot.state.portfolio_id
-            keys += ("head" + suffix, "snapshot" + suffix, "watchers" + suffix)
-            new = _encode_json((*head_of(candidate.snapshot), token))
-            expected = b"" if candidate.expected is None else _encode_json(candidate.expected)[:-1] + b","
-            arguments += (candidate.snapshot.read_at_ms, expected, new, body)
+        tag = f":{{s{shard_of(candidates[0].snapshot.portfolio_id, self._redis.shards)}}}:"
+        suffixes = [tag + candidate.snapshot.portfolio_id for candidate in candidates]
+        keys = [kind + suffix for kind in ("head", "snapshot", "watchers") for suffix in suffixes]
+        arguments: list[Argument] = [_expected(candidate.expected) for candidate in candidates]
+        arguments += [_encode_json((*head_of(candidate.snapshot), token)) for candidate in candidates]
+        arguments += encoded
         return script(_SAVE, keys, arguments)
+
+
+def _expected(head: Head | None) -> bytes:
+    return b"" if head is None else _encode_json(head)[:-1] + b","
 
 
 def _head(raw: bytes | None) -> Head | None:

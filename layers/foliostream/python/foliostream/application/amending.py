@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 from foliostream.application.access import Caller, own_portfolio
 from foliostream.application.portfolios import MAX_COMMIT_ROUNDS, Portfolios
+from foliostream.application.rendering import Rendered
 from foliostream.domain import changes, keys
 from foliostream.domain.changes import Change, Standing
 from foliostream.domain.portfolio import Portfolio, Status
 from foliostream.errors import CallerError, ConflictError
-from foliostream.ports import Clock, EventBus, Ledger, StoredSnapshot
+from foliostream.ports import Clock, EventBus, Ledger
 
 
 class Wanted(NamedTuple):
@@ -41,7 +42,7 @@ class Amending:
     bus: EventBus
     clock: Clock
 
-    def __call__(self, caller: Caller, portfolio_id: str, wanted: Wanted) -> StoredSnapshot:
+    def __call__(self, caller: Caller, portfolio_id: str, wanted: Wanted) -> Rendered:
         """The state after; a repeat changes nothing. ``RefusedError`` ``NOT_FLAT`` for closing with open positions."""
         if wanted == Wanted():
             raise CallerError("there is nothing to change: give status or settings")

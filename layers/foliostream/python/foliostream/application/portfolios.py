@@ -9,11 +9,12 @@ from typing import NamedTuple
 
 from foliostream.application.access import Caller, not_found, own_portfolio
 from foliostream.application.marking import Marker
+from foliostream.application.rendering import Rendered
 from foliostream.application.valuing import Valuer
 from foliostream.domain import keys, portfolio
 from foliostream.domain.portfolio import AccountKind, AccountType, CostBasis, Entry, Portfolio, Transaction
 from foliostream.errors import CallerError, ConflictError, RefusedError, RetryableError
-from foliostream.ports import Clock, Instruments, Ledger, StoredSnapshot
+from foliostream.ports import Clock, Instruments, Ledger
 
 MAX_ENTRIES = 40
 MAX_COMMIT_ROUNDS = 5
@@ -41,7 +42,7 @@ class NewPortfolio:
 class Created(NamedTuple):
     """``created`` False: the same request came before."""
 
-    snapshot: StoredSnapshot
+    snapshot: Rendered
     created: bool
 
 
@@ -108,7 +109,7 @@ class Portfolios:
         found = self.ledger.load(page.portfolio_ids)
         return Listed([found[i] for i in page.portfolio_ids if i in found], page.cursor)
 
-    def state(self, caller: Caller, portfolio_id: str) -> StoredSnapshot:
+    def state(self, caller: Caller, portfolio_id: str) -> Rendered:
         """The newest snapshot; valued now if the hot store has none."""
         keys.portfolio_id(portfolio_id)
         snapshot = self.valuer.current_one(portfolio_id)
@@ -120,7 +121,7 @@ class Portfolios:
         """Ask for a valuation ahead of everything else."""
         self.marker.refresh(own_portfolio(caller, portfolio_id, self.ledger).key)
 
-    def update(self, caller: Caller, portfolio_id: str, entries: Sequence[Entry]) -> StoredSnapshot:
+    def update(self, caller: Caller, portfolio_id: str, entries: Sequence[Entry]) -> Rendered:
         """Book all entries or none, and answer with the state after.
 
         A repeat (same transaction ids, same entries) changes nothing and answers the same way. ``ConflictError``
@@ -178,7 +179,7 @@ class Portfolios:
             )
         return True
 
-    def publish(self, committed: Portfolio) -> StoredSnapshot:
+    def publish(self, committed: Portfolio) -> Rendered:
         """Project what was committed and value it for the answer (which tells whoever watches).
 
         Only for the answer: the ledger's stream does all of it again, marks the portfolio and tells the bus, also

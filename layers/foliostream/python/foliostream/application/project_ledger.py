@@ -9,13 +9,14 @@ import msgspec
 
 from foliostream.application.projecting import Projector
 from foliostream.application.receiving import Change
+from foliostream.application.rendering import Rendered
 from foliostream.application.valuing import Valuer
 from foliostream.domain import events, valuation
 from foliostream.domain import portfolio as portfolios
 from foliostream.domain.coalescing import DirtyMessage
 from foliostream.domain.portfolio import Portfolio
 from foliostream.errors import PermanentError, RetryableError
-from foliostream.ports import Clock, EventBus, Queues, StoredSnapshot
+from foliostream.ports import Clock, EventBus, Queues
 
 # The name under which ``Queues`` knows where changes go that cannot be projected.
 QUEUE = "ledger"
@@ -92,7 +93,7 @@ class LedgerProjection:
             # Which of them failed is not known; a repeat has the same id.
             again |= dict.fromkeys(stored.keys() - broken.keys(), fault.message)
 
-    def _snapshots(self, stored: Mapping[str, Portfolio], broken: dict[str, str]) -> dict[str, StoredSnapshot]:
+    def _snapshots(self, stored: Mapping[str, Portfolio], broken: dict[str, str]) -> dict[str, Rendered]:
         """Of the stored books or newer ones; who committed has often valued already."""
         found = self.valuer.current(stored)
         reasons: dict[str, str] = {}
@@ -132,9 +133,9 @@ class LedgerProjection:
             report.given_up[change.sequence_number] = reason
 
 
-def _shows(snapshot: StoredSnapshot | None, portfolio: Portfolio) -> bool:
+def _shows(snapshot: Rendered | None, portfolio: Portfolio) -> bool:
     return snapshot is not None and snapshot.head.ledger_version >= portfolio.version
 
 
-def _event(snapshot: StoredSnapshot) -> dict[str, object]:
+def _event(snapshot: Rendered) -> dict[str, object]:
     return events.portfolio_state_updated(valuation.decode_state(snapshot.body), snapshot.head.read_at_ms)

@@ -9,10 +9,11 @@ import msgspec
 
 from foliostream.application.marking import Marker
 from foliostream.application.receiving import Received, attempts, wait_until_due
+from foliostream.application.rendering import Rendered
 from foliostream.application.valuing import Valuer
 from foliostream.domain import messages
 from foliostream.errors import FoliostreamError
-from foliostream.ports import Clock, Connections, ConnectionView, Gateway, Snapshots, StoredSnapshot, Subscription
+from foliostream.ports import Clock, Connections, ConnectionView, Gateway, Snapshots, Subscription
 
 # Runs a function over items, possibly several at a time, and returns the results in order.
 Each = Callable[[Callable[[str], str | None], Iterable[str]], Iterable[str | None]]
@@ -71,7 +72,7 @@ class Sender:
             self.connections.mark_sent(connection_id, subscription)
         return True
 
-    def _send_snapshot(self, connection_id: str, subscription: Subscription, newest: StoredSnapshot) -> bool:
+    def _send_snapshot(self, connection_id: str, subscription: Subscription, newest: Rendered) -> bool:
         version = newest.head.version
         first = messages.snapshot(subscription.portfolio_id, version, newest.body, self.clock.now_ms())
         if not self.gateway.post(connection_id, first.encoded):
@@ -80,7 +81,7 @@ class Sender:
         return True
 
 
-def _update(subscription: Subscription, newest: StoredSnapshot) -> messages.Update:
+def _update(subscription: Subscription, newest: Rendered) -> messages.Update:
     return messages.update(
         subscription.portfolio_id,
         newest.head.version,

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import localcontext
 
 import msgspec
 
 from foliostream.application.marking import Marker
-from foliostream.domain import portfolio as books
-from foliostream.domain import rates, valuation
-from foliostream.domain.instrument import Instrument
+from foliostream.application.planning import Plans
+from foliostream.application.rendering import Rendered, Renderer
+from foliostream.domain import assessing, money
+from foliostream.domain import portfolio as portfolios
+from foliostream.domain.assessing import Market, Plan
 from foliostream.domain.portfolio import Portfolio
-from foliostream.domain.valuation import PositionState
-from foliostream.errors import FoliostreamError, NotFoundError
+from foliostream.errors import FoliostreamError, NotFoundError, RetryableError
 from foliostream.ports import (
     Books,
     Candidate,
@@ -30,6 +32,7 @@ from foliostream.ports import (
 )
 
 MAX_ROUNDS = 3
+_UNKNOWN = "there is no such portfolio in the ledger"
 
 
 @dataclass
@@ -57,6 +60,11 @@ class Valuer:
     marker: Marker
     clock: Clock
     stale_after_ms: int
+    plans: Plans = field(default_factory=Plans)
+    renderer: Renderer = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "renderer", Renderer(self.instruments, self.clock, self.stale_after_ms))
 
     def project(self, portfolio: Portfolio) -> None:
         """Bring the hot store up to the ledger: book first, then dependents; repeating it changes nothing."""
@@ -83,37 +91,30 @@ class Valuer:
         """One pass; the ids to be valued again."""
         read_at_ms = self.clock.now_ms()  # before the first read: what is read is at least as new
         stored = self.books.load(ids)
-        fresh = {i for i in ids if i in fresh_after_ms and _is_fresh(stored[i].head, fresh_after_ms[i])}
-        done.skipped += sorted(fresh)
-        portfolios = self._portfolios({i: item for i, item in stored.items() if i not in fresh}, done)
-        symbols = {symbol for portfolio in portfolios.values() for symbol in portfolio.symbols}
+        if fresh_after_ms:
+            fresh = [i for i in ids if i in fresh_after_ms and _is_fresh(stored[i].head, fresh_after_ms[i])]
+            for identifier in fresh:
+                del stored[identifier]
+            done.skipped += fresh
+        with localcontext(money.EXACT):
+            plans = self._plans(stored, done)
+            market = self._market(plans)
+            candidates = _assessed(plans, stored, market, read_at_ms, done)
+        return self._settle(candidates, self.snapshots.save(candidates) if candidates else [], done)
+
+    def _market(self, plans: Sequence[Plan]) -> Market:
+        """Prices and instruments of everything the plans depend on."""
+        symbols: set[str] = set().union(*[plan.symbols for plan in plans])
         prices = self.prices.get(symbols) if symbols else {}
         # Only a registered symbol has a price: of the pairs on the ways between currencies most have neither.
-        known = {symbol for portfolio in portfolios.values() for symbol in portfolio.positions} | set(prices)
-        instruments = self.instruments.get(known) if known else {}
-        candidates = []
-        for identifier, portfolio in portfolios.items():
-            head = stored[identifier].head
-            try:
-                snapshot = valuation.value(
-                    portfolio,
-                    prices,
-                    instruments,
-                    read_at_ms=read_at_ms,
-                    previous_version=head.version if head else 0,
-                    stale_after_ms=self.stale_after_ms,
-                )
-            except (ArithmeticError, ValueError, FoliostreamError) as fault:
-                done.failed[identifier] = f"valuation failed: {fault!r}"
-                continue
-            candidates.append(Candidate(snapshot, head))
-        return self._settle(candidates, self.snapshots.save(candidates) if candidates else [], done)
+        known = set(prices).union(*[plan.positions for plan in plans])
+        return Market(prices, self.instruments.get(known) if known else {}, self.stale_after_ms)
 
     def _settle(self, candidates: list[Candidate], answers: list[Saved], done: Valued) -> list[str]:
         self.marker.connections({watcher for saved in answers for watcher in saved.watchers})
         again = []
         for candidate, saved in zip(candidates, answers, strict=True):
-            identifier = candidate.snapshot.state.portfolio_id
+            identifier = candidate.snapshot.portfolio_id
             if saved.written:
                 done.written.append(identifier)
             elif _supersedes(saved.current, candidate):
@@ -122,67 +123,81 @@ class Valuer:
                 again.append(identifier)
         return again
 
-    def _portfolios(self, stored: Mapping[str, Stored], done: Valued) -> dict[str, Portfolio]:
-        portfolios = {}
-        for identifier, item in stored.items():
-            if item.book is None:
+    def _plans(self, stored: Mapping[str, Stored], done: Valued) -> list[Plan]:
+        plans = []
+        books = {identifier: item.book for identifier, item in stored.items()}
+        lost = [identifier for identifier, book in books.items() if book is None]
+        if lost:
+            books |= self._recovered(lost, done)
+        for identifier, book in books.items():
+            if book is None:
                 continue
             try:
-                portfolios[identifier] = books.decode(item.book)
+                plans.append(self.plans.of(identifier, book))
             except msgspec.MsgspecError as fault:
                 done.failed[identifier] = f"the stored book cannot be read: {fault}"
-        lost = [identifier for identifier, item in stored.items() if item.book is None]
-        for identifier, portfolio in (self.ledger.load(lost) if lost else {}).items():
+            except ArithmeticError as fault:
+                done.failed[identifier] = f"valuation failed: {fault!r}"
+        return plans
+
+    def _recovered(self, lost: Collection[str], done: Valued) -> dict[str, bytes]:
+        """Books that the hot store lost; it has them again then."""
+        found = self.ledger.load(lost)
+        for portfolio in found.values():
             self.project(portfolio)
-            portfolios[identifier] = portfolio
-        for identifier in lost:
-            if identifier not in portfolios:
-                done.failed[identifier] = "there is no such portfolio in the ledger"
-        return portfolios
+        done.failed |= dict.fromkeys((identifier for identifier in lost if identifier not in found), _UNKNOWN)
+        return {identifier: portfolios.encode(portfolio) for identifier, portfolio in found.items()}
 
-    def current(self, portfolio_ids: Collection[str]) -> dict[str, StoredSnapshot]:
-        """The newest snapshots as they may go out now: staleness derived again, missing ones valued first."""
-        ids = list(dict.fromkeys(portfolio_ids))
-        found = self.snapshots.read(ids)
-        missing = [identifier for identifier in ids if identifier not in found]
-        if missing:
-            self.value(missing)
-            found |= self.snapshots.read(missing)
-        return {identifier: self._present(found[identifier]) for identifier in ids if identifier in found}
+    def current(self, portfolio_ids: Collection[str]) -> dict[str, Rendered]:
+        """The newest snapshots as they may go out now: staleness derived again, missing ones and those of an older
+        book valued first. Left out: what does not exist, cannot be valued, or changes faster than it is valued (then
+        another mark is on its way)."""
+        rendered, _ = self._newest(portfolio_ids)
+        return rendered
 
-    def current_one(self, portfolio_id: str) -> StoredSnapshot:
-        """As ``current`` for one portfolio; ``NotFoundError`` if it does not exist."""
-        found = self.current([portfolio_id]).get(portfolio_id)
-        if found is None:
+    def current_one(self, portfolio_id: str) -> Rendered:
+        """As ``current`` for one portfolio; ``NotFoundError`` if it does not exist, ``RetryableError`` if it cannot be
+        shown now."""
+        rendered, left_out = self._newest([portfolio_id])
+        if portfolio_id in rendered:
+            return rendered[portfolio_id]
+        reason = left_out[portfolio_id]
+        if reason == _UNKNOWN:
             raise NotFoundError(f"no portfolio {portfolio_id}", code="PORTFOLIO_NOT_FOUND")
-        return found
+        raise RetryableError(f"portfolio {portfolio_id} cannot be shown now: {reason}", code="NOT_VALUED_YET")
 
-    def _present(self, stored: StoredSnapshot) -> StoredSnapshot:
-        now_ms = self.clock.now_ms()
-        if now_ms < stored.head.fresh_until_ms:
-            return stored
-        state = valuation.decode_state(stored.body)
-        priced = [item for item in state.positions if item.price_ts is not None]
-        needs = {item.instrument_id: _prices_of(item, state.base_currency) for item in priced}
-        instruments = self.instruments.get({symbol for symbols in needs.values() for symbol in symbols})
-        ages = {
-            name: min(found) * 1000
-            for name, symbols in needs.items()
-            if (found := [age for symbol in symbols if (age := _max_age(instruments.get(symbol))) is not None])
-        }
-        state = valuation.with_staleness(state, ages, self.stale_after_ms, now_ms)
-        return StoredSnapshot(stored.head, valuation.encode_state(state))
+    def _newest(self, portfolio_ids: Collection[str]) -> tuple[dict[str, Rendered], dict[str, str]]:
+        """Those that can be shown, and why the others cannot."""
+        ids = list(dict.fromkeys(portfolio_ids))
+        rendered = self._rendered(self.snapshots.read(ids))
+        left_out: dict[str, str] = {}
+        for _ in range(MAX_ROUNDS):
+            behind = [identifier for identifier in ids if identifier not in rendered and identifier not in left_out]
+            if not behind:
+                return rendered, left_out
+            left_out |= self.value(behind).failed
+            rendered |= self._rendered(self.snapshots.read(behind))
+        changing = (identifier for identifier in ids if identifier not in rendered)
+        return rendered, dict.fromkeys(changing, "its book changes faster than it is valued") | left_out
 
-
-def _prices_of(item: PositionState, base_currency: str) -> Collection[str]:
-    """The symbols whose age limits count for a position: its own, of cash those of the pairs to base."""
-    if item.position_type == "CASH":
-        return rates.pairs(item.currency, base_currency)
-    return (item.instrument_id,)
+    def _rendered(self, found: Mapping[str, StoredSnapshot]) -> dict[str, Rendered]:
+        return {name: shown for name, stored in found.items() if (shown := self.renderer(name, stored)) is not None}
 
 
-def _max_age(instrument: Instrument | None) -> int | None:
-    return instrument.max_age_seconds if instrument else None
+def _assessed(
+    plans: Iterable[Plan], stored: Mapping[str, Stored], market: Market, read_at_ms: int, done: Valued
+) -> list[Candidate]:
+    candidates = []
+    for plan in plans:
+        head = stored[plan.portfolio_id].head
+        previous = 0 if head is None else head.version
+        try:
+            snapshot = assessing.assess(plan, market, read_at_ms=read_at_ms, previous_version=previous)
+        except (ArithmeticError, ValueError, FoliostreamError) as fault:
+            done.failed[plan.portfolio_id] = f"valuation failed: {fault!r}"
+        else:
+            candidates.append(Candidate(snapshot, head))
+    return candidates
 
 
 def _is_fresh(head: Head | None, after_ms: int) -> bool:
@@ -193,6 +208,6 @@ def _supersedes(current: Head | None, candidate: Candidate) -> bool:
     """Whether the head that refused a candidate is as new in its book and in its prices."""
     return (
         current is not None
-        and current.ledger_version >= candidate.snapshot.state.ledger_version
+        and current.ledger_version >= candidate.snapshot.ledger_version
         and current.read_at_ms >= candidate.snapshot.read_at_ms
     )

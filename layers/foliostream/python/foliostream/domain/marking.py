@@ -10,7 +10,7 @@ from foliostream.domain import daily, money, price, splitting
 from foliostream.domain.account import Position
 from foliostream.domain.instrument import Instrument
 from foliostream.domain.money import ONE
-from foliostream.domain.price import Price
+from foliostream.domain.price import Mark, Price
 from foliostream.domain.rates import Rate
 
 # Far enough: a snapshot whose prices never go stale (no positions).
@@ -49,13 +49,27 @@ def max_age_ms(instrument: Instrument | None, default_ms: int) -> int:
     return instrument.max_age_seconds * 1000
 
 
+def mark(quote: Price | None, instrument: Instrument | None, *, long: bool) -> Mark | None:
+    """The price a position of the instrument is valued at, before any split."""
+    return price.mark(quote, instrument.kind if instrument else "stock", long=long)
+
+
+def expires_ms(found: Mark, instrument: Instrument | None, default_ms: int) -> int:
+    """From when on a mark is stale."""
+    return found.ts_ms + max_age_ms(instrument, default_ms) + 1
+
+
+def units(position: Position) -> Decimal:
+    """What a mark is multiplied with: signed."""
+    return position.quantity * position.multiplier
+
+
 def marked(
     symbol: str, position: Position, quote: Price | None, instrument: Instrument | None, stale_after_ms: int
 ) -> Marked:
     """The position in its own currency."""
     places = instrument.price_places if instrument else money.PRICE_DECIMALS
-    kind = instrument.kind if instrument else "stock"
-    found = price.mark(quote, kind, long=position.quantity > 0)
+    found = mark(quote, instrument, long=position.quantity > 0)
     if found is None or quote is None:
         return _unmarked(symbol, position, quote, places)
     value, opened, closed, outdated = found.value, quote.open, quote.previous_close, False
@@ -64,11 +78,11 @@ def marked(
         outdated = factor != 1
         value = value / factor
         opened, closed = _session(position, quote)
-    units = position.quantity * position.multiplier
-    worth = units * value
+    amount = units(position)
+    worth = amount * value
     change = opening = None
     if opened:  # a missing or zero open is no base for a daily change (definitions 18)
-        change, opening = units * (value - opened), abs(units) * opened
+        change, opening = amount * (value - opened), abs(amount) * opened
     return Marked(
         symbol,
         position,
@@ -77,7 +91,7 @@ def marked(
         opened,
         closed,
         places,
-        found.ts_ms + max_age_ms(instrument, stale_after_ms) + 1,
+        expires_ms(found, instrument, stale_after_ms),
         outdated,
         ONE,
         worth,

@@ -40,8 +40,11 @@ class PriceUpdate(Struct, frozen=True):
         return self.bid is not None or self.ask is not None
 
 
-class Price(Struct, frozen=True, omit_defaults=True):
-    """The newest known price of a symbol. Quote and last keep an order each: they are judged apart."""
+class Price(Struct, frozen=True, array_like=True):
+    """The newest known price of a symbol. Quote and last keep an order each: they are judged apart.
+
+    Snapshots keep prices by the place of their fields: new ones come last.
+    """
 
     bid: Decimal | None = None
     ask: Decimal | None = None

@@ -1,0 +1,173 @@
+"""Valuing very many portfolios from one set of prices: each price marked and encoded once, each book planned once.
+
+A plan has what the total of a book needs as plain sums. Where a total needs more than sums (another currency, a price
+older than a split) the portfolio's whole figures are computed, as for rendering.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import NamedTuple
+
+from foliostream.domain import marking, snapshot
+from foliostream.domain.account import Portfolio
+from foliostream.domain.figures import figures_of
+from foliostream.domain.instrument import Instrument
+from foliostream.domain.marking import NEVER_MS
+from foliostream.domain.money import ZERO
+from foliostream.domain.price import Price
+from foliostream.domain.snapshot import Snapshot
+from foliostream.domain.state import CalcStatus, calc_status
+
+
+class Plan(NamedTuple):
+    """A book, ready to be valued again and again.
+
+    ``longs`` and ``shorts``: symbol and signed units of each position; ``settled``: the part of the total that no
+    price moves: cash, in a margin account less what its positions cost. ``splits``: symbols whose older prices are
+    divided, and until when. ``book``: only where the sums may not be enough; ``converts``: they never are.
+    """
+
+    portfolio_id: str
+    owner: str
+    ledger_version: int
+    symbols: frozenset[str]
+    positions: frozenset[str]
+    longs: tuple[tuple[str, Decimal], ...]
+    shorts: tuple[tuple[str, Decimal], ...]
+    settled: Decimal
+    splits: tuple[tuple[str, int], ...]
+    converts: bool
+    book: Portfolio | None
+
+
+class _Line(NamedTuple):
+    """A symbol in a market: its mark (None: no price for this side), when that is stale, its encoded price."""
+
+    mark: Decimal | None
+    expires_ms: int
+    encoded: bytes
+    ts_ms: int
+
+
+def plan(portfolio: Portfolio) -> Plan:
+    """Computed in the caller's decimal context, which is ``EXACT``."""
+    held = portfolio.positions
+    longs = tuple((symbol, marking.units(item)) for symbol, item in held.items() if item.quantity > 0)
+    shorts = tuple((symbol, marking.units(item)) for symbol, item in held.items() if not item.quantity > 0)
+    settled = portfolio.cash.get(portfolio.base_currency, ZERO)
+    if portfolio.account_kind == "margin":
+        settled -= sum((item.signed_cost for item in held.values()), ZERO)
+    splits = tuple(
+        (symbol, max(split.effective_ms for split in item.splits)) for symbol, item in held.items() if item.splits
+    )
+    converts = bool(portfolio.foreign_currencies)
+    return Plan(
+        portfolio.portfolio_id,
+        portfolio.owner,
+        portfolio.version,
+        portfolio.symbols,
+        frozenset(held),
+        longs,
+        shorts,
+        settled,
+        splits,
+        converts,
+        portfolio if converts or splits else None,
+    )
+
+
+class Market:
+    """The prices of one moment. ``stale_after_ms``: the age limit of prices whose instrument names none."""
+
+    def __init__(self, prices: Mapping[str, Price], instruments: Mapping[str, Instrument], stale_after_ms: int) -> None:
+        self.prices = prices
+        self.instruments = instruments
+        self.stale_after_ms = stale_after_ms
+        self.longs = _Lines(self, long=True)
+        self.shorts = _Lines(self, long=False)
+
+    def is_older(self, symbol: str, ts_ms: int) -> bool:
+        """Whether one of the symbol's marks is older than a time."""
+        return self.longs[symbol].ts_ms < ts_ms or self.shorts[symbol].ts_ms < ts_ms
+
+
+class _Lines(dict[str, _Line]):
+    """Lines by symbol for one direction, each made on first use."""
+
+    def __init__(self, market: Market, *, long: bool) -> None:
+        super().__init__()
+        self._market = market
+        self._long = long
+
+    def __missing__(self, symbol: str) -> _Line:
+        quote, instrument = self._market.prices.get(symbol), self._market.instruments.get(symbol)
+        found = marking.mark(quote, instrument, long=self._long)
+        encoded = b"" if quote is None else snapshot.encode_price(symbol, quote)
+        line = _Line(None, NEVER_MS, encoded, NEVER_MS)
+        if found is not None:
+            expires_ms = marking.expires_ms(found, instrument, self._market.stale_after_ms)
+            line = _Line(found.value, expires_ms, encoded, found.ts_ms)
+        self[symbol] = line
+        return line
+
+
+def assess(planned: Plan, market: Market, *, read_at_ms: int, previous_version: int) -> Snapshot:
+    """What the portfolio is worth now, exactly, in the caller's decimal context, which is ``EXACT``.
+
+    ``version`` = max(previous + 1, ``read_at_ms``), so that versions rise also after the stores were lost. What has
+    no price or no rate makes it unpriced. ``ValueError`` for a book whose amounts are not finite.
+    """
+    version = max(previous_version + 1, read_at_ms)
+    if planned.book is not None and _needs_figures(planned, market):
+        return _thorough(planned.book, market, read_at_ms, version)
+    total, fresh_until_ms, complete = planned.settled, NEVER_MS, True
+    encoded = []
+    for lines, held in ((market.longs, planned.longs), (market.shorts, planned.shorts)):
+        for symbol, units in held:
+            mark, expires_ms, price, _ = lines[symbol]
+            if price:
+                encoded.append(price)
+            if mark is None:
+                complete = False
+                continue
+            total += units * mark
+            if expires_ms < fresh_until_ms:
+                fresh_until_ms = expires_ms
+    if not total.is_finite():
+        raise ValueError("an amount is not finite")
+    status: CalcStatus = "unpriced" if not complete else "degraded" if fresh_until_ms <= read_at_ms else "ok"
+    return Snapshot(
+        planned.portfolio_id,
+        planned.owner,
+        version,
+        planned.ledger_version,
+        read_at_ms,
+        fresh_until_ms,
+        status,
+        total if complete else None,
+        snapshot.joined(encoded),
+    )
+
+
+def _needs_figures(planned: Plan, market: Market) -> bool:
+    return planned.converts or any(market.is_older(symbol, ts_ms) for symbol, ts_ms in planned.splits)
+
+
+def _thorough(portfolio: Portfolio, market: Market, read_at_ms: int, version: int) -> Snapshot:
+    found = figures_of(portfolio, market.prices, market.instruments, read_at_ms, market.stale_after_ms)
+    total = found.total
+    if total is not None and not total.is_finite():
+        raise ValueError("an amount is not finite")
+    return Snapshot(
+        portfolio.portfolio_id,
+        portfolio.owner,
+        version,
+        portfolio.version,
+        read_at_ms,
+        found.fresh_until_ms,
+        calc_status(found.unpriced, found.stale),
+        total,
+        snapshot.joined(filter(None, (market.longs[symbol].encoded for symbol in portfolio.symbols))),
+    )
