@@ -15,14 +15,16 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "layers/foliostream/python/foliostream"
 PURE = {"domain", "errors", "ports"}
+SHARED = {"recent", *PURE}
 # The parts of our package that each part may import, itself included.
 MAY_IMPORT = {
     "domain": {"domain", "errors"},
     "errors": set(),
+    "recent": set(),
     "settings": {"errors"},
     "ports": {"domain", "errors"},
-    "application": {"application", *PURE},
-    "adapters": {"adapters", *PURE},
+    "application": {"application", *SHARED},
+    "adapters": {"adapters", *SHARED},
     "api": {"api", "application", "settings", *PURE},
     "lambda_events": {"lambda_events", "application", *PURE},
     "bridge": {"adapters", "application", "bridge_settings", *PURE},

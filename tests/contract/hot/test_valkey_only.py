@@ -72,7 +72,7 @@ def test_keys_have_the_names_people_know(connection: RedisConnection, direct: "r
         "market:AAPL",
         "symbol_holders:AAPL:live",
         "foliostream:shards",
-        *(f"{kind}:{tag}" for kind in ("book", "head", "snapshot", "watchers")),
+        *(f"{kind}:{tag}" for kind in ("book", "edition", "head", "snapshot", "watchers")),
     }
     assert direct.smembers("symbol_holders:AAPL:live") == {"live:12345"}
 

@@ -2,14 +2,16 @@
 
 - ``head:{s17}:12345``: JSON array: the head's fields and the token of the attempt that wrote it
 - ``snapshot:{s17}:12345``: the encoded snapshot
-- ``book:{s17}:12345``: ledger version, a blank, the encoded portfolio
+- ``book:{s17}:12345``: the encoded portfolio
+- ``edition:{s17}:12345``: its ledger version, a blank, a digest of the encoded portfolio: who has it need not read it
 - ``watchers:{s17}:12345``: hash of connection id -> end of its lease in epoch milliseconds
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any
+from hashlib import blake2b
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -20,6 +22,7 @@ from foliostream.domain import snapshot as snapshots
 from foliostream.domain.keys import shard_of
 from foliostream.domain.portfolio import Portfolio
 from foliostream.ports import Candidate, Clock, Head, Saved, Stored, StoredSnapshot
+from foliostream.recent import Recent
 
 # The server does nothing else during a command: this many portfolios are a millisecond of it or less, and large ones
 # (up to a megabyte) end a script call earlier.
@@ -27,21 +30,29 @@ READ_PORTFOLIOS_MAX = 500
 SAVE_PORTFOLIOS_MAX = 250
 SAVE_BYTES_MAX = 4_000_000
 
-# KEYS: book. ARGV: version, value. The stored version is in the first bytes of the value.
+# Books of ten positions are 3 KB; they are shared with who asked for them, not copied.
+BOOKS_MAX = 20_000
+BOOK_BYTES_MAX = 64_000_000
+
+# KEYS: book, edition. ARGV: version, book, edition.
 _PUT_BOOK = """
-local stored = string.match(redis.call('GETRANGE', KEYS[1], 0, 20), '^(%d+) ')
-if stored and tonumber(stored) >= tonumber(ARGV[1]) then return 0 end
-redis.call('SET', KEYS[1], ARGV[2])
+local stored = redis.call('GET', KEYS[2])
+if stored and tonumber(string.match(stored, '^%d+')) >= tonumber(ARGV[1]) then return 0 end
+redis.call('MSET', KEYS[1], ARGV[2], KEYS[2], ARGV[3])
 return 1
 """
 
 # KEYS: all heads, all snapshots, all watchers. ARGV: all expected heads without their token (empty: none), all new
 # heads, all bodies. Answers for each with the live watchers if the candidate stands, else with the head that refused
 # it. Heads are read by one command and all that stands is written by one. A head's third number is its read_at_ms.
+# Most portfolios are watched by nobody: sixteen at a time are asked whether anybody watches.
 _SAVE = """
-local answers, written, count = {}, {}, #KEYS / 3
+local answers, written, count, watched = {}, {}, #KEYS / 3, 0
 local heads = redis.call('MGET', unpack(KEYS, 1, count))
 for number = 1, count do
+  if number % 16 == 1 then
+    watched = redis.call('EXISTS', unpack(KEYS, 2 * count + number, math.min(2 * count + number + 15, 3 * count)))
+  end
   local current, expected, new = heads[number], ARGV[number], ARGV[count + number]
   local as_expected = not current and expected == ''
     or current and expected ~= '' and string.sub(current, 1, #expected) == expected
@@ -50,10 +61,14 @@ for number = 1, count do
     written[at + 1], written[at + 2] = KEYS[number], new
     written[at + 3], written[at + 4] = KEYS[count + number], ARGV[2 * count + number]
   end
-  if as_expected or current == new then
+  if not as_expected and current ~= new then
+    answers[number] = current
+  elseif watched == 0 then
+    answers[number] = 1
+  else
     local watchers, live = KEYS[2 * count + number], {}
     local leases = redis.call('HGETALL', watchers)
-    local read_at = #leases > 0 and tonumber(string.match(new, '^%[%d+,%d+,(%d+),'))
+    local read_at = tonumber(string.match(new, '^%[%d+,%d+,(%d+),'))
     for at = 1, #leases, 2 do
       if tonumber(leases[at + 1]) > read_at then
         live[#live + 1] = leases[at]
@@ -62,8 +77,6 @@ for number = 1, count do
       end
     end
     answers[number] = live
-  else
-    answers[number] = current
   end
 end
 if #written > 0 then redis.call('MSET', unpack(written)) end
@@ -88,25 +101,44 @@ _encode_json = msgspec.json.Encoder().encode
 _decode_head = msgspec.json.Decoder(tuple[int, int, int, int, str, str]).decode
 
 
+class _Book(NamedTuple):
+    edition: bytes
+    book: bytes
+
+
 class RedisPortfolios:
     """The ports ``Books`` and ``Snapshots``."""
 
     def __init__(self, connection: RedisConnection, clock: Clock) -> None:
         self._redis = connection
         self._clock = clock
+        self._books: Recent[_Book] = Recent(BOOKS_MAX, BOOK_BYTES_MAX)
 
     def put_book(self, portfolio: Portfolio) -> None:
         """Store it unless the stored one is as new or newer."""
-        value = b"%d " % portfolio.version + portfolios.encode(portfolio)
-        key = self._key("book", portfolio.portfolio_id)
-        self._redis.call_all([script(_PUT_BOOK, [key], [portfolio.version, value])])
+        book = portfolios.encode(portfolio)
+        edition = b"%d " % portfolio.version + blake2b(book, digest_size=8).hexdigest().encode()
+        keys = [self._key(kind, portfolio.portfolio_id) for kind in ("book", "edition")]
+        self._redis.call_all([script(_PUT_BOOK, keys, [portfolio.version, book, edition])])
 
     def load(self, portfolio_ids: Sequence[str]) -> dict[str, Stored]:
-        """One MGET per shard reads heads and books at one moment."""
-        found = {}
-        for ids, heads, books in self._read(portfolio_ids, ("head", "book")):
-            for portfolio_id, head, book in zip(ids, heads, books, strict=True):
-                found[portfolio_id] = Stored(_head(head), _book(book))
+        """One MGET per shard reads heads and editions at one moment; then the books that were not known or changed."""
+        found: dict[str, Stored] = {}
+        unknown = []
+        for ids, heads, editions in self._read(portfolio_ids, ("head", "edition")):
+            for portfolio_id, head, edition in zip(ids, heads, editions, strict=True):
+                known = self._books.get(portfolio_id)
+                if known is not None and known.edition == edition:
+                    found[portfolio_id] = Stored(_head(head), known.book)
+                else:
+                    found[portfolio_id] = Stored(_head(head), None)
+                    if edition is not None:
+                        unknown.append(portfolio_id)
+        for ids, editions, books in self._read(unknown, ("edition", "book")):
+            for portfolio_id, edition, book in zip(ids, editions, books, strict=True):
+                found[portfolio_id] = found[portfolio_id]._replace(book=book)
+                if edition is not None and book is not None:
+                    self._books.put(portfolio_id, _Book(edition, book), len(book))
         return found
 
     def read(self, portfolio_ids: Sequence[str]) -> dict[str, StoredSnapshot]:
@@ -115,7 +147,7 @@ class RedisPortfolios:
         for ids, *values in self._read(portfolio_ids, ("head", "snapshot", "book")):
             for portfolio_id, head, body, book in zip(ids, *values, strict=True):
                 if head is not None and body is not None:
-                    found[portfolio_id] = StoredSnapshot(Head(*_decode_head(head)[:-1]), body, _book(book))
+                    found[portfolio_id] = StoredSnapshot(Head(*_decode_head(head)[:-1]), body, book)
         return found
 
     def save(self, candidates: Sequence[Candidate]) -> list[Saved]:
@@ -197,11 +229,9 @@ def _head(raw: bytes | None) -> Head | None:
     return None if raw is None else Head(*_decode_head(raw)[:-1])
 
 
-def _book(raw: bytes | None) -> bytes | None:
-    return None if raw is None else raw[raw.index(b" ") + 1 :]
-
-
-def _saved(answer: list[bytes] | bytes | None) -> Saved:
+def _saved(answer: list[bytes] | int | bytes | None) -> Saved:
+    if isinstance(answer, int):  # written, watched by nobody
+        return Saved(written=True, watchers=[], current=None)
     if isinstance(answer, list):
         return Saved(written=True, watchers=[connection.decode() for connection in answer], current=None)
     return Saved(written=False, watchers=[], current=_head(answer))

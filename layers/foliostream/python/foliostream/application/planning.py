@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from foliostream.application.recent import Recent
 from foliostream.domain import assessing
 from foliostream.domain import portfolio as books
 from foliostream.domain.assessing import Plan
+from foliostream.recent import Recent
 
 # A book of ten positions is 3 KB, its plan about as much (one in several currencies keeps its portfolio: 15 KB more).
 # Books count fully, plans are not measured: 64 MB here are about 200 MB in the worst case, of 1,769 MB.

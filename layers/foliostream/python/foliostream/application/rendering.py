@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 import msgspec
 
-from foliostream.application.recent import Recent
 from foliostream.domain import portfolio as books
 from foliostream.domain import rates, snapshot, valuation
 from foliostream.domain.instrument import Instrument
 from foliostream.domain.valuation import PositionState
 from foliostream.ports import Clock, Head, Instruments, StoredSnapshot
+from foliostream.recent import Recent
 
 # Enough for the connections of a push batch that watch the same portfolios.
 RENDERED_MAX = 500

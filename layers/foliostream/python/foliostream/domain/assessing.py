@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
+from operator import mul
 from typing import NamedTuple
 
 from foliostream.domain import marking, snapshot
@@ -21,12 +22,19 @@ from foliostream.domain.snapshot import Snapshot
 from foliostream.domain.state import CalcStatus, calc_status
 
 
+class Held(NamedTuple):
+    """Positions of one direction: symbols, and the signed units of each in the same order."""
+
+    symbols: tuple[str, ...]
+    units: tuple[Decimal, ...]
+
+
 class Plan(NamedTuple):
     """A book, ready to be valued again and again.
 
-    ``longs`` and ``shorts``: symbol and signed units of each position; ``settled``: the part of the total that no
-    price moves: cash, in a margin account less what its positions cost. ``splits``: symbols whose older prices are
-    divided, and until when. ``book``: only where the sums may not be enough; ``converts``: they never are.
+    ``settled``: the part of the total that no price moves: cash, in a margin account less what its positions cost.
+    ``splits``: symbols whose older prices are divided, and until when. ``book``: only where the sums may not be
+    enough; ``converts``: they never are.
     """
 
     portfolio_id: str
@@ -34,8 +42,8 @@ class Plan(NamedTuple):
     ledger_version: int
     symbols: frozenset[str]
     positions: frozenset[str]
-    longs: tuple[tuple[str, Decimal], ...]
-    shorts: tuple[tuple[str, Decimal], ...]
+    longs: Held
+    shorts: Held
     settled: Decimal
     splits: tuple[tuple[str, int], ...]
     converts: bool
@@ -54,8 +62,8 @@ class _Line(NamedTuple):
 def plan(portfolio: Portfolio) -> Plan:
     """Computed in the caller's decimal context, which is ``EXACT``."""
     held = portfolio.positions
-    longs = tuple((symbol, marking.units(item)) for symbol, item in held.items() if item.quantity > 0)
-    shorts = tuple((symbol, marking.units(item)) for symbol, item in held.items() if not item.quantity > 0)
+    longs = {symbol: marking.units(item) for symbol, item in held.items() if item.quantity > 0}
+    shorts = {symbol: marking.units(item) for symbol, item in held.items() if symbol not in longs}
     settled = portfolio.cash.get(portfolio.base_currency, ZERO)
     if portfolio.account_kind == "margin":
         settled -= sum((item.signed_cost for item in held.values()), ZERO)
@@ -69,8 +77,8 @@ def plan(portfolio: Portfolio) -> Plan:
         portfolio.version,
         portfolio.symbols,
         frozenset(held),
-        longs,
-        shorts,
+        Held(tuple(longs), tuple(longs.values())),
+        Held(tuple(shorts), tuple(shorts.values())),
         settled,
         splits,
         converts,
@@ -122,22 +130,19 @@ def assess(planned: Plan, market: Market, *, read_at_ms: int, previous_version: 
     version = max(previous_version + 1, read_at_ms)
     if planned.book is not None and _needs_figures(planned, market):
         return _thorough(planned.book, market, read_at_ms, version)
-    total, fresh_until_ms, complete = planned.settled, NEVER_MS, True
-    encoded = []
-    for lines, held in ((market.longs, planned.longs), (market.shorts, planned.shorts)):
-        for symbol, units in held:
-            mark, expires_ms, price, _ = lines[symbol]
-            if price:
-                encoded.append(price)
-            if mark is None:
-                complete = False
-                continue
-            total += units * mark
-            if expires_ms < fresh_until_ms:
-                fresh_until_ms = expires_ms
-    if not total.is_finite():
+    total: Decimal | None = planned.settled
+    fresh_until_ms = NEVER_MS
+    encoded: list[bytes] = []
+    for lines, (symbols, units) in ((market.longs, planned.longs), (market.shorts, planned.shorts)):
+        if not symbols:
+            continue
+        marks, expiries, prices, _ = zip(*[lines[symbol] for symbol in symbols], strict=True)
+        encoded += prices
+        fresh_until_ms = min(fresh_until_ms, *expiries)
+        total = None if total is None or None in marks else sum(map(mul, units, marks), total)
+    if total is not None and not total.is_finite():
         raise ValueError("an amount is not finite")
-    status: CalcStatus = "unpriced" if not complete else "degraded" if fresh_until_ms <= read_at_ms else "ok"
+    status: CalcStatus = "unpriced" if total is None else "degraded" if fresh_until_ms <= read_at_ms else "ok"
     return Snapshot(
         planned.portfolio_id,
         planned.owner,
@@ -146,7 +151,7 @@ def assess(planned: Plan, market: Market, *, read_at_ms: int, previous_version: 
         read_at_ms,
         fresh_until_ms,
         status,
-        total if complete else None,
+        total,
         snapshot.joined(encoded),
     )
 
@@ -169,5 +174,5 @@ def _thorough(portfolio: Portfolio, market: Market, read_at_ms: int, version: in
         found.fresh_until_ms,
         calc_status(found.unpriced, found.stale),
         total,
-        snapshot.joined(filter(None, (market.longs[symbol].encoded for symbol in portfolio.symbols))),
+        snapshot.joined([market.longs[symbol].encoded for symbol in portfolio.symbols]),
     )

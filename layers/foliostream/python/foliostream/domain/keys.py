@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from hashlib import blake2b
 
 from foliostream.errors import CallerError
 
+# Each name is looked at several times on its way through a batch: as many as a batch has, and the ones before it.
+NAMES_REMEMBERED = 20_000
 ACCOUNT_TYPES = ("live", "demo", "paper")
 
 _PORTFOLIO_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -49,6 +52,7 @@ def portfolio_key(account_type: str, portfolio_id: str) -> str:
     return f"{account_type}:{portfolio_id}"
 
 
+@lru_cache(maxsize=NAMES_REMEMBERED)
 def split_key(key: str) -> tuple[str, str]:
     """``live:12345`` -> ``("live", "12345")``; raises ``CallerError`` where it is no portfolio key."""
     account_type, _, identifier = key.partition(":")
@@ -62,6 +66,7 @@ def stable_hash(text: str, salt: bytes = b"") -> int:
     return int.from_bytes(blake2b(text.encode(), digest_size=8, salt=salt).digest(), "big")
 
 
+@lru_cache(maxsize=NAMES_REMEMBERED)
 def shard_of(identifier: str, shards: int) -> int:
     """The shard of a portfolio id or connection id: the FIFO group and the slot of its keys."""
     return stable_hash(identifier) % shards

@@ -47,8 +47,8 @@ def encode_price(symbol: str, price: Price) -> bytes:
 
 
 def joined(encoded: Iterable[bytes]) -> Raw:
-    """``encoded_prices`` of what ``encode_price`` made."""
-    return Raw(b"{" + b",".join(encoded) + b"}")
+    """``encoded_prices`` of what ``encode_price`` made; what is empty counts for nothing."""
+    return Raw(b"{" + b",".join(filter(None, encoded)) + b"}")
 
 
 def encode(snapshot: Snapshot) -> bytes:
