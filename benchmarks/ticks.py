@@ -199,13 +199,13 @@ def _least(bare: Sequence[float]) -> list[float]:
     """
     draw = random.Random(4)
 
-    def after(at_ms: float, length_ms: int) -> float:
+    def after(at_ms: float, length_ms: int, skew_ms: int = 0) -> float:
         """When a message of the window of ``at_ms`` may be processed, and is there."""
         end_ms = (at_ms // length_ms + 1) * length_ms
-        return max(end_ms + SKEW_MS, at_ms + draw.choice(bare))
+        return max(end_ms + skew_ms, at_ms + draw.choice(bare))
 
     starts = [draw.uniform(0, WINDOW_MS) for _ in range(_DRAWS)]
-    return [after(after(start + draw.choice(bare), WINDOW_MS), FLUSH_MS) - start for start in starts]
+    return [after(after(start + draw.choice(bare), WINDOW_MS, SKEW_MS), FLUSH_MS) - start for start in starts]
 
 
 def _spread(samples: Sequence[float], percent: float = 95) -> Figure:

@@ -22,7 +22,6 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         sender=parts.sender,
         marker=parts.marker,
         clock=parts.clock,
-        skew_ms=parts.settings.skew_ms,
         each=parts.each,
     )
     logger.info("pushed", messages=len(messages), broken=broken)

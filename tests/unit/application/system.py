@@ -111,9 +111,7 @@ class System:
         )
 
     def push(self, received: Sequence[Received]) -> list[str]:
-        return push(
-            received, sender=self.sender, marker=self.marker, clock=self.clock, skew_ms=SKEW_MS, each=one_by_one
-        )
+        return push(received, sender=self.sender, marker=self.marker, clock=self.clock, each=one_by_one)
 
     def settle(self) -> None:
         """Work off what the dirty and refresh queues hold."""

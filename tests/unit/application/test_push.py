@@ -7,7 +7,7 @@ import pytest
 from foliostream.domain.coalescing import MAX_ATTEMPTS
 from foliostream.errors import RetryableError
 from tests.fakes.connections import FakeConnections
-from tests.unit.application.system import BOB, SKEW_MS, System, received
+from tests.unit.application.system import BOB, System, received
 from tests.unit.domain.examples import NOW
 from tests.unit.domain.watcher import Watcher
 
@@ -116,7 +116,22 @@ def test_a_flush_waits_for_the_flush_windows_end(system: System) -> None:
     moved(system, "AAPL", "110")
     before = system.clock.now_ms()
     system.flush()
-    assert system.clock.now_ms() == before // 100 * 100 + 100 + SKEW_MS
+    assert system.clock.now_ms() == before // 100 * 100 + 100
+
+
+def test_a_change_after_a_flush_by_a_clock_ahead_is_not_swallowed_by_it(system: System) -> None:  # G1
+    system.subscribe("one")
+    system.flush()
+    moved(system, "AAPL", "110")
+    before = system.clock.now_ms()
+    system.flush()
+    system.messages()
+    system.clock.time_ms = before  # whoever marks is still in the flush window that is served already
+    system.tick("AAPL", "111")
+    assert system.valuer.value(["one"]).written == ["one"]
+    system.flush()
+    [update] = system.messages()
+    assert update["updates"][0]["data"]["total_value"] == system.state("one").total_value
 
 
 def test_an_acknowledgement_waits_for_nothing(system: System) -> None:

@@ -81,7 +81,12 @@ class Marker:
         self.queues.dead_letter(account_type, message, reason)
 
     def connections(self, connection_ids: Collection[str], *, attempt: int = 0) -> None:
-        """Promise the connections a flush after the flush window's end."""
+        """Promise the connections a flush after the flush window's end.
+
+        Every promise is a message of its own: none stands for another, so none can be lost to one that was worked off
+        already on a clock ahead of ours, and the sender need not wait out the skew. What piles up while a connection
+        is served goes with its next batch, and finds that everything is sent.
+        """
         window = Window.at(self.clock.now_ms(), self.flush_ms)
         bundles = coalescing.bundles(
             connection_ids,
@@ -92,7 +97,8 @@ class Marker:
             attempt=attempt,
         )
         if bundles:
-            self.queues.send("push", bundles)
+            nonce = self.new_nonce()
+            self.queues.send("push", [bundle._replace(nonce=nonce) for bundle in bundles])
 
     def connections_now(self, connection_ids: Collection[str]) -> None:
         """Promise the connections a flush that waits for nothing: acknowledgements, events."""

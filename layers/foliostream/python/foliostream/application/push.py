@@ -91,14 +91,13 @@ def _update(subscription: Subscription, newest: Rendered) -> messages.Update:
     )
 
 
-def push(
-    received: Sequence[Received], *, sender: Sender, marker: Marker, clock: Clock, skew_ms: int, each: Each
-) -> list[str]:
+def push(received: Sequence[Received], *, sender: Sender, marker: Marker, clock: Clock, each: Each) -> list[str]:
     """Flush the connections the messages name; the ids of messages that could not be read.
 
+    The flush window only gathers: what is sent is read now, and whatever changes later has a message of its own.
     A connection that cannot be served now is sent again alone; its messages count as done.
     """
-    batch = wait_until_due(received, clock, skew_ms)
+    batch = wait_until_due(received, clock, skew_ms=0)
     highest = attempts(batch.due)
 
     def flush(connection_id: str) -> str | None:
