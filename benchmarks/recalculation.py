@@ -1,22 +1,29 @@
-"""Recalculation: the real handler on a full batch of bundles, beside raw reads and writes of the same bytes."""
+"""Recalculation: the real handler on a full batch of bundles, beside raw reads and writes of the same bytes.
+
+Prices of every portfolio move between rounds. Warm: the container has valued these books before, as under endless
+ticks. Cold: every book changed since, so all are read, decoded and planned anew.
+"""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
 import redis
+from msgspec.structs import replace
 
 from benchmarks.container import SKEW_MS, Container, Handler, sqs_event
 from benchmarks.measuring import Reference, Row, median, now_ms, timed
 from benchmarks.population import Market, portfolios, settle
 from foliostream.domain import coalescing
+from foliostream.domain import portfolio as books
 from foliostream.domain.coalescing import DirtyMessage, Window
 from foliostream.domain.keys import shard_of
 
 PORTFOLIOS = 12_800
 SYMBOLS = 500
 BATCHES = 2
-ROUNDS = 7
+ROUNDS = 9
+COLD_ROUNDS = 3
 # SQS hands at most this many messages of a FIFO queue to one invocation.
 MESSAGES_PER_BATCH = 10
 NAIVE_PORTFOLIOS = 150
@@ -30,15 +37,21 @@ def measure(container: Container) -> list[Row]:
     batches = _stored(container, market)
     handler = container.handler("recalculate")
     raw = redis.Redis.from_url(container.redis_url, protocol=2)
-    ours, limit, naive = [], [], []
+    ours, limit, naive, cold, cold_limit = [], [], [], [], []
     for batch in batches:  # the first snapshot of each; connects and warms up
         _value(container, handler, batch)
     for number in range(ROUNDS):
         container.parts.hot.put(market.move())
         batch = batches[number % len(batches)]
         ours.append(_value(container, handler, batch))
-        limit.append(_raw(raw, batch, settings.shards))
+        limit.append(_raw(raw, batch, settings.shards, ("head", "edition")))
         naive.append(_one_by_one(container, handler, batch))
+    for number in range(COLD_ROUNDS):
+        container.parts.hot.put(market.move())
+        batch = batches[number % len(batches)]
+        _change_books(container, batch)
+        cold.append(_value(container, handler, batch))
+        cold_limit.append(_raw(raw, batch, settings.shards, ("head", "edition", "book")))
     raw.close()
     return [
         Row(
@@ -50,7 +63,14 @@ def measure(container: Container) -> list[Row]:
                 Reference("recalc_limit_per_s", "MGET + MSET of the same bytes", median(limit)),
                 Reference("recalc_naive_per_s", "a message and call each", median(naive)),
             ),
-        )
+        ),
+        Row(
+            "recalc_cold_portfolios_per_s",
+            "the same, every book new to the container",
+            "portfolios/s",
+            median(cold),
+            (Reference("recalc_cold_limit_per_s", "MGET + MSET of the same bytes", median(cold_limit)),),
+        ),
     ]
 
 
@@ -66,6 +86,16 @@ def _stored(container: Container, market: Market) -> list[list[list[str]]]:
         for key in keys:
             container.parts.valuer.project(by_key[key])
     return [used[at : at + MESSAGES_PER_BATCH] for at in range(0, len(used), MESSAGES_PER_BATCH)]
+
+
+def _change_books(container: Container, batch: Sequence[list[str]]) -> None:
+    """Another version of each."""
+    identifiers = [key.partition(":")[2] for keys in batch for key in keys]
+    for stored in container.parts.hot.load(identifiers).values():
+        if stored.book is None:
+            raise RuntimeError("a book is gone")
+        book = books.decode(stored.book)
+        container.parts.hot.put_book(replace(book, version=book.version + 1))
 
 
 def _value(container: Container, handler: Handler, batch: Sequence[list[str]]) -> float:
@@ -95,10 +125,10 @@ def _event(batch: Sequence[list[str]]) -> dict[str, Any]:
     return sqs_event(msgspec.json.encode(message) for message in messages)
 
 
-def _raw(raw: redis.Redis, batch: Sequence[list[str]], shards: int) -> float:
-    """The same heads and books read, the same heads and snapshots written, one command a bundle, nothing computed."""
+def _raw(raw: redis.Redis, batch: Sequence[list[str]], shards: int, kinds: Sequence[str]) -> float:
+    """The same values read, the same heads and snapshots written, one command a bundle, nothing computed."""
     count = sum(map(len, batch))
-    reads = [list(_names(keys, shards, "head", "book")) for keys in batch]
+    reads = [list(_names(keys, shards, *kinds)) for keys in batch]
     writes = [list(_names(keys, shards, "head", "snapshot")) for keys in batch]
     pairs = [dict(zip(names, raw.execute_command("MGET", *names), strict=True)) for names in writes]
 

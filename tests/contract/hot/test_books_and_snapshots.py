@@ -43,6 +43,22 @@ def test_the_newer_book_stays(store: HotStore) -> None:
     assert store.load(["12345"])["12345"].book == portfolios.encode(portfolio(version=10))
 
 
+def test_who_read_a_book_before_reads_the_one_that_replaced_it(store: HotStore) -> None:
+    for version in (1, 2, 3):
+        book = portfolio(version=version, positions=version)
+        store.put_book(book)
+        for _ in range(2):
+            assert store.load(["12345", "2"])["12345"].book == portfolios.encode(book)
+
+
+def test_a_snapshot_comes_with_the_book_as_it_is_now(store: HotStore) -> None:
+    store.put_book(portfolio())
+    store.save([candidate()])
+    store.put_book(portfolio(version=2, positions=3))
+    found = store.read(["12345"])["12345"]
+    assert (found.head.ledger_version, found.book) == (1, portfolios.encode(portfolio(version=2, positions=3)))
+
+
 def test_of_racing_books_the_newest_stays(store: HotStore) -> None:
     with ThreadPoolExecutor(8) as writers:
         list(writers.map(store.put_book, [portfolio(version=1 + number * 7 % 40) for number in range(40)]))

@@ -1,5 +1,8 @@
 """What only Redis and Valkey can get wrong: key names, giant sets, moved slots, lost connections and answers."""
 
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -20,11 +23,14 @@ from foliostream.adapters.redis_portfolios import RedisPortfolios
 from foliostream.domain.keys import shard_of
 from foliostream.domain.price import PriceUpdate
 from foliostream.errors import RetryableError, SettingsError
+from tests.contract.hot import million_holders
 from tests.contract.hot.backends import NOW_MS, SHARDS
 from tests.contract.hot.samples import candidate, portfolio
 from tests.fakes.clock import FakeClock
 from tests.support.servers import wait_until
 from tests.support.valkey import valkey_server
+
+MILLION = 1_000_000
 
 
 @pytest.fixture
@@ -86,6 +92,27 @@ def test_a_symbol_with_very_many_holders_comes_in_bounded_parts(
     parts = list(RedisHolders(connection).holders(["AAPL", "MSFT"], "live"))
     assert {key for part in parts for key in part} == everybody | {"live:other"}
     assert max(map(len, parts)) < 2 * KEYS_PER_PART
+
+
+def test_a_price_of_a_symbol_with_a_million_holders_takes_less_than_300_mb(
+    empty_url: str, direct: "redis.Redis"
+) -> None:
+    for start in range(0, MILLION, 10_000):
+        keys = [f"live:portfolio-{number:07d}" for number in range(start, start + 10_000)]
+        direct.sadd("symbol_holders:HOT:live", *keys)
+    run = subprocess.run(
+        [sys.executable, "-m", million_holders.__name__, empty_url, "HOT"],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    marked, bundles, used_mb = map(int, run.stdout.split())
+    assert marked == MILLION
+    assert bundles >= MILLION / 500
+    assert used_mb < 300
 
 
 def test_a_save_clears_ended_leases_away(connection: RedisConnection, direct: "redis.Redis") -> None:

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ from foliostream.adapters.hot_codec import WATCHERS_MAX, head_of, too_many_watch
 from foliostream.adapters.redis_connection import Argument, Command, RedisConnection, command, script
 from foliostream.domain import portfolio as portfolios
 from foliostream.domain import snapshot as snapshots
-from foliostream.domain.keys import shard_of
+from foliostream.domain.keys import NAMES_REMEMBERED, shard_of
 from foliostream.domain.portfolio import Portfolio
 from foliostream.ports import Candidate, Clock, Head, Saved, Stored, StoredSnapshot
 from foliostream.recent import Recent
@@ -96,6 +97,8 @@ redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 return 1
 """
 
+# Reading and saving ask for the same shards.
+_shard_of = lru_cache(maxsize=NAMES_REMEMBERED)(shard_of)
 _NOT_SAVED = Saved(written=False, watchers=[], current=None)
 _encode_json = msgspec.json.Encoder().encode
 _decode_head = msgspec.json.Decoder(tuple[int, int, int, int, str, str]).decode
@@ -175,7 +178,7 @@ class RedisPortfolios:
             self._redis.call_all([command("HDEL", self._key("watchers", portfolio_id), *connection_ids)])
 
     def _key(self, kind: str, portfolio_id: str) -> str:
-        return f"{kind}:{{s{shard_of(portfolio_id, self._redis.shards)}}}:{portfolio_id}"
+        return f"{kind}:{{s{_shard_of(portfolio_id, self._redis.shards)}}}:{portfolio_id}"
 
     def _read(self, portfolio_ids: Sequence[str], kinds: Sequence[str]) -> Iterator[tuple[Any, ...]]:
         """Ids of one shard, then their values of each kind, read at one moment."""
@@ -195,14 +198,14 @@ class RedisPortfolios:
     def _by_shard(self, portfolio_ids: Sequence[str]) -> dict[int, list[str]]:
         parts: dict[int, list[str]] = {}
         for portfolio_id in portfolio_ids:
-            parts.setdefault(shard_of(portfolio_id, self._redis.shards), []).append(portfolio_id)
+            parts.setdefault(_shard_of(portfolio_id, self._redis.shards), []).append(portfolio_id)
         return parts
 
     def _parts(self, candidates: Sequence[Candidate], encoded: Sequence[bytes]) -> Iterator[list[int]]:
         """Indexes of candidates that go in one script call."""
         open_parts: dict[int, tuple[list[int], int]] = {}
         for index, candidate in enumerate(candidates):
-            shard = shard_of(candidate.snapshot.portfolio_id, self._redis.shards)
+            shard = _shard_of(candidate.snapshot.portfolio_id, self._redis.shards)
             part, size = open_parts.get(shard, ([], 0))
             if part and (len(part) == SAVE_PORTFOLIOS_MAX or size + len(encoded[index]) > SAVE_BYTES_MAX):
                 yield part
@@ -212,7 +215,7 @@ class RedisPortfolios:
         yield from (part for part, _ in open_parts.values())
 
     def _save(self, candidates: Sequence[Candidate], encoded: Sequence[bytes], token: str) -> Command:
-        tag = f":{{s{shard_of(candidates[0].snapshot.portfolio_id, self._redis.shards)}}}:"
+        tag = f":{{s{_shard_of(candidates[0].snapshot.portfolio_id, self._redis.shards)}}}:"
         suffixes = [tag + candidate.snapshot.portfolio_id for candidate in candidates]
         keys = [kind + suffix for kind in ("head", "snapshot", "watchers") for suffix in suffixes]
         arguments: list[Argument] = [_expected(candidate.expected) for candidate in candidates]

@@ -66,7 +66,6 @@ def stable_hash(text: str, salt: bytes = b"") -> int:
     return int.from_bytes(blake2b(text.encode(), digest_size=8, salt=salt).digest(), "big")
 
 
-@lru_cache(maxsize=NAMES_REMEMBERED)
 def shard_of(identifier: str, shards: int) -> int:
     """The shard of a portfolio id or connection id: the FIFO group and the slot of its keys."""
     return stable_hash(identifier) % shards
