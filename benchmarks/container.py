@@ -5,14 +5,18 @@ answers from memory too, for a minute), and AWS has an address where nobody list
 """
 
 import importlib.util
+import io
 import json
 import os
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import redirect_stdout
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from foliostream.domain.coalescing import Bundle, DirtyMessage
 from foliostream.domain.instrument import Instrument
+from foliostream.domain.keys import stable_hash
+from foliostream.ports import SYMBOL_BUCKETS
 from foliostream.wiring import Wiring, wiring
 from local.environments import ROOT
 from local.services import aws_environment
@@ -80,6 +84,10 @@ class Registry:
         known = {instrument.token: symbol for symbol, instrument in self._known.items() if instrument.token}
         return {token: known[token] for token in tokens if token in known}
 
+    def walk(self, bucket: int) -> list[Instrument]:
+        """All of a bucket."""
+        return [item for symbol, item in self._known.items() if stable_hash(symbol) % SYMBOL_BUCKETS == bucket]
+
     def put(self, instrument: Instrument) -> None:
         """Register or replace."""
         self._known[instrument.symbol] = instrument
@@ -98,8 +106,18 @@ class Container:
         self.parts.instruments = Registry()
 
     def handler(self, name: str) -> Handler:
-        """``functions/{name}/app.py``'s."""
-        return load_handler(name)
+        """``functions/{name}/app.py``'s; its metrics, lines on the output that Lambda collects, go nowhere."""
+        inner = load_handler(name)
+        nowhere = io.StringIO()
+
+        def handler(event: dict[str, Any], context: object) -> Any:  # noqa: ANN401 (as handlers are)
+            with redirect_stdout(nowhere):
+                answer = inner(event, context)
+            nowhere.seek(0)
+            nowhere.truncate()
+            return answer
+
+        return handler
 
     def forget_sent(self) -> None:
         """Take the promises of what was sent out of the store, as its consumer would."""
