@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from foliostream.application.update_prices import PriceReport
-from foliostream.application.valuing import Valued
 from foliostream.errors import RetryableError
 from foliostream.ports import Counters
+
+if TYPE_CHECKING:  # each function loads its own use case only
+    from foliostream.application.update_prices import PriceReport
+    from foliostream.application.valuing import Valued
 
 log = logging.getLogger(__name__)
 
