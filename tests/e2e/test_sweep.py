@@ -86,13 +86,14 @@ def dirty(admin: Rest, account_type: str) -> dict[str, Any]:
 def test_a_silent_symbol_shows_as_degraded_on_the_socket_of_who_watches(
     stack: Cloud, admin: Rest, symbol: str, holder: Callable[[str], Holder]
 ) -> None:
-    admin.put(f"/api/v1/instruments/{symbol}", {"kind": "stock", "currency": "USD", "max_age_seconds": 6})
+    admin.put(f"/api/v1/instruments/{symbol}", {"kind": "stock", "currency": "USD", "max_age_seconds": 12})
     owner = holder("live")
     post_price(admin, symbol, "12.5")
     eventually(owner.state, lambda state: state["calc_status"] == "ok", "the price")
     with stack.socket(owner.name) as socket:
         socket.send({"action": "subscribe", "portfolio_ids": [owner.portfolio_id]})
-        receive(socket, of_type("snapshot"), "the snapshot")
+        first = receive(socket, of_type("snapshot"), "the snapshot")
+        assert first["data"]["calc_status"] == "ok"
         eventually(owner.state, lambda state: state["stale"] == [symbol], "its age")
         swept(stack)
         update = receive(

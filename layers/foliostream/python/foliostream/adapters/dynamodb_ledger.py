@@ -12,7 +12,8 @@ as ``dynamodb_holders``                                   who is to be valued wh
 ==========================  ============================  ====================================================
 
 The index ``by_sequence`` (listing, sequence) holds portfolios, transactions and instruments (``dynamodb_instruments``)
-only: they alone have its two attributes. Both never change in an item, so an update of a book costs the index nothing, and the book is not in it.
+only: they alone have its two attributes. Both never change in an item, so an update of a book costs the index nothing,
+and the book is not in it.
 
 ==========================  ============================
 listing                     sequence

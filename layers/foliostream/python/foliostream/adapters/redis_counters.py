@@ -27,6 +27,5 @@ class RedisCounters:
     def counted(self) -> Counted:
         """The sums."""
         [answer] = self._redis.call_all([command("HGETALL", _KEY)])
-        pairs = answer.items() if isinstance(answer, dict) else zip(answer[::2], answer[1::2], strict=True)
-        sums = {name.decode(): int(number) for name, number in pairs}
+        sums = {name.decode(): int(number) for name, number in answer.items()}
         return Counted(sums.pop(_SINCE, 0), sums)

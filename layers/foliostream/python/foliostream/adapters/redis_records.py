@@ -48,14 +48,11 @@ class RedisDirtyRecords:
                     for shard, cursor in now
                 ]
             )
-            for (shard, _), (cursor, pairs) in zip(now, answers, strict=True):
+            for (shard, _), (cursor, records) in zip(now, answers, strict=True):
                 if int(cursor):
                     waiting.append((shard, int(cursor)))
-                # Pipelined replies come as they are: a list of names and values in turn, or, parsed, a mapping.
-                items = pairs.items() if isinstance(pairs, dict) else zip(pairs[::2], pairs[1::2], strict=True)
-                found = [promised(shard, name.decode(), raw) for name, raw in items]
-                if found:
-                    yield found
+                if records:
+                    yield [promised(shard, name.decode(), raw) for name, raw in records.items()]
 
 
 def _key(shard: int, account_type: str) -> str:

@@ -55,9 +55,9 @@ class Comparison:
         raw = self.notes.read(_NAME)
         before = msgspec.json.decode(raw, type=Progress) if raw else Progress()
         lost, waiting = self._judged(before.suspects, promised)
-        for key in lost:
-            window = self.marker.window(split_key(key)[0])
-            self.marker.mark(split_key(key)[0], [key], window, "sweep")
+        for account_type in {split_key(key)[0] for key in lost}:
+            keys = [key for key in lost if split_key(key)[0] == account_type]
+            self.marker.mark(account_type, keys, self.marker.window(account_type), "sweep")
         report.lost += len(lost)
         after = self._slice(before, waiting, promised, report, stop_at_ms)
         if after != before:

@@ -43,7 +43,7 @@ WORK_MS = 5_000
 FIRST_DELAY_SECONDS = 2
 # The last part of a run: who watches. Items of the connections' table looked at in one step.
 WATCHERS = WALK_BUCKETS
-WATCH_PAGE_SIZE = 500
+WATCH_PAGE_SIZE = 200
 # Prices are put back before any portfolio, by the call that starts the run; what is left then the next sweep puts back.
 PRICES_MS = 15_000
 

@@ -7,6 +7,7 @@ fell back to an older state, a feed that fell silent) is found here, within minu
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -65,8 +66,8 @@ class Sweep:
     def _safely(self, step: str, report: SweepReport, work: Callable[[SweepReport], None]) -> None:
         try:
             work(report)
-        except (FoliostreamError, msgspec.MsgspecError) as fault:
-            report.failed[step] = str(fault)
+        except (FoliostreamError, msgspec.MsgspecError, zlib.error, ValueError, LookupError) as fault:
+            report.failed[step] = f"{type(fault).__name__}: {fault}"
 
     def _check_symbols(self, report: SweepReport) -> None:
         """All buckets, beginning with the one the last run came to."""
