@@ -213,6 +213,15 @@ def test_what_is_valued_before_the_second_look_was_not_lost(swept: Swept) -> Non
         system.valuer.value(["one", "two", "three"])
 
 
+def test_the_second_look_comes_a_minute_later_however_often_the_sweep_is_invoked(lasting: Swept) -> None:
+    system = lasting.system
+    system.clock.advance(10_000)
+    system.hot.put([price("AAPL", "150", ts_ms=system.clock.now_ms())])
+    lasting.until(lambda _: "live:one" in lasting.notes.kept["compare"].decode())
+    assert [lasting(5_000).lost for _ in range(8)] == [0] * 8
+    assert lasting(15_000).lost == 1
+
+
 def test_what_is_promised_is_not_lost(swept: Swept) -> None:
     system = swept.system
     for _ in range(WALK_BUCKETS * 4):

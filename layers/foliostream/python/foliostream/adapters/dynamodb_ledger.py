@@ -20,6 +20,7 @@ listing                     sequence
 ==========================  ============================
 PORTFOLIO#{id}              that of the transaction: 1, 2, ... without a gap
 PORTFOLIOS#{bucket}         a hash of the portfolio's id
+INSTRUMENTS#{bucket}        a hash of the symbol
 ==========================  ============================
 """
 

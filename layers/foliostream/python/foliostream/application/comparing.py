@@ -25,6 +25,8 @@ PORTFOLIOS_MAX = 10_000
 PAGE_SIZE = 500
 # Kept from one run to the next; a slice ends early where it finds more.
 SUSPECTS_MAX = 500
+# Until the second look: a price whose marks failed comes again after 35 s. A run begins a little sooner or later.
+SECOND_LOOK_MS = 50_000
 _NAME = "compare"
 
 
@@ -39,7 +41,7 @@ class Progress(Struct):
 
 @dataclass(frozen=True)
 class Comparison:
-    """A snapshot is lost when it is older than its prices or book, nobody promises to value it, and a run later it
+    """A snapshot is lost when it is older than its prices or book, nobody promises to value it, and a minute later it
     still has not been valued: before that a price may just be stored and its mark under way."""
 
     ledger: Ledger
@@ -64,14 +66,15 @@ class Comparison:
             self.notes.keep(_NAME, msgspec.json.encode(after))
 
     def _judged(self, suspects: Mapping[str, int], promised: Collection[str]) -> tuple[list[str], dict[str, int]]:
-        """Those that are lost, and those that are promised by now and looked at again."""
+        """Those that are lost, and those that are looked at again: too young, or promised by now."""
+        due_ms = self.clock.now_ms() - SECOND_LOOK_MS
         stored = self.books.load([split_key(key)[1] for key in suspects]) if suspects else {}
         lost, waiting = [], {}
         for key, seen_at_ms in suspects.items():
             head = stored[split_key(key)[1]].head
             if head is not None and head.read_at_ms >= seen_at_ms:
                 continue
-            if key in promised:
+            if key in promised or seen_at_ms > due_ms:
                 waiting[key] = seen_at_ms
             else:
                 lost.append(key)
