@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from foliostream.adapters.hot_codec import DirtyRecord
@@ -16,6 +17,7 @@ from foliostream.application.sweep import ENDED, Sweep
 from foliostream.application.sweep_report import SweepReport
 from foliostream.application.symbols import RECHECK_AFTER_MS, Symbols
 from foliostream.domain.coalescing import MAX_ATTEMPTS, DirtyMessage
+from foliostream.domain.portfolio import Portfolio
 from foliostream.domain.price import Price
 from foliostream.errors import RetryableError
 from foliostream.ports import WALK_BUCKETS
@@ -359,6 +361,29 @@ def test_a_purchase_between_the_look_at_the_ledger_and_the_removal_keeps_its_dep
     assert repaired(swept).removed == 0
     assert system.hot.dependents["MSFT", "live"] == {"live:one"}
     assert system.dirty() == ["live:one"]  # a price may have passed it by
+
+
+def test_a_holder_that_is_no_portfolio_key_is_told_and_stops_nothing(swept: Swept) -> None:
+    swept.system.hot.dependents["AAPL", "live"] |= {"rubbish", "live:nobody"}
+    report = repaired(swept)
+    assert list(report.broken) == ["rubbish"]
+    assert report.removed == 1
+
+
+def test_a_broken_book_is_told_and_the_comparison_goes_on(swept: Swept, monkeypatch: pytest.MonkeyPatch) -> None:
+    system = swept.system
+    del system.hot.books["one"]
+    load = system.ledger.load
+
+    def broken(names: list[str]) -> dict[str, Portfolio]:
+        if "one" in names:
+            raise msgspec.ValidationError("no book")
+        return load(names)
+
+    monkeypatch.setattr(system.ledger, "load", broken)
+    reports = [swept() for _ in range(64)]
+    assert {name for report in reports for name in report.broken} == {"one"}
+    assert all(not report.failed for report in reports)
 
 
 def test_a_sold_symbol_loses_its_dependent_with_the_next_round(swept: Swept) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import msgspec
 from msgspec import Struct
 
+from foliostream.application.loading import readable
 from foliostream.application.marking import Marker
 from foliostream.application.sweep_report import SweepReport
 from foliostream.domain import portfolio as books
@@ -133,7 +134,11 @@ class Comparison:
             except msgspec.MsgspecError as fault:
                 report.broken[identifier] = f"the stored book cannot be read: {fault}"
         absent = [identifier for identifier, item in stored.items() if item.book is None]
-        return found | (self.ledger.load(absent) if absent else {})
+        if absent:
+            known, broken = readable(self.ledger, absent)
+            found |= {portfolio.portfolio_id: portfolio for portfolio in known}
+            report.broken |= broken
+        return found
 
 
 def is_outdated(snapshot: StoredSnapshot | None, portfolio: Portfolio, prices: Mapping[str, Price]) -> bool:

@@ -13,6 +13,7 @@ from foliostream.application.marking import Marker
 from foliostream.application.sweep_report import SweepReport
 from foliostream.domain.keys import ACCOUNT_TYPES, split_key, stable_hash
 from foliostream.domain.portfolio import Portfolio
+from foliostream.errors import CallerError
 from foliostream.ports import SYMBOL_BUCKETS, WALK_BUCKETS, Clock, Dependents, Holders, Instruments, Ledger, Notes
 
 # A 64th of the portfolios an hour: a bucket of the ledger's walk every four hours.
@@ -86,7 +87,7 @@ class Repair:
     def _remove_from(self, symbol: str, bucket: int, report: SweepReport) -> None:
         for account_type in ACCOUNT_TYPES:
             for part in self.holders.holders([symbol], account_type):
-                keys = {key for key in part if stable_hash(split_key(key)[1]) % WALK_BUCKETS == bucket}
+                keys = {key for key in part if _is_of(key, bucket, report)}
                 if keys:
                     self._check(symbol, keys, report)
 
@@ -140,3 +141,12 @@ class Repair:
 
     def _is_settled(self, portfolio: Portfolio) -> bool:
         return portfolio.updated_at_ms + SETTLED_MS < self.clock.now_ms()
+
+
+def _is_of(key: str, bucket: int, report: SweepReport) -> bool:
+    try:
+        _, portfolio_id = split_key(key)
+    except CallerError as fault:
+        report.broken[key] = fault.message
+        return False
+    return stable_hash(portfolio_id) % WALK_BUCKETS == bucket
