@@ -166,3 +166,11 @@ def test_what_names_other_peoples_keys_needs_the_scope_admin(stack: Cloud) -> No
     for path in (STATUS, f"{DIRTY}/live"):
         answer = somebody.call("GET", path)
         assert (answer.status, answer.body["error"]["code"]) == (403, "MISSING_SCOPE")
+
+
+def test_the_schedule_starts_the_sweep_every_minute(admin: Rest) -> None:
+    last = admin.get(STATUS)["last_sweep_at"]
+    status = eventually(
+        lambda: admin.get(STATUS), lambda found: found["last_sweep_at"] != last, "a sweep nobody invoked", 90
+    )
+    assert status["is_running"] is True
