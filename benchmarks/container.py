@@ -106,18 +106,8 @@ class Container:
         self.parts.instruments = Registry()
 
     def handler(self, name: str) -> Handler:
-        """``functions/{name}/app.py``'s; its metrics, lines on the output that Lambda collects, go nowhere."""
-        inner = load_handler(name)
-        nowhere = io.StringIO()
-
-        def handler(event: dict[str, Any], context: object) -> Any:  # noqa: ANN401 (as handlers are)
-            with redirect_stdout(nowhere):
-                answer = inner(event, context)
-            nowhere.seek(0)
-            nowhere.truncate()
-            return answer
-
-        return handler
+        """``functions/{name}/app.py``'s."""
+        return load_handler(name)
 
     def forget_sent(self) -> None:
         """Take the promises of what was sent out of the store, as its consumer would."""
@@ -146,8 +136,18 @@ def sample_event(name: str) -> dict[str, Any]:
 
 
 def load_handler(name: str) -> Handler:
-    """The handler of ``functions/{name}/app.py``; it takes its parts from ``foliostream.wiring.wiring``."""
-    handler: Handler = _load(name).handler
+    """The handler of ``functions/{name}/app.py``; it takes its parts from ``foliostream.wiring.wiring``. Its metrics,
+    lines on the output that Lambda collects, go nowhere."""
+    inner: Handler = _load(name).handler
+    nowhere = io.StringIO()
+
+    def handler(event: dict[str, Any], context: object) -> Any:  # noqa: ANN401 (as handlers are)
+        with redirect_stdout(nowhere):
+            answer = inner(event, context)
+        nowhere.seek(0)
+        nowhere.truncate()
+        return answer
+
     return handler
 
 
