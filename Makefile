@@ -50,7 +50,7 @@ status: env ## say whether the cloud runs, and where
 logs: env ## print what the functions wrote: make logs FUNCTION=push
 	@$(PY) -m local logs --function "$(FUNCTION)"
 
-rebuild-hot: env ## make the hot store again from the ledger, while everything runs (prices come back with the next ticks)
+rebuild-hot: env ## make the hot store again from the ledger, while everything runs (prices as of the last sweep)
 	@$(PY) -m local rebuild-hot
 
 demo: env-all ## everything, with sample accounts and real prices in a live view (DEMO_SECONDS=20 ends by itself)

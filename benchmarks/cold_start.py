@@ -46,6 +46,7 @@ FUNCTIONS = {
     "close_day": Function(_PARTS + "parts.day_closing", ("dynamodb", "sqs")),
     "project_ledger": Function(_PARTS + "parts.ledger_projection", ("dynamodb", "sqs", "events")),
     "rebuild_hot": Function(_PARTS + "parts.hot_rebuild", ("dynamodb", "sqs")),
+    "sweep": Function(_PARTS + "parts.sweep", ("dynamodb", "sqs")),
     # Uses no client: beside the library that it exists for.
     "authorizer": Function(_PARTS + "parts.token_verifier", ()),
 }

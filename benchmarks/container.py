@@ -5,14 +5,18 @@ answers from memory too, for a minute), and AWS has an address where nobody list
 """
 
 import importlib.util
+import io
 import json
 import os
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import redirect_stdout
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from foliostream.domain.coalescing import Bundle, DirtyMessage
 from foliostream.domain.instrument import Instrument
+from foliostream.domain.keys import stable_hash
+from foliostream.ports import SYMBOL_BUCKETS
 from foliostream.wiring import Wiring, wiring
 from local.environments import ROOT
 from local.services import aws_environment
@@ -80,6 +84,10 @@ class Registry:
         known = {instrument.token: symbol for symbol, instrument in self._known.items() if instrument.token}
         return {token: known[token] for token in tokens if token in known}
 
+    def walk(self, bucket: int) -> list[Instrument]:
+        """All of a bucket."""
+        return [item for symbol, item in self._known.items() if stable_hash(symbol) % SYMBOL_BUCKETS == bucket]
+
     def put(self, instrument: Instrument) -> None:
         """Register or replace."""
         self._known[instrument.symbol] = instrument
@@ -128,8 +136,18 @@ def sample_event(name: str) -> dict[str, Any]:
 
 
 def load_handler(name: str) -> Handler:
-    """The handler of ``functions/{name}/app.py``; it takes its parts from ``foliostream.wiring.wiring``."""
-    handler: Handler = _load(name).handler
+    """The handler of ``functions/{name}/app.py``; it takes its parts from ``foliostream.wiring.wiring``. Its metrics,
+    lines on the output that Lambda collects, go nowhere."""
+    inner: Handler = _load(name).handler
+    nowhere = io.StringIO()
+
+    def handler(event: dict[str, Any], context: object) -> Any:  # noqa: ANN401 (as handlers are)
+        with redirect_stdout(nowhere):
+            answer = inner(event, context)
+        nowhere.seek(0)
+        nowhere.truncate()
+        return answer
+
     return handler
 
 

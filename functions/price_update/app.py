@@ -8,8 +8,9 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 
-from foliostream import lambda_events
+from foliostream import lambda_events, metrics
 from foliostream.application import price_input, topic_input
+from foliostream.application.figures import count_prices
 from foliostream.application.update_prices import PriceReport, update_prices
 from foliostream.domain.price import Refused
 from foliostream.wiring import wiring
@@ -22,7 +23,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     ``POST /api/v1/prices``."""
     if "Records" in event:
         parsed, broken = price_input.from_messages(lambda_events.received(event))
-        _store(parsed)
+        _store(parsed, queue_ages_ms=lambda_events.queue_ages_ms(event, wiring().clock.now_ms()))
         return lambda_events.failures(broken)
     if "records" in event:
         topic = topic_input.prices(lambda_events.topic_records(event), wiring().dead_letters)
@@ -33,7 +34,9 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     return {"accepted": report.accepted, "rejected": [refused._asdict() for refused in report.rejected]}
 
 
-def _store(parsed: price_input.Parsed, unreadable: Sequence[Refused] = ()) -> PriceReport:
+def _store(
+    parsed: price_input.Parsed, unreadable: Sequence[Refused] = (), queue_ages_ms: Sequence[int] = ()
+) -> PriceReport:
     parts = wiring()
     report = update_prices(
         parsed.updates,
@@ -44,6 +47,15 @@ def _store(parsed: price_input.Parsed, unreadable: Sequence[Refused] = ()) -> Pr
         clock=parts.clock,
     )
     report.rejected.extend([*parsed.refused, *unreadable])
+    count_prices(parts.hot, report)
+    figures: dict[str, int | Sequence[int]] = {
+        "SymbolsProcessed": report.accepted,
+        "PricesRefused": len(report.rejected),
+        "HoldersResolved": report.portfolios_marked,
+        "BundlesSent": report.bundles_sent,
+        "QueueAge": list(queue_ages_ms),
+    }
+    metrics.emit(parts.clock.now_ms(), {"Stack": parts.settings.stack}, figures)
     logger.info("prices", accepted=report.accepted, marked=report.portfolios_marked, bundles=report.bundles_sent)
     for refused in report.rejected:
         logger.warning("price refused", symbol=refused.symbol, code=refused.code, reason=refused.message)

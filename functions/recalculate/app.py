@@ -2,27 +2,70 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from aws_lambda_powertools import Logger
 
-from foliostream import lambda_events
+from foliostream import lambda_events, metrics
+from foliostream.application.figures import count_valued
 from foliostream.application.recalculate import recalculate
+from foliostream.application.valuing import Valued
+from foliostream.domain.coalescing import DirtyMessage
+from foliostream.domain.keys import split_key
 from foliostream.wiring import wiring
 
-logger = Logger()
+# Named for the package: what its modules log comes out here too.
+logger = Logger(service="foliostream")
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     """The messages that could not be read come again and end as dead letters; a failing store raises."""
     parts = wiring()
     messages = lambda_events.received(event)
+    ages_ms = lambda_events.queue_ages_ms(event, parts.clock.now_ms())
+    total = Valued()
+
+    def tell(valued: Valued, asked: Sequence[DirtyMessage]) -> None:
+        nonlocal total
+        total = valued
+        _emit(valued, asked, ages_ms)
+
     broken = recalculate(
         messages,
         valuer=parts.valuer,
         marker=parts.marker,
         clock=parts.clock,
         skew_ms=parts.settings.skew_ms,
+        tell=tell,
     )
+    count_valued(parts.hot, total, len(broken))
     logger.info("recalculated", messages=len(messages), broken=broken)
     return lambda_events.failures(broken)
+
+
+def _emit(valued: Valued, asked: Sequence[DirtyMessage], queue_ages_ms: list[int]) -> None:
+    """A line an account type: one, since every type has its queues, but for refreshes."""
+    parts = wiring()
+    now_ms = parts.clock.now_ms()
+    by_type: dict[str, list[DirtyMessage]] = {}
+    for message in asked:
+        by_type.setdefault(split_key(message.keys[0])[0], []).append(message)
+    for account_type, messages in by_type.items():
+        ids = {split_key(key)[1] for message in messages for key in message.keys}
+        window_ms = parts.settings.window_ms[account_type]
+        figures: dict[str, int | Sequence[int]] = {
+            "PortfoliosValued": len(ids.intersection(valued.written)),
+            "PortfoliosSkipped": len(ids.intersection(valued.skipped)),
+            "PortfoliosDegraded": len(ids.intersection(valued.degraded)),
+            "PortfoliosFailed": len(ids.intersection(valued.failed)),
+            # From the first moment of the window, when its price may have come, to the snapshot.
+            "DirtyAge": [max(now_ms - _began_ms(message, window_ms), 0) for message in messages],
+            "QueueAge": queue_ages_ms,
+        }
+        metrics.emit(now_ms, {"Stack": parts.settings.stack, "AccountType": account_type}, figures)
+
+
+def _began_ms(message: DirtyMessage, window_ms: int) -> int:
+    """A message without a window is numbered by its millisecond."""
+    return message.window_end_ms - window_ms if message.window_end_ms else message.window

@@ -33,7 +33,6 @@ from tests.e2e.conftest import (
 )
 
 EVENT = "portfolio_state_updated"
-SHARDS = 64
 
 
 class Events:

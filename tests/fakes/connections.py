@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import count
 
 from foliostream.errors import NotFoundError
-from foliostream.ports import Connection, ConnectionView, Outgoing, Subscription
+from foliostream.ports import Connection, ConnectionView, Outgoing, Subscription, Watch, WatchPage
 
 
 class FakeConnections:
@@ -49,6 +49,16 @@ class FakeConnections:
     def unsubscribe(self, connection_id: str, portfolio_ids: Collection[str]) -> None:
         for name in portfolio_ids:
             self._subscriptions.pop((connection_id, name), None)
+
+    def watches(self, after: str | None, limit: int) -> WatchPage:
+        keys = sorted(key for key in self._subscriptions if after is None or "|".join(key) > after)
+        page = keys[:limit]
+        found = [
+            Watch(name, owner, -(-self._open[owner].expires_at_ms // 1000) * 1000)
+            for owner, name in page
+            if owner in self._open
+        ]
+        return WatchPage(found, "|".join(page[-1]) if len(keys) > limit else None)
 
     def mark_sent(self, connection_id: str, subscription: Subscription) -> None:
         key = connection_id, subscription.portfolio_id

@@ -1,6 +1,6 @@
 """The hot store in memory: the same ports and rules, proven by the same contract tests."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from threading import RLock
 
 from foliostream.adapters.hot_codec import WATCHERS_MAX, DirtyRecord, head_of, too_many_watchers
@@ -11,13 +11,13 @@ from foliostream.domain.coalescing import Bundle
 from foliostream.domain.keys import split_key
 from foliostream.domain.portfolio import Portfolio
 from foliostream.domain.price import Price, PriceUpdate
-from foliostream.ports import Candidate, Clock, Head, Saved, Stored, StoredSnapshot
+from foliostream.ports import Candidate, Clock, Counted, Head, Promised, Saved, Stored, StoredSnapshot
 
 HOLDERS_PER_PART = 100
 
 
 class FakeHotStore:
-    """The ports ``HotStore`` and ``Holders``. What it keeps is open to tests: ``prices``, ``snapshots``, ``books``,
+    """The ports ``HotStore``, ``Holders``, ``Dependents``. Open to tests: ``prices``, ``snapshots``, ``books``,
     ``watchers`` (portfolio id -> connection id -> lease), ``records`` ((account type, shard, bundle id) -> record)."""
 
     def __init__(self, clock: Clock) -> None:
@@ -29,6 +29,8 @@ class FakeHotStore:
         self.snapshots: dict[str, StoredSnapshot] = {}
         self.watchers: dict[str, dict[str, int]] = {}
         self.records: dict[tuple[str, int, str], DirtyRecord] = {}
+        self.sums: dict[str, int] = {}
+        self.since_ms = 0
 
     def get(self, symbols: Collection[str]) -> dict[str, Price]:
         """Those that have a price."""
@@ -60,6 +62,25 @@ class FakeHotStore:
         with self._lock:
             for symbol in symbols:
                 self.dependents.setdefault((symbol, account_type), set()).add(portfolio_key)
+
+    def missing(self, needs: Mapping[str, Collection[str]]) -> dict[str, list[str]]:
+        """Symbols that do not have it as a dependent."""
+        found = {
+            key: [symbol for symbol in symbols if key not in self.dependents.get((symbol, split_key(key)[0]), ())]
+            for key, symbols in needs.items()
+        }
+        return {key: symbols for key, symbols in found.items() if symbols}
+
+    def restore(self, portfolio_key: str, symbols: Collection[str]) -> None:
+        """Make it a dependent of the symbols."""
+        self.add(portfolio_key, symbols)
+
+    def remove(self, portfolio_key: str, symbols: Collection[str], ledger_version: int | None) -> bool:  # noqa: ARG002
+        """Always: like Redis it does not know the ledger."""
+        with self._lock:
+            for symbol in symbols:
+                self.dependents.get((symbol, split_key(portfolio_key)[0]), set()).discard(portfolio_key)
+        return True
 
     def put_book(self, portfolio: Portfolio) -> None:
         """Store it unless the stored one is as new or newer."""
@@ -125,6 +146,25 @@ class FakeHotStore:
         with self._lock:
             for shard, bundle_id in bundle_ids:
                 self.records.pop((account_type, shard, bundle_id), None)
+
+    def promised(self, account_type: str) -> Iterator[Sequence[Promised]]:
+        """One by one."""
+        for (kind, shard, bundle_id), record in list(self.records.items()):
+            if kind == account_type:
+                yield [Promised(shard, bundle_id, record.recorded_at_ms, record.message)]
+
+    def count(self, figures: Mapping[str, int]) -> None:
+        """Add to the sums."""
+        added = {name: number for name, number in figures.items() if number}
+        with self._lock:
+            if added and not self.since_ms:
+                self.since_ms = self._clock.now_ms()
+            for name, number in added.items():
+                self.sums[name] = self.sums.get(name, 0) + number
+
+    def counted(self) -> Counted:
+        """The sums."""
+        return Counted(self.since_ms, dict(self.sums))
 
     def _head(self, portfolio_id: str) -> Head | None:
         stored = self.snapshots.get(portfolio_id)

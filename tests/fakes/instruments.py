@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from foliostream.domain.instrument import Instrument
+from foliostream.domain.keys import stable_hash
+from foliostream.ports import SYMBOL_BUCKETS
 
 
 class FakeInstruments:
@@ -18,6 +20,9 @@ class FakeInstruments:
 
     def by_token(self, tokens: Collection[str]) -> dict[str, str]:
         return {item.token: item.symbol for item in self._known.values() if item.token in tokens and item.token}
+
+    def walk(self, bucket: int) -> list[Instrument]:
+        return [item for symbol, item in self._known.items() if stable_hash(symbol) % SYMBOL_BUCKETS == bucket]
 
     def put(self, instrument: Instrument) -> None:
         self._known.pop(instrument.symbol, None)

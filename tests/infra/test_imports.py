@@ -29,8 +29,9 @@ MAY_IMPORT = {
     "lambda_events": {"lambda_events", "application", *PURE},
     "bridge": {"adapters", "application", "bridge_settings", *PURE},
     "bridge_settings": {"errors"},
+    "metrics": set(),
     "wiring": {"adapters", "application", "settings", *PURE},
-    "functions": {"wiring", "api", "application", "settings", "lambda_events", *PURE},
+    "functions": {"wiring", "metrics", "api", "application", "settings", "lambda_events", *PURE},
 }
 # Third parties of the inner parts. None may know AWS, Redis or the process's environment.
 OUTSIDE = {"domain": {"msgspec"}, "errors": set(), "ports": {"msgspec"}, "application": {"msgspec"}}

@@ -28,6 +28,8 @@ from tests.support.environment import ENVIRONMENT
 
 # Named by resources of the stack; nobody sets them.
 OF_THE_STACK = {
+    "PORTFOLIO_STACK",
+    "PORTFOLIO_PRICE_QUEUE_URL",
     "PORTFOLIO_LEDGER_TABLE",
     "PORTFOLIO_HOT_TABLE",
     "PORTFOLIO_SESSIONS_TABLE",
@@ -318,7 +320,13 @@ def test_every_asynchronous_start_ends_in_a_dead_letter_queue() -> None:
     assert len(targets) >= 3
     for target in targets:
         assert referenced(target["DeadLetterConfig"]["Arn"]).endswith("DeadLetterQueue")
-    for name in ("PriceUpdateFunction", "MarketFeedFunction", "AcceptFillsFunction", "CloseDayFunction"):
+    for name in (
+        "PriceUpdateFunction",
+        "MarketFeedFunction",
+        "AcceptFillsFunction",
+        "CloseDayFunction",
+        "SweepFunction",
+    ):
         failures = function_setting(name, "EventInvokeConfig")["DestinationConfig"]["OnFailure"]
         queue = referenced(failures["Destination"])
         assert queue in DEAD_LETTER_QUEUES
@@ -453,8 +461,11 @@ def test_managed_policies_are_only_those_for_traces_networks_and_access_logs() -
 def test_a_function_may_receive_from_its_event_sources_only(name: str) -> None:
     role = referenced(function_setting(name, "Role"))
     sources = {referenced(source["Queue"]) for (function, _), source in sqs_sources().items() if function == name}
-    for action in ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"):
+    for action in ("sqs:ReceiveMessage", "sqs:DeleteMessage"):
         assert allowed(role, action) == sources
+    # The status asks for the depth of queues that others consume.
+    asked = allowed(role, "sqs:GetQueueAttributes")
+    assert asked >= sources if name == "RestApiFunction" else asked == sources
 
 
 # With AWS, sqs:SendMessage stands for batches too.
@@ -468,14 +479,14 @@ def test_what_a_portfolio_is_filled_with_comes_in_through_one_event_only() -> No
     assert referenced(rule["Targets"][0]["Arn"]) == "OrderFilledQueue"
 
 
-def test_only_the_rest_api_the_booking_of_fills_and_the_daily_close_write_the_ledger() -> None:
+def test_only_the_rest_api_the_booking_of_fills_the_daily_close_and_the_sweep_write_the_ledger() -> None:
     writers = {
         name
         for name, statement in statements()
         if any(action in LEDGER_WRITES for action in as_list(statement["Action"]) if isinstance(action, str))
         and "LedgerTable" in map(referenced, as_list(statement["Resource"]))
     }
-    assert writers == {"RestApiRole", "RecordFillRole", "CloseDayRole"}
+    assert writers == {"RestApiRole", "RecordFillRole", "CloseDayRole", "SweepRole"}
 
 
 def test_the_authorizer_may_do_nothing_but_log() -> None:
@@ -521,6 +532,61 @@ def test_a_day_is_closed_by_the_markets_calendar_and_named_by_it() -> None:
 )
 def test_the_calendar_is_a_cron_expression(expression: str, accepted: bool) -> None:
     assert bool(re.search(parameters()["CloseDaySchedule"]["AllowedPattern"], expression)) is accepted
+
+
+# The sweep, and what is watched
+
+
+def test_the_sweep_starts_every_minute_is_never_tried_again_and_ends_before_the_next_but_one() -> None:
+    schedule = resources("AWS::Scheduler::Schedule")["SweepSchedule"]
+    assert schedule["ScheduleExpression"] == "cron(* * * * ? *)"
+    assert "State" not in schedule
+    assert schedule["Target"]["RetryPolicy"]["MaximumRetryAttempts"] == 0
+    assert function_setting("SweepFunction", "EventInvokeConfig")["MaximumRetryAttempts"] == 0
+    assert 45 < function_setting("SweepFunction", "Timeout") <= 60
+
+
+def test_the_sweep_writes_checkpoints_and_dependents_but_no_books() -> None:
+    assert "LedgerTable" not in allowed("SweepRole", "dynamodb:UpdateItem")
+    assert "LedgerTable" in allowed("SweepRole", "dynamodb:PutItem")
+
+
+def test_the_status_may_ask_for_the_depth_of_every_queue_it_shows() -> None:
+    asked = allowed("RestApiRole", "sqs:GetQueueAttributes")
+    dead = {
+        name for name in DEAD_LETTER_QUEUES if f"${{{name}}}" in str(environment()["PORTFOLIO_DEAD_LETTER_QUEUE_URLS"])
+    }
+    shown = {
+        "PriceQueue",
+        "DirtyLiveQueue",
+        "DirtyDemoQueue",
+        "DirtyPaperQueue",
+        "RefreshQueue",
+        "PushQueue",
+        "FillsQueue",
+    }
+    assert asked == shown | dead
+
+
+def test_whatever_the_sweep_finds_raises_an_alarm_of_this_stack() -> None:
+    alarm = resources("AWS::CloudWatch::Alarm")["SweepFindsAlarm"]
+    assert (alarm["Namespace"], alarm["MetricName"]) == ("Foliostream", "SweepFinds")
+    assert alarm["Dimensions"] == [{"Name": "Stack", "Value": {"Ref": "AWS::StackName"}}]
+    assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (0, "GreaterThanThreshold")
+
+
+def test_a_sweep_that_does_not_run_or_fails_raises_an_alarm() -> None:
+    alarm = resources("AWS::CloudWatch::Alarm")["SweepMissingAlarm"]
+    assert alarm["TreatMissingData"] == "breaching"
+
+
+@pytest.mark.parametrize("account_type", ["Live", "Demo", "Paper"])
+def test_a_dirty_queue_that_falls_behind_raises_an_alarm(account_type: str) -> None:
+    alarm = resources("AWS::CloudWatch::Alarm")[f"Dirty{account_type}AgeAlarm"]
+    assert (alarm["Namespace"], alarm["MetricName"]) == ("AWS/SQS", "ApproximateAgeOfOldestMessage")
+    assert alarm["Dimensions"] == [
+        {"Name": "QueueName", "Value": {"Fn::GetAtt": [f"Dirty{account_type}Queue", "QueueName"]}}
+    ]
 
 
 # Tables

@@ -10,6 +10,8 @@ ENVIRONMENT = {
     "PORTFOLIO_LEDGER_TABLE": "ledger",
     "PORTFOLIO_HOT_TABLE": "hot",
     "PORTFOLIO_SESSIONS_TABLE": "sessions",
+    "PORTFOLIO_STACK": "foliostream",
+    "PORTFOLIO_PRICE_QUEUE_URL": URL,
     "PORTFOLIO_DIRTY_QUEUE_URLS": f"live={URL}1,demo={URL}2,paper={URL}3",
     "PORTFOLIO_DEAD_LETTER_QUEUE_URLS": f"live={URL}4,demo={URL}5,paper={URL}6,push={URL}7,"
     f"ledger={URL}8,fills={URL}9,order_filled={URL}10,price={URL}11",

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from foliostream.adapters import dynamodb_batch
 from foliostream.adapters.dynamodb_connections import DynamoDbConnections
 from foliostream.errors import NotFoundError
-from foliostream.ports import Connection, Connections, ConnectionView, Outgoing, Subscription
+from foliostream.ports import Connection, Connections, ConnectionView, Outgoing, Subscription, Watch
 from tests.fakes.connections import FakeConnections
 from tests.support.ministack import Emulator
 
@@ -39,6 +39,38 @@ def view(connections: Connections, connection: Connection = ALICE) -> Connection
 
 def watched(connections: Connections) -> list[str]:
     return [subscription.portfolio_id for subscription in view(connections).subscriptions]
+
+
+def everything_watched(connections: Connections, limit: int) -> list[Watch]:
+    found, cursor = [], None
+    while True:
+        page = connections.watches(cursor, limit)
+        assert len(page.watches) <= limit
+        found += page.watches
+        if page.cursor is None:
+            return found
+        cursor = page.cursor
+
+
+@pytest.mark.parametrize("limit", [1, 3, 500])
+def test_all_subscriptions_of_all_connections_are_listed_page_by_page(connections: Connections, limit: int) -> None:
+    bob = replace(ALICE, connection_id="c2=", owner="bob", expires_at_ms=NOW_MS + 1)
+    assert everything_watched(connections, limit) == []
+    for connection in (ALICE, bob):
+        connections.open(connection)
+        connections.enqueue(connection, Outgoing("1", b"hello"))
+    connections.subscribe(ALICE, ["p1", "p2"])
+    connections.subscribe(bob, ["p1"])
+    found = everything_watched(connections, limit)
+    assert {(watch.portfolio_id, watch.connection_id) for watch in found} == {
+        ("p1", "c1="),
+        ("p2", "c1="),
+        ("p1", "c2="),
+    }
+    assert len(found) == 3
+    for watch in found:
+        expires_at_ms = {"c1=": ALICE, "c2=": bob}[watch.connection_id].expires_at_ms
+        assert expires_at_ms <= watch.lease_until_ms < expires_at_ms + 1_000
 
 
 def test_a_connection_is_seen_as_it_was_opened(connections: Connections) -> None:

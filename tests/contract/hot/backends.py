@@ -15,7 +15,7 @@ from foliostream.adapters.hot_codec import DirtyRecord, decode_record
 from foliostream.adapters.redis_connection import RedisConnection
 from foliostream.adapters.redis_hot_store import RedisHotStore
 from foliostream.domain.keys import split_key
-from foliostream.ports import Holders, HotStore
+from foliostream.ports import Dependents, Holders, HotStore
 from tests.fakes.clock import FakeClock
 from tests.fakes.hot_store import FakeHotStore
 
@@ -39,6 +39,7 @@ class Backend:
 
     store: HotStore
     holders: Holders
+    dependents: Dependents
     recorded: Recorded
     clock: FakeClock
     reopened: Callable[[int], HotStore] | None = None
@@ -53,7 +54,7 @@ def fake() -> Backend:
         found = store.records.items()
         return {bundle_id: record for (kind, at, bundle_id), record in found if (kind, at) == (account_type, shard)}
 
-    return Backend(store, store, recorded, clock)
+    return Backend(store, store, store, recorded, clock)
 
 
 @contextmanager
@@ -74,7 +75,7 @@ def valkey(url: str) -> Iterator[Backend]:
             return {bundle_id.decode(): decode_record(raw) for bundle_id, raw in stored.items()}
 
         store = reopened(SHARDS)
-        yield Backend(store, store, recorded, clock, reopened)
+        yield Backend(store, store, store, recorded, clock, reopened)
     for connection in opened:
         connection.close()
 
@@ -96,7 +97,7 @@ def dynamodb(client: "DynamoDBClient", hot_table: str, ledger_table: str, pool: 
         return {item["sk"]["S"]: decode_record(item["record"]["B"]) for item in page["Items"]}
 
     holders = HoldersOfALedger(client, ledger_table, pool)
-    return Backend(reopened(SHARDS), holders, recorded, clock, reopened)
+    return Backend(reopened(SHARDS), holders, holders, recorded, clock, reopened)
 
 
 class HoldersOfALedger(DynamoDbHolders):

@@ -12,9 +12,11 @@ from foliostream.adapters import dynamodb_batch
 from foliostream.adapters.dynamodb_batch import batch_get, batch_write, translated
 from foliostream.adapters.dynamodb_holders import HOLDER_BUCKETS, DynamoDbHolders, holder_key
 from foliostream.adapters.dynamodb_hot_store import DynamoDbHotStore
+from foliostream.adapters.dynamodb_ledger import DynamoDbLedger
 from foliostream.domain import portfolio as portfolios
 from foliostream.domain import snapshot as snapshots
 from foliostream.errors import ConflictError, FoliostreamError, PermanentError, RetryableError
+from foliostream.ports import Promised
 from tests.contract.hot.backends import NOW_MS, SHARDS
 from tests.contract.hot.samples import candidate, portfolio
 from tests.fakes.clock import FakeClock
@@ -188,3 +190,28 @@ def test_every_error_of_aws_becomes_one_of_ours(fault: ClientError, ours: type[F
     error = translated(fault, "PutItem")
     assert type(error) is ours
     assert "PutItem" in error.message
+
+
+def test_a_dependent_is_removed_only_from_the_version_of_the_ledger_that_was_looked_at(
+    ministack: Emulator, client: "DynamoDBClient", pool: Executor
+) -> None:
+    table = ministack.ledger_table()
+    holders = DynamoDbHolders(client, table, pool)
+    ledger = DynamoDbLedger(client, table)
+    owner = portfolio(positions=1)
+    ledger.create(owner, [], "digest")
+    assert not holders.remove("live:12345", ["S0"], 7)
+    assert not holders.remove("live:12345", ["S0"], None)
+    assert holders.missing({"live:12345": ["S0"]}) == {}
+    assert holders.remove("live:12345", ["S0"], owner.version)
+    assert holders.missing({"live:12345": ["S0"]}) == {"live:12345": ["S0"]}
+
+
+def test_a_record_that_cannot_be_read_is_listed_without_its_message(
+    client: "DynamoDBClient", pool: Executor, ministack: Emulator
+) -> None:
+    table = ministack.table()
+    store = DynamoDbHotStore(client, table, FakeClock(NOW_MS), pool, shards=SHARDS)
+    item = {"pk": {"S": "DIRTY#live#3"}, "sk": {"S": "broken"}, "record": {"B": b"{"}}
+    client.put_item(TableName=table, Item=item)
+    assert list(store.promised("live")) == [[Promised(3, "broken", 0, None)]]

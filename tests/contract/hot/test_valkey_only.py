@@ -23,6 +23,7 @@ from foliostream.adapters.redis_portfolios import RedisPortfolios
 from foliostream.domain.keys import shard_of
 from foliostream.domain.price import PriceUpdate
 from foliostream.errors import RetryableError, SettingsError
+from foliostream.ports import Promised
 from tests.contract.hot import million_holders
 from tests.contract.hot.backends import NOW_MS, SHARDS
 from tests.contract.hot.samples import candidate, portfolio
@@ -241,3 +242,11 @@ def test_the_iam_password_is_signed_again_well_before_it_ends(session: Session) 
 def test_an_iam_setting_without_a_cache_name_is_refused() -> None:
     with pytest.raises(SettingsError, match="PORTFOLIO_REDIS_IAM"):
         ElastiCacheToken("app", "rediss://folio")
+
+
+def test_a_record_that_cannot_be_read_is_listed_without_its_message(
+    connection: RedisConnection, direct: "redis.Redis"
+) -> None:
+    store = RedisHotStore(connection, FakeClock(NOW_MS))
+    direct.hset("dirty:{s3}:live", "broken", "{")
+    assert list(store.promised("live")) == [[Promised(3, "broken", 0, None)]]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from foliostream.adapters import dynamodb_instruments
 from foliostream.adapters.dynamodb_instruments import DynamoDbInstruments
 from foliostream.domain.instrument import Instrument
-from foliostream.ports import Instruments
+from foliostream.ports import SYMBOL_BUCKETS, Instruments
 from tests.fakes.clock import FakeClock
 from tests.fakes.instruments import FakeInstruments
 from tests.support.ministack import Emulator
@@ -35,7 +35,7 @@ def instruments(request: pytest.FixtureRequest) -> Instruments:
     if request.param == "fake":
         return FakeInstruments()
     emulator: Emulator = request.getfixturevalue("ministack")
-    return DynamoDbInstruments(emulator.dynamodb(), emulator.table(), FakeClock())
+    return DynamoDbInstruments(emulator.dynamodb(), emulator.ledger_table(), FakeClock())
 
 
 def test_what_was_put_is_found_with_every_field_and_digit(instruments: Instruments) -> None:
@@ -66,6 +66,21 @@ def test_a_thousand_symbols_are_found_in_one_call_and_none_in_none(instruments: 
         instruments.put(instrument)
     assert instruments.get([*known, *(f"UNKNOWN{number}" for number in range(750))]) == known
     assert instruments.get([]) == {}
+
+
+def walked(instruments: Instruments) -> list[Instrument]:
+    return [instrument for bucket in range(SYMBOL_BUCKETS) for instrument in instruments.walk(bucket)]
+
+
+def test_a_walk_over_the_buckets_gives_every_instrument_once_as_it_is_now(instruments: Instruments) -> None:
+    assert walked(instruments) == []
+    known = {f"S{number}": Instrument(f"S{number}", "stock", "USD") for number in range(200)}
+    for instrument in (*known.values(), EURO):
+        instruments.put(instrument)
+    known |= {"S7": Instrument("S7", "stock", "USD", max_age_seconds=5), "EURUSD": EURO}
+    instruments.put(known["S7"])
+    assert {instrument.symbol: instrument for instrument in walked(instruments)} == known
+    assert len(walked(instruments)) == 201
 
 
 class Container:

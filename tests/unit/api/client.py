@@ -16,14 +16,17 @@ from foliostream.application.accept_fills import FillAccepter
 from foliostream.application.amending import Amending
 from foliostream.application.marking import Marker
 from foliostream.application.portfolios import Portfolios
+from foliostream.application.status import Operations
 from foliostream.application.valuing import Valuer
 from foliostream.domain.instrument import Instrument
+from foliostream.ports import QueueDepth
 from tests.fakes.bus import FakeBus
 from tests.fakes.clock import FakeClock
 from tests.fakes.fills import FakeFillQueue
 from tests.fakes.hot_store import FakeHotStore
 from tests.fakes.instruments import FakeInstruments
 from tests.fakes.ledger import FakeLedger
+from tests.fakes.notes import FakeDepths, FakeNotes
 from tests.fakes.queues import FakeQueues
 
 EVENTS = Path(__file__).parents[3] / "events"
@@ -61,6 +64,9 @@ class Parts:
         self.bus = FakeBus()
         self.fills = FakeFillQueue()
         self.fill_accepter = FillAccepter(self.ledger, self.instruments, self.fills, "")
+        self.notes = FakeNotes()
+        depths = FakeDepths(live=QueueDepth(3, 1), push=QueueDepth(0, 0), live_dead=QueueDepth(2, 0))
+        self.operations = Operations(self.hot, self.hot, depths, self.notes, self.clock)
         numbers = count()
         self.marker = Marker(
             queues=self.queues,

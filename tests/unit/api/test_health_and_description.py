@@ -68,6 +68,8 @@ def test_the_description_has_every_call_and_no_other(document: dict[str, Any]) -
         "GET /api/v1/portfolio/{portfolio_id}/positions",
         "POST /api/v1/portfolio/{portfolio_id}/refresh",
         "PATCH /api/v1/portfolio/{portfolio_id}",
+        "GET /api/market/portfolio/status",
+        "GET /api/market/portfolio/dirty-users/{user_type}",
         "GET /api/v1/portfolio/{portfolio_id}/transactions",
         "GET /api/v1/portfolio/{portfolio_id}/history",
         "POST /api/v1/prices",

@@ -10,6 +10,7 @@ import pytest
 from foliostream.application.access import Caller
 from foliostream.application.instruments import get_instrument, put_instrument
 from foliostream.application.portfolios import MAX_COMMIT_ROUNDS, MAX_ENTRIES, PAGE_SIZE
+from foliostream.domain.instrument import Instrument
 from foliostream.domain.portfolio import Entry, Portfolio, Transaction
 from foliostream.domain.valuation import PortfolioState, decode_state
 from foliostream.errors import (
@@ -322,24 +323,37 @@ def test_a_refresh_is_promised_past_the_windows(system: System) -> None:
 WRITER = Caller("ops", frozenset({"instruments:write"}))
 
 
+def put(system: System, caller: Caller, instrument: Instrument) -> Instrument:
+    return put_instrument(caller, instrument, instruments=system.instruments, holders=system.hot, marker=system.marker)
+
+
+def test_a_change_of_an_instrument_marks_its_dependents_as_bulk(system: System) -> None:
+    system.open("trial", "AAPL", account_type="demo")
+    system.open("other", "MSFT", account_type="demo")
+    system.clock.advance(1_000)
+    put(system, WRITER, stock("AAPL", max_age_seconds=5))
+    [marked] = [bundle.message for bundle in system.queues.receive("demo")]
+    assert (marked.keys, marked.reason, marked.symbols) == (["demo:trial"], "bulk", ["AAPL"])
+
+
 def test_an_instrument_is_registered_by_who_may_and_read_by_all(system: System) -> None:
-    put_instrument(WRITER, stock("NEW"), system.instruments)
+    put(system, WRITER, stock("NEW"))
     assert get_instrument("NEW", system.instruments) == stock("NEW")
     with pytest.raises(ForbiddenError):
-        put_instrument(ALICE, stock("OTHER"), system.instruments)
+        put(system, ALICE, stock("OTHER"))
     with pytest.raises(NotFoundError):
         get_instrument("OTHER", system.instruments)
 
 
 def test_what_books_depend_on_is_fixed_and_the_rest_may_change(system: System) -> None:
-    assert put_instrument(WRITER, stock("AAPL", max_age_seconds=5), system.instruments).max_age_seconds == 5
+    assert put(system, WRITER, stock("AAPL", max_age_seconds=5)).max_age_seconds == 5
     with pytest.raises(RefusedError) as refused:
-        put_instrument(WRITER, stock("AAPL", currency="EUR"), system.instruments)
+        put(system, WRITER, stock("AAPL", currency="EUR"))
     assert refused.value.code == "INSTRUMENT_FIXED"
 
 
 @pytest.mark.parametrize("changes", [{"price_decimals": 20}, {"contract_size": Decimal(0)}, {"max_age_seconds": -1}])
 def test_an_instrument_that_would_break_prices_or_books_is_refused(system: System, changes: dict[str, object]) -> None:
     with pytest.raises(CallerError):
-        put_instrument(WRITER, stock("NEW", **changes), system.instruments)
+        put(system, WRITER, stock("NEW", **changes))
     assert system.instruments.get(["NEW"]) == {}

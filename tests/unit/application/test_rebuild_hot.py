@@ -11,14 +11,17 @@ import pytest
 from foliostream.application import rebuild_hot
 from foliostream.application.projecting import Projector
 from foliostream.application.rebuild_hot import Ask, HotRebuild, PartReport
+from foliostream.application.sweep_report import SweepReport
+from foliostream.application.symbols import Symbols
 from foliostream.domain import portfolio as books
 from foliostream.domain.portfolio import Portfolio
 from foliostream.errors import NotFoundError, RetryableError
-from foliostream.ports import WALK_BUCKETS
+from foliostream.ports import SYMBOL_BUCKETS, WALK_BUCKETS
 from tests.fakes.hot_store import FakeHotStore
+from tests.fakes.notes import FakeNotes
 from tests.fakes.rebuild import FakeRebuildQueue, FakeRebuildRecords
 from tests.unit.application.system import ALICE, System
-from tests.unit.domain.examples import buy, deposit
+from tests.unit.domain.examples import STALE_AFTER_MS, buy, deposit
 
 NAMES = [f"p{number}" for number in range(40)]
 
@@ -46,12 +49,25 @@ class Rebuilding:
         self.system = system
         self.records = FakeRebuildRecords()
         self.queue = FakeRebuildQueue()
+        self.checkpoints = FakeNotes()
         numbers = count(1)
         self.rebuild = HotRebuild(
             system.ledger,
             self.records,
             self.queue,
             Projector(system.hot, system.hot, system.marker),
+            Symbols(
+                system.hot,
+                system.instruments,
+                system.hot,
+                system.marker,
+                self.checkpoints,
+                system.clock,
+                STALE_AFTER_MS,
+            ),
+            system.connections,
+            system.hot,
+            system.marker,
             system.clock,
             lambda: f"run-{next(numbers)}",
         )
@@ -99,10 +115,47 @@ def test_a_lost_store_is_made_again_and_values_with_higher_versions(rebuilding: 
     for name in NAMES:
         assert system.state(name).version > before[name]
         assert system.state(name).cash_balance == 9_000
-        assert system.state(name).calc_status == "unpriced"  # the prices were lost with the store
+        assert system.state(name).calc_status == "unpriced"  # no sweep had kept the prices
     system.tick("AAPL", "120")
     system.settle()
     assert {system.state(name).total_value for name in NAMES} == {Decimal(10_200)}
+
+
+def test_prices_come_back_from_the_checkpoint_before_the_first_portfolio(rebuilding: Rebuilding) -> None:
+    system = rebuilding.system
+    system.tick("AAPL", "120")
+    system.settle()
+    for bucket in range(SYMBOL_BUCKETS):
+        rebuilding.rebuild.symbols.check(bucket, SweepReport())
+    before = {name: system.state(name).version for name in NAMES}
+    rebuilding.store.lose()
+    rebuilding.rebuild.start()
+    rebuilding.finish()
+    system.settle()
+    for name in NAMES:
+        assert (system.state(name).total_value, system.state(name).calc_status) == (Decimal(10_200), "ok")
+        assert system.state(name).version > before[name]
+
+
+def test_who_watched_watches_again_and_is_sent_the_newest(rebuilding: Rebuilding) -> None:
+    system = rebuilding.system
+    system.connect("c1")
+    system.connect("gone", lives_ms=1_000)
+    system.subscribe(*NAMES[:3])
+    system.subscribe(NAMES[0], connection_id="gone")
+    system.flush()
+    system.messages()
+    watchers = {name: {"c1": leases["c1"]} for name, leases in system.watchers().items()}
+    assert len(watchers) == 3
+    rebuilding.store.lose()
+    system.clock.advance(2_000)
+    rebuilding.rebuild.start()
+    rebuilding.finish()
+    assert {name: set(leases) for name, leases in system.watchers().items()} == {name: {"c1"} for name in watchers}
+    system.settle()
+    system.flush()
+    updated = [update for message in system.messages() for update in message.get("updates", [])]
+    assert {update["portfolio_id"] for update in updated} == set(NAMES[:3])
 
 
 def test_every_portfolio_is_counted_once_and_the_end_shows(rebuilding: Rebuilding) -> None:
@@ -114,7 +167,7 @@ def test_every_portfolio_is_counted_once_and_the_end_shows(rebuilding: Rebuildin
             "run_id": "run-1",
             "started_at": first["started_at"],
             "is_finished": False,
-            "parts": WALK_BUCKETS,
+            "parts": WALK_BUCKETS + 1,
             "parts_finished": 0,
             "portfolios": 0,
             "broken": 0,
@@ -123,7 +176,7 @@ def test_every_portfolio_is_counted_once_and_the_end_shows(rebuilding: Rebuildin
     rebuilding.finish()
     assert rebuilding.rebuild.progress() == first | {
         "is_finished": True,
-        "parts_finished": WALK_BUCKETS,
+        "parts_finished": WALK_BUCKETS + 1,
         "portfolios": len(NAMES),
     }
 
@@ -221,7 +274,7 @@ def test_a_new_start_supersedes_the_run_under_way(rebuilding: Rebuilding) -> Non
     old = rebuilding.asks()
     rebuilding.rebuild.start()
     report = rebuilding.rebuild.work(old)
-    assert (report.superseded, report.portfolios) == (WALK_BUCKETS, 0)
+    assert (report.superseded, report.portfolios) == (WALK_BUCKETS + 1, 0)
     rebuilding.finish()
     assert rebuilding.rebuild.progress()["run_id"] == "run-2"
     assert rebuilding.rebuild.progress()["portfolios"] == len(NAMES)

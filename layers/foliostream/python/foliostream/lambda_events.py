@@ -18,6 +18,12 @@ def received(event: Mapping[str, Any]) -> list[Received]:
     ]
 
 
+def queue_ages_ms(event: Mapping[str, Any], now_ms: int) -> list[int]:
+    """How long each message of an SQS event waited, its queue's delay included."""
+    sent = [int(record["attributes"].get("SentTimestamp", now_ms)) for record in event["Records"]]
+    return [max(now_ms - sent_ms, 0) for sent_ms in sent]
+
+
 def changes(event: Mapping[str, Any]) -> list[Change]:
     """The portfolio items of a DynamoDB stream event, in order; others (transactions, holders) are left out."""
     return [_change(record["dynamodb"]) for record in event["Records"] if _is_portfolio(record)]

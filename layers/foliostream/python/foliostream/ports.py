@@ -105,6 +105,10 @@ class Ledger(Protocol):
         restored less than seconds ago may be missing."""
 
 
+# All instruments are walked bucket by bucket: 0 to this.
+SYMBOL_BUCKETS = 64
+
+
 class Instruments(Protocol):
     """The registry of instruments."""
 
@@ -117,6 +121,9 @@ class Instruments(Protocol):
 
     def put(self, instrument: Instrument) -> None:
         """Register or replace; seen at once by this container."""
+
+    def walk(self, bucket: int) -> list[Instrument]:
+        """All of a bucket, 0 to ``SYMBOL_BUCKETS``; as they were registered up to seconds ago, never from a cache."""
 
 
 # --- the hot store --------------------------------------------------------------------------------------------------
@@ -141,6 +148,21 @@ class Holders(Protocol):
 
     def add(self, portfolio_key: str, symbols: Collection[str]) -> None:
         """Make the portfolio a dependent of the symbols; repeating it changes nothing."""
+
+
+class Dependents(Protocol):
+    """Holders as the repair compares them with the ledger; nobody else removes any."""
+
+    def missing(self, needs: Mapping[str, Collection[str]]) -> dict[str, list[str]]:
+        """By portfolio key, those of the symbols it needs that do not have it as a dependent; strongly consistent."""
+
+    def restore(self, portfolio_key: str, symbols: Collection[str]) -> None:
+        """Make it a dependent of the symbols, whatever the ledger has."""
+
+    def remove(self, portfolio_key: str, symbols: Collection[str], ledger_version: int | None) -> bool:
+        """Take it from the symbols (at most 99). False, and nothing is removed, where the store can tell that the
+        ledger has moved on from the version (None: that there is no such portfolio). A store that cannot tell removes:
+        read the ledger again afterwards."""
 
 
 class Head(NamedTuple):
@@ -211,6 +233,15 @@ class Snapshots(Protocol):
         """Remove watchers; unknown ones are no error."""
 
 
+class Promised(NamedTuple):
+    """A bundle on record; ``message`` is None where the record cannot be read."""
+
+    shard: int
+    bundle_id: str
+    recorded_at_ms: int
+    message: DirtyMessage | None
+
+
 class DirtyRecords(Protocol):
     """Which bundles are promised and not yet done (design section 4, step 6)."""
 
@@ -220,9 +251,40 @@ class DirtyRecords(Protocol):
     def forget(self, account_type: str, bundle_ids: Collection[tuple[int, str]]) -> None:
         """After their snapshots are written; (shard, bundle id) each; unknown ones are no error."""
 
+    def promised(self, account_type: str) -> Iterator[Sequence[Promised]]:
+        """What is on record, in parts of bounded size. One may come more than once; what is recorded or forgotten
+        meanwhile may be there or not."""
 
-class HotStore(Prices, Books, Snapshots, DirtyRecords, Protocol):
+
+class Counted(NamedTuple):
+    """Sums by name since ``since_ms``, when the store was first counted in (0: never)."""
+
+    since_ms: int
+    sums: dict[str, int]
+
+
+class Counters(Protocol):
+    """Figures about the whole system since its hot store exists."""
+
+    def count(self, figures: Mapping[str, int]) -> None:
+        """Add to the sums: one round trip."""
+
+    def counted(self) -> Counted:
+        """The sums."""
+
+
+class HotStore(Prices, Books, Snapshots, DirtyRecords, Counters, Protocol):
     """What one hot store offers; each use case names only the parts it needs."""
+
+
+class Notes(Protocol):
+    """Small things kept under a name, of at most 300 KB each: how far the sweep has come, checkpoints."""
+
+    def read(self, name: str) -> bytes | None:
+        """None if there is none. Strongly consistent."""
+
+    def keep(self, name: str, note: bytes) -> None:
+        """In the place of the last one; ``PermanentError`` (``NOTE_TOO_LARGE``) beyond the limit."""
 
 
 # --- rebuilding the hot store ---------------------------------------------------------------------------------------
@@ -292,6 +354,20 @@ class DeadLetters(Protocol):
     ) -> None:
         """A message of the queue (or topic) ``source``: price, order_filled or fills, into its dead-letter queue, with
         ``code`` and ``reason`` as the attributes reason and detail."""
+
+
+class QueueDepth(NamedTuple):
+    """Messages as SQS counts them, which is approximately: waiting (delayed ones too) and being worked on."""
+
+    waiting: int
+    in_flight: int
+
+
+class QueueDepths(Protocol):
+    """How much waits in the queues."""
+
+    def depths(self) -> dict[str, QueueDepth]:
+        """By queue name; dead-letter queues are named ``live_dead`` and the like."""
 
 
 class FillQueue(DeadLetters, Protocol):
@@ -390,6 +466,21 @@ class ConnectionView:
     outbox: list[Outgoing]
 
 
+class Watch(NamedTuple):
+    """Somebody watches a portfolio until the end of a lease."""
+
+    portfolio_id: str
+    connection_id: str
+    lease_until_ms: int
+
+
+class WatchPage(NamedTuple):
+    """A page of subscriptions, which may be empty; ``cursor`` is None on the last one."""
+
+    watches: list[Watch]
+    cursor: str | None
+
+
 class Connections(Protocol):
     """Connections, their subscriptions and outboxes; items expire by ``expires_at``, checked on every read."""
 
@@ -408,6 +499,10 @@ class Connections(Protocol):
 
     def unsubscribe(self, connection_id: str, portfolio_ids: Collection[str]) -> None:
         """Remove subscriptions; unknown ones are no error."""
+
+    def watches(self, after: str | None, limit: int) -> WatchPage:
+        """All subscriptions, expired ones too, page by page; ``limit``: items looked at. One made meanwhile may be
+        missing."""
 
     def mark_sent(self, connection_id: str, subscription: Subscription) -> None:
         """Remember what was sent, if the subscription of this ``generation`` (``""``: of any) still exists."""

@@ -116,6 +116,8 @@ class Settings:
     ledger_table: str
     hot_table: str
     sessions_table: str
+    stack: str
+    price_queue_url: str
     dirty_queue_urls: dict[str, str]
     dead_letter_queue_urls: dict[str, str]
     refresh_queue_url: str
@@ -174,6 +176,8 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "ledger_table": _text,
     "hot_table": _text,
     "sessions_table": _text,
+    "stack": _text,
+    "price_queue_url": _url,
     "dirty_queue_urls": _pairs(ACCOUNT_TYPES, _url),
     "dead_letter_queue_urls": _pairs(DEAD_LETTER_QUEUES, _url),
     "refresh_queue_url": _url,

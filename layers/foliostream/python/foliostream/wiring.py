@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from foliostream.application.push import Sender
     from foliostream.application.rebuild_hot import HotRebuild
     from foliostream.application.record_fill import FillRecorder
+    from foliostream.application.status import Operations
+    from foliostream.application.sweep import Sweep
+    from foliostream.application.symbols import Symbols
     from foliostream.application.valuing import Valuer
     from foliostream.application.watching import Watching
 
@@ -115,6 +118,15 @@ class Wiring:
     @cached_property
     def holders(self) -> ports.Holders:
         """Dependents: sets in Valkey, else the ledger's own holder items."""
+        if self.settings.hot_store == "valkey":
+            return self._redis
+        from foliostream.adapters.dynamodb_holders import DynamoDbHolders
+
+        return DynamoDbHolders(self._dynamodb, self.settings.ledger_table, self._pool)
+
+    @cached_property
+    def dependents(self) -> ports.Dependents:
+        """The same, as the repair changes them."""
         if self.settings.hot_store == "valkey":
             return self._redis
         from foliostream.adapters.dynamodb_holders import DynamoDbHolders
@@ -280,9 +292,71 @@ class Wiring:
             records=DynamoDbRebuildRecords(self._dynamodb, settings.hot_table),
             queue=SqsRebuildQueue(self._sqs, settings.rebuild_queue_url),
             projector=self.projector,
+            symbols=self.symbols,
+            connections=self.connections,
+            snapshots=self.hot,
+            marker=self.marker,
             clock=self.clock,
             new_run_id=lambda: uuid4().hex,
         )
+
+    @cached_property
+    def symbols(self) -> Symbols:
+        """Checkpoints, silence, changed instruments."""
+        from foliostream.adapters.dynamodb_notes import DynamoDbNotes
+        from foliostream.application.symbols import Symbols
+
+        return Symbols(
+            prices=self.hot,
+            instruments=self.instruments,
+            holders=self.holders,
+            marker=self.marker,
+            notes=DynamoDbNotes(self._dynamodb, self.settings.ledger_table),
+            clock=self.clock,
+            stale_after_ms=self.settings.stale_price_seconds * 1000,
+        )
+
+    @cached_property
+    def _notes(self) -> ports.Notes:
+        from foliostream.adapters.dynamodb_notes import DynamoDbNotes
+
+        return DynamoDbNotes(self._dynamodb, self.settings.hot_table)
+
+    @cached_property
+    def sweep(self) -> Sweep:
+        """Finds what got lost."""
+        from foliostream.application.comparing import Comparison
+        from foliostream.application.late_promises import LatePromises
+        from foliostream.application.repairing import Repair
+        from foliostream.application.sweep import Sweep
+
+        return Sweep(
+            promises=LatePromises(self.hot, self.queues, self.marker),
+            symbols=self.symbols,
+            comparison=Comparison(self.ledger, self.hot, self.hot, self.hot, self.marker, self._notes, self.clock),
+            repair=Repair(
+                self.ledger, self.instruments, self.holders, self.dependents, self.marker, self._notes, self.clock
+            ),
+            notes=self._notes,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def operations(self) -> Operations:
+        """The system's status."""
+        from foliostream.adapters.sqs_depths import SqsDepths
+        from foliostream.application.status import Operations
+
+        settings = self.settings
+        urls = {
+            "price": settings.price_queue_url,
+            **settings.dirty_queue_urls,
+            "refresh": settings.refresh_queue_url,
+            "push": settings.push_queue_url,
+            "fills": settings.fills_queue_url,
+            **{f"{name}_dead": url for name, url in settings.dead_letter_queue_urls.items()},
+        }
+        return Operations(self.hot, self.hot, SqsDepths(self._sqs, urls, self._pool), self._notes, self.clock)
 
     @cached_property
     def portfolios(self) -> Portfolios:

@@ -22,7 +22,7 @@ import msgspec
 from foliostream.adapters.dynamodb_batch import batch_write, chunks, our_errors
 from foliostream.adapters.dynamodb_transactions import retried, transact_write
 from foliostream.errors import ConflictError, NotFoundError
-from foliostream.ports import Connection, ConnectionView, Outgoing, Subscription
+from foliostream.ports import Connection, ConnectionView, Outgoing, Subscription, Watch, WatchPage
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -109,6 +109,24 @@ class DynamoDbConnections:
         keys = [_key(connection_id, _SUBSCRIPTION + portfolio_id) for portfolio_id in portfolio_ids]
         batch_write(self._client, self._table, deletes=keys)
 
+    def watches(self, after: str | None, limit: int) -> WatchPage:
+        """A page of a scan: the table holds little but connections, and this is done once a rebuild."""
+        scan: dict[str, Any] = {"TableName": self._table, "Limit": limit, "ProjectionExpression": "pk, sk, expires_at"}
+        if after is not None:
+            connection_id, _, sk = after.partition("|")
+            scan["ExclusiveStartKey"] = _key(connection_id, sk)
+        with our_errors(f"Scan of {self._table}"):
+            answer: Any = self._client.scan(**scan)
+        found = [
+            Watch(
+                item["sk"]["S"].removeprefix(_SUBSCRIPTION), _owner_of(item["pk"]), int(item["expires_at"]["N"]) * 1000
+            )
+            for item in answer["Items"]
+            if item["sk"]["S"].startswith(_SUBSCRIPTION)
+        ]
+        last = answer.get("LastEvaluatedKey")
+        return WatchPage(found, f"{_owner_of(last['pk'])}|{last['sk']['S']}" if last else None)
+
     def mark_sent(self, connection_id: str, subscription: Subscription) -> None:
         """Remember what was sent, if this very subscription still exists."""
         condition, values = "attribute_exists(pk)", {}
@@ -160,6 +178,10 @@ class DynamoDbConnections:
             if "LastEvaluatedKey" not in answer:
                 return
             query["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+
+def _owner_of(pk: dict[str, str]) -> str:
+    return pk["S"].partition("#")[2]
 
 
 def _key(connection_id: str, sk: str) -> dict[str, Any]:

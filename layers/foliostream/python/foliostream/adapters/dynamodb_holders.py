@@ -5,11 +5,12 @@ Not a GSI, which cannot be read consistently (design section 4, step 4): pk ``HO
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from foliostream.adapters.dynamodb_batch import Item, our_errors
+from foliostream.adapters.dynamodb_batch import Item, batch_get, batch_write, our_errors
+from foliostream.adapters.dynamodb_transactions import transact_write
 from foliostream.domain.keys import split_key, stable_hash
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def holder_key(symbol: str, account_type: str, portfolio_key: str) -> Item:
 
 
 class DynamoDbHolders:
-    """The port ``Holders`` on the ledger table."""
+    """The ports ``Holders`` and ``Dependents`` on the ledger table."""
 
     def __init__(self, client: DynamoDBClient, ledger_table: str, pool: Executor) -> None:
         self._client = client
@@ -60,6 +61,50 @@ class DynamoDbHolders:
 
     def add(self, portfolio_key: str, symbols: Collection[str]) -> None:
         """Nothing is left to do: the commit that booked the positions wrote the items in its own transaction."""
+
+    def missing(self, needs: Mapping[str, Collection[str]]) -> dict[str, list[str]]:
+        """A read of every item that there should be."""
+        asked = {
+            _identity(item): (key, symbol)
+            for key, symbols in needs.items()
+            for symbol in symbols
+            for item in (holder_key(symbol, split_key(key)[0], key),)
+        }
+        keys = [{"pk": {"S": pk}, "sk": {"S": sk}} for pk, sk in asked]
+        stored = {_identity(item) for item in batch_get(self._client, self._table, keys, pool=self._pool)}
+        found: dict[str, list[str]] = {}
+        for identity, (key, symbol) in asked.items():
+            if identity not in stored:
+                found.setdefault(key, []).append(symbol)
+        return found
+
+    def restore(self, portfolio_key: str, symbols: Collection[str]) -> None:
+        """Write the items a commit would have written."""
+        account_type, _ = split_key(portfolio_key)
+        items = [holder_key(symbol, account_type, portfolio_key) for symbol in symbols]
+        batch_write(self._client, self._table, puts=items, pool=self._pool)
+
+    def remove(self, portfolio_key: str, symbols: Collection[str], ledger_version: int | None) -> bool:
+        """One transaction with a look at the portfolio's version: a commit is before it or after it."""
+        account_type, portfolio_id = split_key(portfolio_key)
+        check: Item = {
+            "TableName": self._table,
+            "Key": {"pk": {"S": f"PORTFOLIO#{portfolio_id}"}, "sk": {"S": "PORTFOLIO"}},
+            "ConditionExpression": "attribute_not_exists(pk)",
+        }
+        if ledger_version is not None:
+            check |= {
+                "ConditionExpression": "#version = :version",
+                "ExpressionAttributeNames": {"#version": "version"},
+                "ExpressionAttributeValues": {":version": {"N": str(ledger_version)}},
+            }
+        deletes = [
+            {"Delete": {"TableName": self._table, "Key": holder_key(symbol, account_type, portfolio_key)}}
+            for symbol in symbols
+        ]
+        return not transact_write(
+            self._client, [{"ConditionCheck": check}, *deletes], f"TransactWriteItems on {self._table}"
+        )
 
     def _page(self, position: _Position) -> _Answer:
         options: dict[str, Any] = {"ExclusiveStartKey": position.after} if position.after else {}
@@ -89,6 +134,10 @@ class _Answer(NamedTuple):
 
     keys: list[str]
     rest: _Position | None
+
+
+def _identity(item: Item) -> tuple[str, str]:
+    return item["pk"]["S"], item["sk"]["S"]
 
 
 def _partition(symbol: str, account_type: str, bucket: int) -> str:

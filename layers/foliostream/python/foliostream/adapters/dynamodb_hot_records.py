@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Executor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from foliostream.adapters.dynamodb_batch import Item, batch_write
+from foliostream.adapters.dynamodb_batch import Item, batch_write, each, our_errors
 from foliostream.adapters.dynamodb_hot_shards import DynamoDbHotShards
-from foliostream.adapters.hot_codec import DirtyRecord, encode_record
+from foliostream.adapters.hot_codec import DirtyRecord, encode_record, promised
 from foliostream.domain.coalescing import Bundle
-from foliostream.ports import Clock
+from foliostream.ports import Clock, Promised
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
+# Shards read side by side; a page of each is at most 1 MB.
+SHARDS_AT_ONCE = 16
 
 
 class DynamoDbHotDirtyRecords:
@@ -44,6 +47,32 @@ class DynamoDbHotDirtyRecords:
         self._shards.check()
         keys = [_key(account_type, shard, bundle_id) for shard, bundle_id in bundle_ids]
         batch_write(self._client, self._table, deletes=keys, pool=self._pool)
+
+    def promised(self, account_type: str) -> Iterator[Sequence[Promised]]:
+        """A query a shard and page, several side by side; an empty shard costs a read unit."""
+        self._shards.check()
+        waiting: list[tuple[int, Item | None]] = [(shard, None) for shard in range(self._shards.count)]
+        while waiting:
+            now, waiting = waiting[:SHARDS_AT_ONCE], waiting[SHARDS_AT_ONCE:]
+            pages = each(self._pool, lambda position: self._page(account_type, *position), now)
+            for (shard, _), page in zip(now, pages, strict=True):
+                if "LastEvaluatedKey" in page:
+                    waiting.append((shard, page["LastEvaluatedKey"]))
+                if page["Items"]:
+                    yield [promised(shard, item["sk"]["S"], item["record"]["B"]) for item in page["Items"]]
+
+    def _page(self, account_type: str, shard: int, after: Item | None) -> Item:
+        options: dict[str, Any] = {"ExclusiveStartKey": after} if after else {}
+        with our_errors(f"Query records of shard {shard} in {self._table}"):
+            page: Any = self._client.query(
+                TableName=self._table,
+                ConsistentRead=True,
+                KeyConditionExpression="pk = :pk",
+                ExpressionAttributeValues={":pk": _key(account_type, shard, "")["pk"]},
+                **options,
+            )
+        found: Item = page
+        return found
 
 
 def _key(account_type: str, shard: int, bundle_id: str) -> Item:

@@ -19,7 +19,7 @@ class DynamoDbHotShards:
     def __init__(self, client: DynamoDBClient, hot_table: str, shards: int) -> None:
         self._client = client
         self._table = hot_table
-        self._shards = shards
+        self.count = shards
         self._is_checked = False
 
     def check(self) -> None:
@@ -27,9 +27,9 @@ class DynamoDbHotShards:
         if self._is_checked:
             return
         stored = self._stored() or self._fix()
-        if stored != self._shards:
+        if stored != self.count:
             raise SettingsError(
-                f"PORTFOLIO_SHARDS: the hot store was filled with {stored} shards, the setting is {self._shards}; "
+                f"PORTFOLIO_SHARDS: the hot store was filled with {stored} shards, the setting is {self.count}; "
                 "another number needs a rebuild of the store"
             )
         self._is_checked = True
@@ -45,8 +45,8 @@ class DynamoDbHotShards:
             f"PutItem shards in {self._table}",
             {
                 "TableName": self._table,
-                "Item": {**_KEY, "shards": {"N": str(self._shards)}},
+                "Item": {**_KEY, "shards": {"N": str(self.count)}},
                 "ConditionExpression": "attribute_not_exists(pk)",
             },
         )
-        return self._shards if attempt.held else int(attempt.item["shards"]["N"])
+        return self.count if attempt.held else int(attempt.item["shards"]["N"])

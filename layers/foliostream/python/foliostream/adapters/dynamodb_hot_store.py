@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING
 
+from foliostream.adapters.dynamodb_hot_counters import DynamoDbHotCounters
 from foliostream.adapters.dynamodb_hot_portfolios import DynamoDbHotPortfolios
 from foliostream.adapters.dynamodb_hot_prices import DynamoDbHotPrices
 from foliostream.adapters.dynamodb_hot_records import DynamoDbHotDirtyRecords
@@ -39,3 +40,8 @@ class DynamoDbHotStore:
         records = DynamoDbHotDirtyRecords(client, hot_table, clock, fixed_shards, pool)
         self.record = records.record
         self.forget = records.forget
+        self.promised = records.promised
+
+        counters = DynamoDbHotCounters(client, hot_table, clock)
+        self.count = counters.count
+        self.counted = counters.counted

@@ -9,13 +9,15 @@ import msgspec
 
 from foliostream.adapters.dynamodb_batch import batch_get, our_errors
 from foliostream.domain.instrument import Instrument
-from foliostream.ports import Clock
+from foliostream.domain.keys import stable_hash
+from foliostream.ports import SYMBOL_BUCKETS, Clock
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 CACHE_MS: Final = 60_000
 CACHE_SIZE_MAX: Final = 20_000
+INDEX: Final = "by_sequence"
 
 _encoder = msgspec.json.Encoder(decimal_format="string")
 _decoder = msgspec.json.Decoder(Instrument)
@@ -38,7 +40,8 @@ class _Cached(NamedTuple):
 
 class DynamoDbInstruments:
     """Implements ``ports.Instruments``: items pk ``INSTRUMENT#{symbol}``, sk ``INSTRUMENT``, and for those with a
-    token pk ``INSTRUMENT_TOKEN#{token}``, sk ``INSTRUMENT``.
+    token pk ``INSTRUMENT_TOKEN#{token}``, sk ``INSTRUMENT``. In the table's index they are listed by bucket (listing
+    ``INSTRUMENTS#{bucket}``, sequence a hash of the symbol) with their record.
 
     What was found serves for 60 s; what was not found is looked up every time, so a new instrument is known at once.
     The cache holds at most 20,000 instruments, those read longest ago go first.
@@ -88,10 +91,29 @@ class DynamoDbInstruments:
             with our_errors(f"PutItem on {self._table}"):
                 self._client.put_item(TableName=self._table, Item=item)
             self._tokens.pop(instrument.token, None)
-        item = _key(instrument.symbol) | {"instrument": {"S": encode(instrument)}}
+        item = _key(instrument.symbol) | _walked(instrument.symbol) | {"record": {"S": encode(instrument)}}
         with our_errors(f"PutItem on {self._table}"):
             self._client.put_item(TableName=self._table, Item=item)
         self._remember(instrument, self._clock.now_ms())
+
+    def walk(self, bucket: int) -> list[Instrument]:
+        """All of a bucket, from the index."""
+        query: dict[str, Any] = {
+            "TableName": self._table,
+            "IndexName": INDEX,
+            "KeyConditionExpression": "listing = :listing",
+            "ExpressionAttributeNames": {"#record": "record"},
+            "ExpressionAttributeValues": {":listing": {"S": _bucket(bucket)}},
+            "ProjectionExpression": "#record",
+        }
+        found: list[Instrument] = []
+        while True:
+            with our_errors(f"Query on {self._table}"):
+                answer: Any = self._client.query(**query)
+            found += [decode(item["record"]["S"]) for item in answer["Items"]]
+            if "LastEvaluatedKey" not in answer:
+                return found
+            query["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
     def _fresh(self, symbol: str, now_ms: int) -> _Cached | None:
         entry = self._cache.get(symbol)
@@ -99,7 +121,7 @@ class DynamoDbInstruments:
 
     def _read(self, symbols: Collection[str]) -> list[Instrument]:
         items = batch_get(self._client, self._table, [_key(symbol) for symbol in symbols])
-        return [decode(item["instrument"]["S"]) for item in items]
+        return [decode(item["record"]["S"]) for item in items]
 
     def _remember(self, instrument: Instrument, now_ms: int) -> None:
         self._cache.pop(instrument.symbol, None)
@@ -110,6 +132,15 @@ class DynamoDbInstruments:
 
 def _token_key(token: str) -> dict[str, Any]:
     return {"pk": {"S": f"INSTRUMENT_TOKEN#{token}"}, "sk": {"S": "INSTRUMENT"}}
+
+
+def _walked(symbol: str) -> dict[str, Any]:
+    number = stable_hash(symbol)
+    return {"listing": {"S": _bucket(number % SYMBOL_BUCKETS)}, "sequence": {"N": str(number)}}
+
+
+def _bucket(bucket: int) -> str:
+    return f"INSTRUMENTS#{bucket}"
 
 
 def _key(symbol: str) -> dict[str, Any]:

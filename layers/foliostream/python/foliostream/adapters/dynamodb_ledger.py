@@ -11,14 +11,16 @@ OWNER#{owner}               PORTFOLIO#{id}                the owner's index
 as ``dynamodb_holders``                                   who is to be valued when a symbol's price changes
 ==========================  ============================  ====================================================
 
-The index ``by_sequence`` (listing, sequence) holds portfolios and transactions only: they alone have its two
-attributes. Both never change in an item, so an update of a book costs the index nothing, and the book is not in it.
+The index ``by_sequence`` (listing, sequence) holds portfolios, transactions and instruments (``dynamodb_instruments``)
+only: they alone have its two attributes. Both never change in an item, so an update of a book costs the index nothing,
+and the book is not in it.
 
 ==========================  ============================
 listing                     sequence
 ==========================  ============================
 PORTFOLIO#{id}              that of the transaction: 1, 2, ... without a gap
 PORTFOLIOS#{bucket}         a hash of the portfolio's id
+INSTRUMENTS#{bucket}        a hash of the symbol
 ==========================  ============================
 """
 

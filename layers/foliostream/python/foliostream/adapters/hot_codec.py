@@ -10,7 +10,7 @@ from msgspec import Struct
 from foliostream.domain.coalescing import DirtyMessage
 from foliostream.domain.snapshot import Snapshot
 from foliostream.errors import RefusedError
-from foliostream.ports import Head
+from foliostream.ports import Head, Promised
 
 # A portfolio watched by more connections than this is a broadcast, which API Gateway has no call for.
 WATCHERS_MAX = 200
@@ -25,6 +25,15 @@ class DirtyRecord(Struct, frozen=True):
 
 encode_record = msgspec.json.Encoder().encode
 decode_record = msgspec.json.Decoder(DirtyRecord).decode
+
+
+def promised(shard: int, bundle_id: str, raw: bytes) -> Promised:
+    """A record as the port gives it, also one that cannot be read."""
+    try:
+        record = decode_record(raw)
+    except msgspec.MsgspecError:
+        return Promised(shard, bundle_id, 0, None)
+    return Promised(shard, bundle_id, record.recorded_at_ms, record.message)
 
 
 def head_of(snapshot: Snapshot) -> Head:

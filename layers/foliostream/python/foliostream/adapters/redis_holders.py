@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from foliostream.adapters.redis_connection import RedisConnection, command
 from foliostream.domain.keys import split_key
@@ -14,7 +14,7 @@ KEYS_PER_PART = 2_000
 
 
 class RedisHolders:
-    """The port ``Holders``."""
+    """The ports ``Holders`` and ``Dependents``."""
 
     def __init__(self, connection: RedisConnection) -> None:
         self._redis = connection
@@ -37,6 +37,28 @@ class RedisHolders:
         """Make it a dependent of the symbols."""
         account_type, _ = split_key(portfolio_key)
         self._redis.call_all([command("SADD", _key(symbol, account_type), portfolio_key) for symbol in symbols])
+
+    def missing(self, needs: Mapping[str, Collection[str]]) -> dict[str, list[str]]:
+        """Asked set by set, since every symbol has a slot of its own."""
+        asked = [(key, symbol) for key, symbols in needs.items() for symbol in symbols]
+        answers = self._redis.call_all(
+            [command("SISMEMBER", _key(symbol, split_key(key)[0]), key) for key, symbol in asked]
+        )
+        found: dict[str, list[str]] = {}
+        for (key, symbol), is_member in zip(asked, answers, strict=True):
+            if not is_member:
+                found.setdefault(key, []).append(symbol)
+        return found
+
+    def restore(self, portfolio_key: str, symbols: Collection[str]) -> None:
+        """The same as ``add``."""
+        self.add(portfolio_key, symbols)
+
+    def remove(self, portfolio_key: str, symbols: Collection[str], ledger_version: int | None) -> bool:  # noqa: ARG002
+        """Always: the ledger's version is not known here."""
+        account_type, _ = split_key(portfolio_key)
+        self._redis.call_all([command("SREM", _key(symbol, account_type), portfolio_key) for symbol in symbols])
+        return True
 
 
 def _key(symbol: str, account_type: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from foliostream.adapters.redis_connection import RedisConnection
+from foliostream.adapters.redis_counters import RedisCounters
 from foliostream.adapters.redis_holders import RedisHolders
 from foliostream.adapters.redis_portfolios import RedisPortfolios
 from foliostream.adapters.redis_prices import RedisPrices
@@ -11,7 +12,7 @@ from foliostream.ports import Clock
 
 
 class RedisHotStore:
-    """The ports ``HotStore`` and ``Holders``. Nothing is connected before the first call."""
+    """The ports ``HotStore``, ``Holders`` and ``Dependents``. Nothing is connected before the first call."""
 
     def __init__(self, connection: RedisConnection, clock: Clock) -> None:
         prices = RedisPrices(connection)
@@ -21,6 +22,9 @@ class RedisHotStore:
         holders = RedisHolders(connection)
         self.holders = holders.holders
         self.add = holders.add
+        self.missing = holders.missing
+        self.restore = holders.restore
+        self.remove = holders.remove
 
         portfolios = RedisPortfolios(connection, clock)
         self.put_book = portfolios.put_book
@@ -33,3 +37,8 @@ class RedisHotStore:
         records = RedisDirtyRecords(connection, clock)
         self.record = records.record
         self.forget = records.forget
+        self.promised = records.promised
+
+        counters = RedisCounters(connection, clock)
+        self.count = counters.count
+        self.counted = counters.counted

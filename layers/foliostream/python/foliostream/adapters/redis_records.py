@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
-from foliostream.adapters.hot_codec import DirtyRecord, encode_record
+from foliostream.adapters.hot_codec import DirtyRecord, encode_record, promised
 from foliostream.adapters.redis_connection import RedisConnection, command
 from foliostream.domain.coalescing import Bundle
-from foliostream.ports import Clock
+from foliostream.ports import Clock, Promised
+
+# Records are read in parts: a full one has 2,000 keys of up to 70 bytes, so at most 16 x 20 x 140 KB are in memory.
+SHARDS_AT_ONCE = 16
+RECORDS_PER_PART = 20
 
 
 class RedisDirtyRecords:
@@ -32,6 +36,23 @@ class RedisDirtyRecords:
         for shard, bundle_id in bundle_ids:
             by_shard.setdefault(shard, []).append(bundle_id)
         self._redis.call_all([command("HDEL", _key(shard, account_type), *ids) for shard, ids in by_shard.items()])
+
+    def promised(self, account_type: str) -> Iterator[Sequence[Promised]]:
+        """HSCAN of every shard, several shards a round trip."""
+        waiting = [(shard, 0) for shard in range(self._redis.shards)]
+        while waiting:
+            now, waiting = waiting[:SHARDS_AT_ONCE], waiting[SHARDS_AT_ONCE:]
+            answers = self._redis.call_all(
+                [
+                    command("HSCAN", _key(shard, account_type), cursor, "COUNT", RECORDS_PER_PART)
+                    for shard, cursor in now
+                ]
+            )
+            for (shard, _), (cursor, records) in zip(now, answers, strict=True):
+                if int(cursor):
+                    waiting.append((shard, int(cursor)))
+                if records:
+                    yield [promised(shard, name.decode(), raw) for name, raw in records.items()]
 
 
 def _key(shard: int, account_type: str) -> str:

@@ -29,6 +29,8 @@ _SHAPES = (
     shapes.FillsTaken,
     shapes.InstrumentOut,
     shapes.RefreshAccepted,
+    shapes.MarketStatus,
+    shapes.DirtyUsers,
     shapes.Health,
     shapes.Error,
 )

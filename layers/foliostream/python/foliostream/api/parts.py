@@ -8,6 +8,7 @@ from foliostream.application.accept_fills import FillAccepter
 from foliostream.application.amending import Amending
 from foliostream.application.marking import Marker
 from foliostream.application.portfolios import Portfolios
+from foliostream.application.status import Operations
 from foliostream.ports import Clock, Holders, HotStore, Instruments, Ledger
 from foliostream.settings import Settings
 
@@ -42,6 +43,10 @@ class Parts(Protocol):
     @property
     def marker(self) -> Marker:
         """Marks portfolios dirty."""
+
+    @property
+    def operations(self) -> Operations:
+        """The system's status."""
 
     @property
     def fill_accepter(self) -> FillAccepter:

@@ -31,6 +31,7 @@ from foliostream.api.shapes import (
 from foliostream.application import price_input
 from foliostream.application import statements as booked
 from foliostream.application.access import Caller
+from foliostream.application.figures import count_prices
 from foliostream.application.instruments import get_instrument, put_instrument
 from foliostream.application.update_prices import update_prices
 from foliostream.domain.instrument import Instrument
@@ -172,6 +173,7 @@ def market_routes(api: APIGatewayRestResolver, parts: Parts) -> None:
             marker=parts.marker,
             clock=parts.clock,
         )
+        count_prices(parts.hot, report)
         rejected = [RefusedPrice(*refused) for refused in (*parsed.refused, *report.rejected)]
         return answer(202, PricesTaken(report.accepted, rejected))
 
@@ -182,7 +184,10 @@ def market_routes(api: APIGatewayRestResolver, parts: Parts) -> None:
     )
     def put_one(symbol: str, body: Annotated[InstrumentRequest, Body()]) -> Response[str]:
         instrument = conversion.instrument(requests.name(symbol), body)
-        return answer(200, _shown(put_instrument(_caller(api), instrument, parts.instruments)))
+        stored = put_instrument(
+            _caller(api), instrument, instruments=parts.instruments, holders=parts.holders, marker=parts.marker
+        )
+        return answer(200, _shown(stored))
 
     @api.get(
         "/api/v1/instruments/<symbol>",

@@ -227,6 +227,44 @@ class RefreshAccepted(Struct):
     status: Literal["accepted"] = "accepted"
 
 
+class QueueState(Struct):
+    """A queue as SQS counts it, which is approximately; ``oldest_age_ms``: of a dirty queue, how long the oldest
+    promise has waited, null where none does; null for other queues, whose ages CloudWatch has."""
+
+    waiting: int
+    in_flight: int
+    oldest_age_ms: int | None
+
+
+class MarketStatus(Struct):
+    """``is_running``: the sweep, due every minute, ended without a fault within the last three. ``uptime_seconds``:
+    since the hot store was first counted in; the sums are of that time. ``users_affected_total``: portfolios marked
+    because of prices, each as often as it was. ``errors``: portfolios that could not be valued and messages that could
+    not be read. ``queues``: working queues, and their dead letters named ``live_dead`` and the like."""
+
+    is_running: bool
+    uptime_seconds: int
+    symbols_processed: int
+    users_affected_total: int
+    portfolios_valued: int
+    dirty_users_live: int
+    dirty_users_demo: int
+    dirty_users_paper: int
+    errors: int
+    last_sweep_at: str | None
+    queues: dict[str, QueueState]
+
+
+class DirtyUsers(Struct):
+    """Portfolios promised a valuation: all are counted, the first 1,000 keys (``live:12345``) named;
+    ``oldest_age_ms``: for how long the oldest has waited, null where none does."""
+
+    user_type: str
+    count: int
+    users: list[str]
+    oldest_age_ms: int | None
+
+
 class Check(Struct):
     """One store, asked for something that is not there."""
 

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from foliostream.application.access import Caller
+from foliostream.application.dependents import mark_dependents
+from foliostream.application.marking import Marker
 from foliostream.domain import keys
 from foliostream.domain.instrument import Instrument, checked
 from foliostream.errors import NotFoundError, RefusedError
-from foliostream.ports import Instruments
+from foliostream.ports import Holders, Instruments
 
 
-def put_instrument(caller: Caller, instrument: Instrument, instruments: Instruments) -> Instrument:
+def put_instrument(
+    caller: Caller, instrument: Instrument, *, instruments: Instruments, holders: Holders, marker: Marker
+) -> Instrument:
     """Register or change an instrument. Its kind, currency and contract size are fixed once registered: positions
-    booked with them would change their meaning."""
+    booked with them would change their meaning.
+
+    Its dependents are valued anew: at once, and by the sweep once more when no container can know the old one any
+    longer. ``RetryableError`` may mean that it is registered and not all of them are marked.
+    """
     caller.require("instruments:write")
     checked(instrument)
     known = instruments.get([instrument.symbol]).get(instrument.symbol)
@@ -22,6 +30,7 @@ def put_instrument(caller: Caller, instrument: Instrument, instruments: Instrume
             code="INSTRUMENT_FIXED",
         )
     instruments.put(instrument)
+    mark_dependents([instrument.symbol], holders, marker, "bulk")
     return instrument
 
 

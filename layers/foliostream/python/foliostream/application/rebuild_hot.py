@@ -4,22 +4,35 @@ The ledger is walked bucket by bucket. How far each has come is a record of its 
 a message that comes twice, or a function that dies, costs work and never a portfolio. Nothing gets older: books are
 only replaced by newer ones, and a snapshot's version is at least the clock's milliseconds.
 
-Prices are not in the ledger: after a loss portfolios are ``unpriced`` until their symbols tick again.
+Prices come back from the sweep's checkpoints, as they were up to a minute before the loss; who watches, from the
+connections' subscriptions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-import msgspec
-
+from foliostream.application.loading import readable
+from foliostream.application.marking import Marker
 from foliostream.application.projecting import Projector
-from foliostream.domain.portfolio import Portfolio
+from foliostream.application.symbols import Symbols
 from foliostream.domain.times import iso
-from foliostream.errors import ConflictError, NotFoundError, RetryableError
-from foliostream.ports import WALK_BUCKETS, Clock, Ledger, Rebuild, RebuildQueue, RebuildRecords, Segment
+from foliostream.errors import ConflictError, NotFoundError, RefusedError, RetryableError
+from foliostream.ports import (
+    SYMBOL_BUCKETS,
+    WALK_BUCKETS,
+    Clock,
+    Connections,
+    Ledger,
+    Rebuild,
+    RebuildQueue,
+    RebuildRecords,
+    Segment,
+    Snapshots,
+)
 
 # Portfolios of one step: a second or two of writes.
 PAGE_SIZE = 500
@@ -28,6 +41,11 @@ PAGE_SIZE = 500
 WORK_MS = 5_000
 # The walk misses what was created a moment ago, and nobody else projects what was projected before the store was lost.
 FIRST_DELAY_SECONDS = 2
+# The last part of a run: who watches. Items of the connections' table looked at in one step.
+WATCHERS = WALK_BUCKETS
+WATCH_PAGE_SIZE = 200
+# Prices are put back before any portfolio, by the call that starts the run; what is left then the next sweep puts back.
+PRICES_MS = 15_000
 
 
 class Ask(NamedTuple):
@@ -57,12 +75,17 @@ class HotRebuild:
     records: RebuildRecords
     queue: RebuildQueue
     projector: Projector
+    symbols: Symbols
+    connections: Connections
+    snapshots: Snapshots
+    marker: Marker
     clock: Clock
     new_run_id: Callable[[], str]
 
     def start(self) -> dict[str, object]:
         """Begin with the first portfolio; a run that was under way is superseded. Its progress."""
-        run = Rebuild(self.new_run_id(), self.clock.now_ms(), [Segment(bucket) for bucket in range(WALK_BUCKETS)])
+        self._restore_prices()
+        run = Rebuild(self.new_run_id(), self.clock.now_ms(), [Segment(bucket) for bucket in range(WALK_BUCKETS + 1)])
         self.records.begin(run)
         return self._send(run, FIRST_DELAY_SECONDS)
 
@@ -99,8 +122,19 @@ class HotRebuild:
         if before is None or before.is_finished:
             report.superseded += before is None
             return False
+        after, broken = self._watchers(before) if ask.bucket == WATCHERS else self._portfolios(before)
+        try:
+            self.records.advance(ask.run_id, before, after)
+        except ConflictError:
+            # Another copy of the message is at work on the bucket, or the run is over: that one goes on.
+            return False
+        report.portfolios += after.portfolios - before.portfolios
+        report.broken |= broken
+        return not after.is_finished
+
+    def _portfolios(self, before: Segment) -> tuple[Segment, dict[str, str]]:
         page = self.ledger.walk(before.bucket, before.cursor, PAGE_SIZE)
-        found, broken = self._load(page.portfolio_ids)
+        found, broken = readable(self.ledger, page.portfolio_ids)
         projected = self.projector.project(found, "bulk")
         if projected.again:
             raise RetryableError(next(iter(projected.again.values())))
@@ -112,29 +146,26 @@ class HotRebuild:
             broken=before.broken + len(broken),
             is_finished=page.cursor is None,
         )
-        try:
-            self.records.advance(ask.run_id, before, after)
-        except ConflictError:
-            # Another copy of the message is at work on the bucket, or the run is over: that one goes on.
-            return False
-        report.portfolios += len(projected.stored)
-        report.broken |= broken
-        return not after.is_finished
+        return after, broken
 
-    def _load(self, portfolio_ids: Collection[str]) -> tuple[list[Portfolio], dict[str, str]]:
-        """Strongly consistent; a book that cannot be read costs a second look at its page."""
-        found: list[Portfolio] = []
-        broken: dict[str, str] = {}
-        try:
-            return list(self.ledger.load(portfolio_ids).values()), broken
-        except msgspec.MsgspecError:
-            pass  # which one it is shows below
-        for identifier in portfolio_ids:
-            try:
-                found += self.ledger.load([identifier]).values()
-            except msgspec.MsgspecError as fault:
-                broken[identifier] = f"the book cannot be read: {fault}"
-        return found, broken
+    def _watchers(self, before: Segment) -> tuple[Segment, dict[str, str]]:
+        """Subscribers watch again, and are sent whatever they missed."""
+        page = self.connections.watches(before.cursor, WATCH_PAGE_SIZE)
+        now_ms = self.clock.now_ms()
+        live = [watch for watch in page.watches if watch.lease_until_ms > now_ms]
+        for watch in live:
+            # Too many watchers are refused as they were when they came: the others were first.
+            with suppress(RefusedError):
+                self.snapshots.watch(*watch)
+        self.marker.connections({watch.connection_id for watch in live})
+        return replace(before, cursor=page.cursor, is_finished=page.cursor is None), {}
+
+    def _restore_prices(self) -> None:
+        stop_at_ms = self.clock.now_ms() + PRICES_MS
+        for bucket in range(SYMBOL_BUCKETS):
+            if self.clock.now_ms() >= stop_at_ms:
+                return
+            self.symbols.restore(bucket)
 
     def _hand_on(self, ask: Ask, _: PartReport) -> bool:
         self.queue.send(ask.run_id, [ask.bucket])

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from foliostream.application.marking import Marker
 from foliostream.application.receiving import Opened, Received, attempts, wait_until_due
-from foliostream.application.valuing import Valuer
+from foliostream.application.valuing import Valued, Valuer
 from foliostream.domain import coalescing
+from foliostream.domain.coalescing import DirtyMessage
 from foliostream.domain.keys import split_key
 from foliostream.errors import CallerError
 from foliostream.ports import Clock
 
 
 def recalculate(
-    received: Sequence[Received], *, valuer: Valuer, marker: Marker, clock: Clock, skew_ms: int
+    received: Sequence[Received],
+    *,
+    valuer: Valuer,
+    marker: Marker,
+    clock: Clock,
+    skew_ms: int,
+    tell: Callable[[Valued, Sequence[DirtyMessage]], None] = lambda _, __: None,
 ) -> list[str]:
-    """Value what the messages name; the ids of messages that could not be read.
+    """Value what the messages name; the ids of messages that could not be read. ``tell`` is given what became of the
+    portfolios, and the messages that asked for them, once all is done.
 
     A portfolio that fails by itself is sent again alone, so that it delays nobody, and its message counts as done.
     Only a failing store or queue returns messages: ``RetryableError``, and the whole batch comes again.
@@ -31,7 +39,9 @@ def recalculate(
     valued = valuer.value(keys, _fresh_after(readable, skew_ms))
     for identifier, reason in valued.failed.items():
         marker.retry_portfolio(keys[identifier], highest[keys[identifier]], reason)
-    marker.forget([item.message for item in readable])
+    messages = [item.message for item in readable]
+    marker.forget(messages)
+    tell(valued, messages)
     return failed
 
 

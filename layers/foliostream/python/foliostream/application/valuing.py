@@ -37,9 +37,11 @@ _UNKNOWN = "there is no such portfolio in the ledger"
 
 @dataclass
 class Valued:
-    """What became of the portfolios: ids valued, ids skipped as fresh, why others failed."""
+    """What became of the portfolios: ids valued (``degraded``: those of them that are not ``ok``), ids skipped as
+    fresh, why others failed."""
 
     written: list[str] = field(default_factory=list)
+    degraded: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
 
@@ -117,6 +119,8 @@ class Valuer:
             identifier = candidate.snapshot.portfolio_id
             if saved.written:
                 done.written.append(identifier)
+                if candidate.snapshot.state.calc_status != "ok":
+                    done.degraded.append(identifier)
             elif _supersedes(saved.current, candidate):
                 done.skipped.append(identifier)
             else:

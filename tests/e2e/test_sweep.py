@@ -1,0 +1,176 @@
+"""What the deployed sweep finds and tells, and what operators see."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from foliostream.domain import coalescing
+from foliostream.domain.coalescing import Window
+from foliostream.domain.price import PriceUpdate
+from foliostream.ports import HotStore
+from local import rebuild
+from local.client import Rest
+from tests.e2e.conftest import (
+    ACCOUNT_TYPES,
+    SHARDS,
+    Cloud,
+    Holder,
+    eventually,
+    lose_hot_store,
+    now_ms,
+    of_type,
+    post_price,
+    receive,
+    total,
+)
+
+STATUS = "/api/market/portfolio/status"
+DIRTY = "/api/market/portfolio/dirty-users"
+
+
+def swept(stack: Cloud, late_seconds: int = 300) -> dict[str, Any]:
+    answer = stack.aws("lambda").invoke(
+        FunctionName=stack.outputs.resources["SweepFunctionName"],
+        Payload=json.dumps({"late_seconds": late_seconds}).encode(),
+    )
+    report: dict[str, Any] = json.loads(answer["Payload"].read())
+    assert "FunctionError" not in answer, report
+    return report
+
+
+def lose_a_message(hot: HotStore, owner: Holder, account_type: str, symbol: str, last: str) -> None:
+    """A price whose bundle was recorded, and whose message never came to be."""
+    hot.put([PriceUpdate(symbol, now_ms(), last=Decimal(last))])
+    bundles = coalescing.bundles(
+        [f"{account_type}:{owner.portfolio_id}"],
+        Window.at(now_ms(), 1_000),
+        shards=SHARDS,
+        keys_per_message=500,
+        reason="price",
+        symbols=[symbol],
+    )
+    hot.record(account_type, bundles)
+
+
+@pytest.mark.parametrize("account_type", ACCOUNT_TYPES)
+def test_a_bundle_whose_message_was_lost_is_valued_after_the_sweep(
+    stack: Cloud, admin: Rest, symbol: str, holder: Callable[[str], Holder], hot: HotStore, account_type: str
+) -> None:
+    owner = holder(account_type)
+    key = f"{account_type}:{owner.portfolio_id}"
+    post_price(admin, symbol, "100")
+    eventually(owner.state, lambda state: state["total_value"] == total("100"), "the first price")
+    eventually(lambda: dirty(admin, account_type), lambda found: key not in found["users"], "the end of its marks")
+    lose_a_message(hot, owner, account_type, symbol, "130")
+    waiting = dirty(admin, account_type)
+    assert key in waiting["users"]
+    assert waiting["count"] == len(waiting["users"])
+    assert waiting["oldest_age_ms"] >= 0
+    assert owner.state()["total_value"] == total("100")
+    eventually(lambda: swept(stack, 2)["late"], lambda late: late > 0, "the lost promise")
+    eventually(owner.state, lambda state: state["total_value"] == total("130"), "the lost price")
+    eventually(lambda: dirty(admin, account_type), lambda found: key not in found["users"], "the kept promise")
+
+
+def dirty(admin: Rest, account_type: str) -> dict[str, Any]:
+    found: dict[str, Any] = admin.get(f"{DIRTY}/{account_type}")
+    assert found["user_type"] == account_type
+    return found
+
+
+def test_a_silent_symbol_shows_as_degraded_on_the_socket_of_who_watches(
+    stack: Cloud, admin: Rest, symbol: str, holder: Callable[[str], Holder]
+) -> None:
+    admin.put(f"/api/v1/instruments/{symbol}", {"kind": "stock", "currency": "USD", "max_age_seconds": 12})
+    owner = holder("live")
+    post_price(admin, symbol, "12.5")
+    eventually(owner.state, lambda state: state["calc_status"] == "ok", "the price")
+    with stack.socket(owner.name) as socket:
+        socket.send({"action": "subscribe", "portfolio_ids": [owner.portfolio_id]})
+        first = receive(socket, of_type("snapshot"), "the snapshot")
+        assert first["data"]["calc_status"] == "ok"
+        eventually(owner.state, lambda state: state["stale"] == [symbol], "its age")
+        swept(stack)
+        update = receive(
+            socket,
+            lambda message: (
+                message["type"] == "portfolio_update" and message["updates"][0]["data"].get("calc_status") == "degraded"
+            ),
+            "the silence",
+        )["updates"][0]
+    assert update["data"]["stale"] == [symbol]
+
+
+def test_a_lost_hot_store_is_rebuilt_with_its_prices_and_watchers(
+    stack: Cloud, admin: Rest, symbol: str, holder: Callable[[str], Holder], hot: HotStore
+) -> None:  # G6
+    owners = [holder(account_type) for account_type in ACCOUNT_TYPES]
+    post_price(admin, symbol, "100.10", open="99", previous_close="98")
+    before = [eventually(owner.state, lambda state: state["calc_status"] == "ok", "the price") for owner in owners]
+    with stack.socket(owners[0].name) as socket:
+        socket.send({"action": "subscribe", "portfolio_ids": [owners[0].portfolio_id]})
+        receive(socket, of_type("snapshot"), "the snapshot")
+        swept(stack)
+        kept = hot.get([symbol])
+        lose_hot_store(stack)
+        assert hot.get([symbol]) == {}
+        assert rebuild.rebuild_hot(stack.outputs, lambda _: None).is_finished
+        assert hot.get([symbol]) == kept
+        ids = [owner.portfolio_id for owner in owners]
+        eventually(lambda: hot.read(ids), lambda found: set(found) == set(ids), "all snapshots")
+        for owner, state in zip(owners, before, strict=True):
+            after = owner.state()
+            assert (after["calc_status"], after["total_value"]) == ("ok", total("100.10"))
+            assert after["version"] > state["version"]
+        post_price(admin, symbol, "120")
+        receive(
+            socket,
+            lambda message: (
+                message["type"] == "portfolio_update"
+                and message["updates"][0]["data"].get("total_value") == total("120")
+            ),
+            "the next price on the socket that was open all the time",
+        )
+
+
+def test_the_status_tells_what_was_processed_and_what_waits(
+    stack: Cloud, admin: Rest, symbol: str, holder: Callable[[str], Holder]
+) -> None:
+    owner = holder("demo")
+    before = admin.get(STATUS)
+    post_price(admin, symbol, "55")
+    eventually(owner.state, lambda state: state["total_value"] == total("55"), "the price")
+    swept(stack)
+    after = eventually(
+        lambda: admin.get(STATUS),
+        lambda status: status["portfolios_valued"] > before["portfolios_valued"],
+        "the valuation",
+    )
+    assert after["is_running"] is True
+    assert after["symbols_processed"] > before["symbols_processed"]
+    assert after["users_affected_total"] > before["users_affected_total"]
+    assert after["uptime_seconds"] >= 0
+    assert {f"dirty_users_{account_type}" for account_type in ACCOUNT_TYPES} <= set(after)
+    assert {"price", *ACCOUNT_TYPES, "refresh", "push", "fills", "live_dead", "push_dead"} <= set(after["queues"])
+    for queue in after["queues"].values():
+        assert set(queue) == {"waiting", "in_flight", "oldest_age_ms"}
+
+
+def test_what_names_other_peoples_keys_needs_the_scope_admin(stack: Cloud) -> None:
+    somebody = stack.rest("somebody")
+    for path in (STATUS, f"{DIRTY}/live"):
+        answer = somebody.call("GET", path)
+        assert (answer.status, answer.body["error"]["code"]) == (403, "MISSING_SCOPE")
+
+
+def test_the_schedule_starts_the_sweep_every_minute(admin: Rest) -> None:
+    last = admin.get(STATUS)["last_sweep_at"]
+    status = eventually(
+        lambda: admin.get(STATUS), lambda found: found["last_sweep_at"] != last, "a sweep nobody invoked", 90
+    )
+    assert status["is_running"] is True

@@ -1,0 +1,33 @@
+"""Notes and queue depths in memory."""
+
+from __future__ import annotations
+
+from foliostream.errors import PermanentError
+from foliostream.ports import QueueDepth
+
+NOTE_BYTES_MAX = 300_000
+
+
+class FakeNotes:
+    """Implements ``ports.Notes``; ``kept`` is open to tests."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, bytes] = {}
+
+    def read(self, name: str) -> bytes | None:
+        return self.kept.get(name)
+
+    def keep(self, name: str, note: bytes) -> None:
+        if len(note) > NOTE_BYTES_MAX:
+            raise PermanentError(f"note {name} is too large", code="NOTE_TOO_LARGE")
+        self.kept[name] = note
+
+
+class FakeDepths:
+    """Implements ``ports.QueueDepths``: what it was given."""
+
+    def __init__(self, **depths: QueueDepth) -> None:
+        self.known = depths
+
+    def depths(self) -> dict[str, QueueDepth]:
+        return dict(self.known)

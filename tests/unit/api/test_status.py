@@ -1,0 +1,80 @@
+"""What operators see, over REST."""
+
+from __future__ import annotations
+
+import pytest
+
+from foliostream.application import status
+from foliostream.application.sweep import ENDED
+from tests.unit.api.client import NOW_MS, Client, buy
+
+STATUS = "/api/market/portfolio/status"
+DIRTY = "/api/market/portfolio/dirty-users"
+ADMIN = "admin"
+
+
+def test_before_anything_happened_nothing_runs_and_nothing_waits(client: Client) -> None:
+    body = client.send("GET", STATUS, scope=ADMIN).body
+    assert body == {
+        "is_running": False,
+        "uptime_seconds": 0,
+        "symbols_processed": 0,
+        "users_affected_total": 0,
+        "portfolios_valued": 0,
+        "dirty_users_live": 0,
+        "dirty_users_demo": 0,
+        "dirty_users_paper": 0,
+        "errors": 0,
+        "last_sweep_at": None,
+        "queues": {
+            "live": {"waiting": 3, "in_flight": 1, "oldest_age_ms": None},
+            "push": {"waiting": 0, "in_flight": 0, "oldest_age_ms": None},
+            "live_dead": {"waiting": 2, "in_flight": 0, "oldest_age_ms": None},
+        },
+    }
+
+
+def test_prices_promises_and_the_last_sweep_show(client: Client) -> None:
+    client.create()
+    client.update(buy(1, 150))
+    client.parts.hot.records.clear()
+    client.parts.notes.keep(ENDED, str(NOW_MS).encode())
+    client.prices({"symbol": "AAPL", "ts": NOW_MS, "last": 151})
+    client.parts.clock.advance(90_000)
+    body = client.send("GET", STATUS, scope=ADMIN).body
+    assert (body["is_running"], body["last_sweep_at"]) == (True, "2026-02-26T10:30:00.000Z")
+    assert (body["symbols_processed"], body["users_affected_total"], body["uptime_seconds"]) == (1, 1, 90)
+    assert (body["dirty_users_live"], body["dirty_users_demo"]) == (1, 0)
+    assert body["queues"]["live"]["oldest_age_ms"] == 90_000
+    client.parts.clock.advance(90_000)
+    assert client.send("GET", STATUS, scope=ADMIN).body["is_running"] is False
+
+
+def test_dirty_users_are_named_and_each_is_counted_once(client: Client) -> None:
+    marker = client.parts.marker
+    for _ in range(2):
+        client.parts.clock.advance(1_000)
+        marker.mark("demo", ["demo:a", "demo:b"], marker.window("demo"), "price")
+    client.parts.clock.advance(500)
+    found = client.send("GET", f"{DIRTY}/demo", scope=ADMIN).body
+    assert found == {"user_type": "demo", "count": 2, "users": ["demo:a", "demo:b"], "oldest_age_ms": 1_500}
+    nobody = {"user_type": "live", "count": 0, "users": [], "oldest_age_ms": None}
+    assert client.send("GET", f"{DIRTY}/live", scope=ADMIN).body == nobody
+
+
+def test_of_very_many_a_thousand_are_named_and_all_are_counted(client: Client) -> None:
+    marker = client.parts.marker
+    marker.mark("live", [f"live:p{number:05d}" for number in range(3_000)], marker.window("live"), "bulk")
+    found = client.send("GET", f"{DIRTY}/live", scope=ADMIN).body
+    assert (found["count"], len(found["users"]), found["users"][0]) == (3_000, status.USERS_MAX, "live:p00000")
+
+
+@pytest.mark.parametrize("path", [STATUS, f"{DIRTY}/live"])
+def test_without_the_scope_nobody_is_named(client: Client, path: str) -> None:
+    answer = client.send("GET", path)
+    assert (answer.status, answer.code) == (403, "MISSING_SCOPE")
+
+
+def test_a_user_type_that_is_none_is_not_found(client: Client) -> None:
+    answer = client.send("GET", f"{DIRTY}/vip", scope=ADMIN)
+    assert (answer.status, answer.code) == (404, "UNKNOWN_USER_TYPE")

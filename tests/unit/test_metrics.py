@@ -1,0 +1,120 @@
+"""Metrics are lines that CloudWatch understands: the embedded metric format."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from foliostream import metrics
+from functions.price_update import app as price_update
+from functions.recalculate import app as recalculate
+from functions.sweep import app as sweep
+from tests.unit.application.system import System
+from tests.unit.domain.examples import NOW
+
+EVENTS = Path(__file__).parents[2] / "events"
+
+
+def checked(text: str) -> dict[str, Any]:
+    """A line, if it is as the format's specification says."""
+    line: dict[str, Any] = json.loads(text)
+    about = line["_aws"]
+    assert isinstance(about["Timestamp"], int)
+    (directive,) = about["CloudWatchMetrics"]
+    assert directive["Namespace"] == "Foliostream"
+    (dimensions,) = directive["Dimensions"]
+    assert 0 < len(dimensions) <= 30
+    assert all(isinstance(line[name], str) and line[name] for name in dimensions)
+    assert 0 < len(directive["Metrics"]) <= 100
+    for metric in directive["Metrics"]:
+        assert metric["Unit"] in {"Count", "Milliseconds"}
+        values = line[metric["Name"]]
+        assert isinstance(values, int) or (0 < len(values) <= 100 and all(isinstance(value, int) for value in values))
+    assert set(line) == {"_aws", *dimensions, *(metric["Name"] for metric in directive["Metrics"])}
+    return line
+
+
+def test_a_line_names_its_figures_dimensions_and_units() -> None:
+    line = checked(
+        metrics.line(NOW, {"Stack": "s", "AccountType": "live"}, {"PortfoliosValued": 7, "DirtyAge": [9, 3]})
+    )
+    assert (line["PortfoliosValued"], line["DirtyAge"], line["AccountType"]) == (7, [3, 9], "live")
+    units = {metric["Name"]: metric["Unit"] for metric in line["_aws"]["CloudWatchMetrics"][0]["Metrics"]}
+    assert units == {"PortfoliosValued": "Count", "DirtyAge": "Milliseconds"}
+
+
+def test_of_very_many_values_the_largest_hundred_are_told_and_of_none_nothing() -> None:
+    line = checked(metrics.line(NOW, {"Stack": "s"}, {"QueueAge": list(range(1_000)), "DirtyAge": [], "SweepFinds": 0}))
+    assert line["QueueAge"] == list(range(900, 1_000))
+    assert "DirtyAge" not in line
+    assert line["SweepFinds"] == 0
+
+
+class Parts:
+    """The composition root as the three functions use it."""
+
+    def __init__(self) -> None:
+        system = System()
+        self.system = system
+        self.clock, self.hot, self.holders = system.clock, system.hot, system.hot
+        self.instruments, self.marker, self.valuer = system.instruments, system.marker, system.valuer
+        self.settings = SimpleNamespace(
+            stack="prod", skew_ms=50, window_ms={"live": 200, "demo": 1_000, "paper": 3_000}
+        )
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    return [checked(text) for text in capsys.readouterr().out.splitlines() if "CloudWatchMetrics" in text]
+
+
+def queued(body: str, sent_ms: int) -> dict[str, Any]:
+    attributes = {"ApproximateReceiveCount": "1", "SentTimestamp": str(sent_ms)}
+    return {"Records": [{"messageId": "m", "body": body, "attributes": attributes}]}
+
+
+def test_a_price_and_its_valuation_are_measured_on_their_way(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parts = Parts()
+    parts.system.open("one", "AAPL")
+    for app in (price_update, recalculate):
+        monkeypatch.setattr(app, "wiring", lambda: parts)
+    now_ms = parts.clock.now_ms()
+    update = {"symbol": "AAPL", "last": 120, "ts": now_ms}
+    event = {"detail-type": "market_price_update", "detail": {"updates": [update, {"symbol": "NOPE"}]}}
+    price_update.handler(queued(json.dumps(event), now_ms - 70), None)
+    [line] = lines(capsys)
+    figures = ("SymbolsProcessed", "PricesRefused", "HoldersResolved", "BundlesSent", "QueueAge")
+    assert [line[name] for name in figures] == [1, 1, 1, 1, [70]]
+    assert line["Stack"] == "prod"
+
+    [bundle] = parts.system.queues.receive("live")
+    body = json.dumps(
+        {"window": bundle.message.window, "window_end_ms": bundle.message.window_end_ms}
+        | {"keys": bundle.message.keys, "reason": "price"}
+    )
+    recalculate.handler(queued(body, now_ms), None)
+    [line] = lines(capsys)
+    figures = ("PortfoliosValued", "PortfoliosSkipped", "PortfoliosDegraded", "PortfoliosFailed", "AccountType")
+    assert [line[name] for name in figures] == [1, 0, 0, 0, "live"]
+    # A window of 200 ms, the skew allowance, and no time for the work.
+    assert line["DirtyAge"] == [250]
+    assert parts.hot.counted().sums == {"symbols_processed": 1, "users_affected_total": 1, "portfolios_valued": 1}
+
+
+def test_the_sweep_tells_what_it_found(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from tests.unit.application.test_sweep import Swept
+
+    swept = Swept()
+    parts = Parts()
+    parts.sweep, parts.clock = swept.sweep, swept.system.clock  # type: ignore[attr-defined]
+    monkeypatch.setattr(sweep, "wiring", lambda: parts)
+    for name in ("sweep.schedule.json", "sweep.now.json"):
+        answer = sweep.handler(json.loads((EVENTS / name).read_text()), None)
+        assert (answer["late"], answer["failed"]) == (0, {})
+        [line] = lines(capsys)
+        assert (line["SweepFinds"], line["SweepFailedSteps"], line["Stack"]) == (0, 0, "prod")
