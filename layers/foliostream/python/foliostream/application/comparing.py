@@ -12,11 +12,10 @@ from foliostream.application.loading import readable
 from foliostream.application.marking import Marker
 from foliostream.application.sweep_report import SweepReport
 from foliostream.domain import portfolio as books
-from foliostream.domain import valuation
+from foliostream.domain import snapshot as snapshots
 from foliostream.domain.keys import split_key
 from foliostream.domain.portfolio import Portfolio
-from foliostream.domain.price import FUTURE_ALLOWANCE_MS, Price
-from foliostream.domain.times import epoch_ms
+from foliostream.domain.price import Price
 from foliostream.ports import WALK_BUCKETS, Books, Clock, Ledger, Notes, Prices, Snapshots, Stored, StoredSnapshot
 
 # A round over all portfolios takes an hour; beyond 600,000 portfolios it takes longer, so that its cost stays bounded:
@@ -142,12 +141,8 @@ class Comparison:
 
 
 def is_outdated(snapshot: StoredSnapshot | None, portfolio: Portfolio, prices: Mapping[str, Price]) -> bool:
-    """Whether the portfolio is newer than its snapshot, or one of its prices newer than what the snapshot shows."""
+    """Whether the portfolio is newer than its snapshot, or one of its prices another than what the snapshot was valued from."""
     if snapshot is None or snapshot.head.ledger_version < portfolio.version:
         return True
-    own = [prices[symbol] for symbol in portfolio.symbols if symbol in prices]
-    times = {ts_ms for price in own for ts_ms in (price.quote_ts_ms, price.last_ts_ms)}
-    if max(times, default=0) > snapshot.head.read_at_ms + FUTURE_ALLOWANCE_MS:
-        return True
-    shown = (item.price_ts for item in valuation.decode_state(snapshot.body).positions)
-    return any(ts is not None and epoch_ms(ts) not in times for ts in shown)
+    used = snapshots.decode(snapshot.body).prices
+    return any(symbol in prices and prices[symbol] != used.get(symbol) for symbol in portfolio.symbols)

@@ -119,7 +119,7 @@ class Valuer:
             identifier = candidate.snapshot.portfolio_id
             if saved.written:
                 done.written.append(identifier)
-                if candidate.snapshot.state.calc_status != "ok":
+                if candidate.snapshot.calc_status != "ok":
                     done.degraded.append(identifier)
             elif _supersedes(saved.current, candidate):
                 done.skipped.append(identifier)
