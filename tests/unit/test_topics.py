@@ -59,6 +59,7 @@ def parts(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         instruments=system.instruments,
         marker=system.marker,
         clock=system.clock,
+        settings=SimpleNamespace(stack="foliostream"),
         dead_letters=queue,
         fill_queue=queue,
         fill_accepter=FillAccepter(system.ledger, system.instruments, queue, "desk"),
