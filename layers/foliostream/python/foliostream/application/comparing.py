@@ -141,7 +141,7 @@ class Comparison:
 
 
 def is_outdated(snapshot: StoredSnapshot | None, portfolio: Portfolio, prices: Mapping[str, Price]) -> bool:
-    """Whether the portfolio is newer than its snapshot, or one of its prices another than what the snapshot was valued from."""
+    """Whether the portfolio is newer than its snapshot, or was valued from another price than is stored now."""
     if snapshot is None or snapshot.head.ledger_version < portfolio.version:
         return True
     used = snapshots.decode(snapshot.body).prices

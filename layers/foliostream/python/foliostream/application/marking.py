@@ -10,6 +10,9 @@ from foliostream.domain.coalescing import MAX_ATTEMPTS, DirtyMessage, Reason, Wi
 from foliostream.domain.keys import split_key
 from foliostream.ports import Clock, DirtyRecords, Queues
 
+# Encoded at once, for the record and for the queue: of a symbol with a million holders all would be too much.
+BUNDLES_AT_ONCE = 200
+
 
 @dataclass(frozen=True)
 class Marker:
@@ -48,9 +51,10 @@ class Marker:
             symbols=symbols,
             attempt=attempt,
         )
-        if bundles:
-            self.records.record(account_type, bundles)
-            self.queues.send(account_type, bundles)
+        for start in range(0, len(bundles), BUNDLES_AT_ONCE):
+            part = bundles[start : start + BUNDLES_AT_ONCE]
+            self.records.record(account_type, part)
+            self.queues.send(account_type, part)
         return len(bundles)
 
     def refresh(self, key: str) -> None:
