@@ -323,23 +323,25 @@ WRITER = Caller("ops", frozenset({"instruments:write"}))
 
 
 def test_an_instrument_is_registered_by_who_may_and_read_by_all(system: System) -> None:
-    put_instrument(WRITER, stock("NEW"), system.instruments)
+    put_instrument(WRITER, stock("NEW"), system.instruments, system.clock)
     assert get_instrument("NEW", system.instruments) == stock("NEW")
     with pytest.raises(ForbiddenError):
-        put_instrument(ALICE, stock("OTHER"), system.instruments)
+        put_instrument(ALICE, stock("OTHER"), system.instruments, system.clock)
     with pytest.raises(NotFoundError):
         get_instrument("OTHER", system.instruments)
 
 
 def test_what_books_depend_on_is_fixed_and_the_rest_may_change(system: System) -> None:
-    assert put_instrument(WRITER, stock("AAPL", max_age_seconds=5), system.instruments).max_age_seconds == 5
+    assert (
+        put_instrument(WRITER, stock("AAPL", max_age_seconds=5), system.instruments, system.clock).max_age_seconds == 5
+    )
     with pytest.raises(RefusedError) as refused:
-        put_instrument(WRITER, stock("AAPL", currency="EUR"), system.instruments)
+        put_instrument(WRITER, stock("AAPL", currency="EUR"), system.instruments, system.clock)
     assert refused.value.code == "INSTRUMENT_FIXED"
 
 
 @pytest.mark.parametrize("changes", [{"price_decimals": 20}, {"contract_size": Decimal(0)}, {"max_age_seconds": -1}])
 def test_an_instrument_that_would_break_prices_or_books_is_refused(system: System, changes: dict[str, object]) -> None:
     with pytest.raises(CallerError):
-        put_instrument(WRITER, stock("NEW", **changes), system.instruments)
+        put_instrument(WRITER, stock("NEW", **changes), system.instruments, system.clock)
     assert system.instruments.get(["NEW"]) == {}

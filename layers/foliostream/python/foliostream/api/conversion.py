@@ -13,7 +13,7 @@ from foliostream.api.models import InstrumentRequest, PortfolioChange, Portfolio
 from foliostream.application.amending import Wanted
 from foliostream.application.portfolios import NewPortfolio
 from foliostream.domain import keys, money
-from foliostream.domain.instrument import Instrument
+from foliostream.domain.instrument import Instrument, Split
 from foliostream.domain.keys import CASH_PREFIX
 from foliostream.domain.portfolio import Entry
 from foliostream.errors import CallerError
@@ -257,4 +257,5 @@ def instrument(symbol: str, body: InstrumentRequest) -> Instrument:
         keys.currency(body.base_currency)
     if body.contract_size is not None:
         money.checked("contract_size", body.contract_size, money.QUANTITY_DECIMALS, zero=False)
-    return Instrument(symbol=symbol, **body.model_dump())
+    splits = tuple(Split(item.effective_at, *item.ratio) for item in body.splits)
+    return Instrument(symbol=symbol, **body.model_dump(exclude={"splits"}), splits=splits)

@@ -26,6 +26,7 @@ from foliostream.api.shapes import (
     PricesTaken,
     RefreshAccepted,
     RefusedPrice,
+    SplitOut,
     TransactionList,
 )
 from foliostream.application import price_input
@@ -35,6 +36,7 @@ from foliostream.application.instruments import get_instrument, put_instrument
 from foliostream.application.update_prices import update_prices
 from foliostream.domain.instrument import Instrument
 from foliostream.domain.portfolio import Portfolio
+from foliostream.domain.times import iso
 from foliostream.domain.valuation import PortfolioState, PositionState
 
 MAX_CURSOR_LENGTH = 2_048
@@ -182,7 +184,7 @@ def market_routes(api: APIGatewayRestResolver, parts: Parts) -> None:
     )
     def put_one(symbol: str, body: Annotated[InstrumentRequest, Body()]) -> Response[str]:
         instrument = conversion.instrument(requests.name(symbol), body)
-        return answer(200, _shown(put_instrument(_caller(api), instrument, parts.instruments)))
+        return answer(200, _shown(put_instrument(_caller(api), instrument, parts.instruments, parts.clock)))
 
     @api.get(
         "/api/v1/instruments/<symbol>",
@@ -232,4 +234,5 @@ def _summary(portfolio: Portfolio) -> PortfolioSummary:
 
 
 def _shown(instrument: Instrument) -> InstrumentOut:
-    return InstrumentOut(**msgspec.structs.asdict(instrument))
+    splits = [SplitOut(iso(split.effective_ms), statements.ratio(split.new, split.old)) for split in instrument.splits]
+    return InstrumentOut(**msgspec.structs.asdict(instrument) | {"splits": splits})

@@ -8,8 +8,8 @@ from decimal import Decimal, localcontext
 from msgspec.structs import replace
 
 from foliostream.domain import money
-from foliostream.domain.account import NO_DAY, ClosedToday, Day, Portfolio, Position, Split
-from foliostream.domain.instrument import Instrument
+from foliostream.domain.account import NO_DAY, ClosedToday, Day, Portfolio, Position
+from foliostream.domain.instrument import Instrument, Split
 from foliostream.domain.money import ZERO
 
 # Kept by name, so that a symbol bought again the same day goes on with its day; the ones before are summed exactly.
