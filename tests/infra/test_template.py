@@ -336,13 +336,14 @@ def ledger_stream() -> dict[str, Any]:
     return properties
 
 
-def test_the_stream_of_the_ledger_is_read_from_its_first_change_and_of_portfolios_only() -> None:
+def test_of_the_ledgers_stream_portfolios_and_changes_of_their_status_are_read_from_the_first_one() -> None:
     source = ledger_stream()
     assert source == resources(FUNCTION)["ProjectLedgerFunction"]["Events"]["Ledger"]["Properties"]
     assert source["Stream"] == {"Fn::GetAtt": ["LedgerTable", "StreamArn"]}
     assert source["StartingPosition"] == "TRIM_HORIZON"
     (pattern,) = [json.loads(one["Pattern"]) for one in source["FilterCriteria"]["Filters"]]
-    assert pattern == {"eventName": ["INSERT", "MODIFY"], "dynamodb": {"Keys": {"sk": {"S": ["PORTFOLIO"]}}}}
+    read = ["PORTFOLIO", {"prefix": "CHANGE#"}]
+    assert pattern == {"eventName": ["INSERT", "MODIFY"], "dynamodb": {"Keys": {"sk": {"S": read}}}}
 
 
 def test_a_change_that_fails_is_retried_alone_and_bounded_and_ends_as_a_dead_letter() -> None:

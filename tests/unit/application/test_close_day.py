@@ -19,7 +19,6 @@ from foliostream.domain.price import PriceUpdate
 from foliostream.errors import CallerError, ConflictError, RetryableError
 from foliostream.ports import WALK_BUCKETS
 from functions.close_day import app
-from tests.fakes.bus import FakeBus
 from tests.fakes.ledger import FakeLedger
 from tests.unit.application.system import ALICE, System
 from tests.unit.domain.examples import NOW, STALE_AFTER_MS, buy
@@ -258,7 +257,7 @@ def test_a_message_that_cannot_be_followed_fails_alone(system: Closing, body: st
 
 
 def test_status_does_not_keep_a_day_from_ending(system: Closing) -> None:
-    Amending(system.ledger, system.portfolios, FakeBus(), system.clock)(ALICE, "p1", Wanted("SUSPENDED"))
+    Amending(system.ledger, system.portfolios, system.clock)(ALICE, "p1", Wanted("SUSPENDED"))
     assert system.closing.close(TODAY, ["p1"]).written == ["p1"]
 
 

@@ -296,7 +296,7 @@ class Wiring:
         """Changes of status and settings."""
         from foliostream.application.amending import Amending
 
-        return Amending(self.ledger, self.portfolios, self.bus, self.clock)
+        return Amending(self.ledger, self.portfolios, self.clock)
 
     @cached_property
     def day_closing(self) -> DayClosing:
