@@ -318,6 +318,7 @@ class Wiring:
             queue=SqsCloseQueue(self._sqs, settings.close_day_queue_url),
             clock=self.clock,
             zone=zone,
+            holidays=settings.market_holidays,
             stale_after_ms=settings.stale_price_seconds * 1000,
             each=self.each,
         )

@@ -146,8 +146,8 @@ class Portfolios:
         now_ms = self.clock.now_ms()
         try:
             instruments = self.instruments.get(symbols)
-            pairs = portfolio.rate_symbols(before, entries, instruments)
-            prices = self.valuer.prices.get(pairs) if pairs else {}
+            needed = portfolio.price_symbols(before, entries, instruments)
+            prices = self.valuer.prices.get(needed) if needed else {}
             after, transactions = portfolio.apply(before, entries, instruments, now_ms, prices)
             opened, closed = after.symbols - before.symbols, before.symbols - after.symbols
             self.ledger.commit(after, transactions, opened, closed)

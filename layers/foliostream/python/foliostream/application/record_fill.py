@@ -214,8 +214,8 @@ class _Booking:
         recorder = self.recorder
         entries = [fill.entry for fill in booked]
         instruments = recorder.instruments.get({fill.instrument_id for fill in booked})
-        pairs = portfolio.rate_symbols(before, entries, instruments)
-        prices = recorder.prices.get(pairs) if pairs else {}
+        needed = portfolio.price_symbols(before, entries, instruments)
+        prices = recorder.prices.get(needed) if needed else {}
         after, transactions = portfolio.apply(before, entries, instruments, recorder.clock.now_ms(), prices)
         opened, closed = after.symbols - before.symbols, before.symbols - after.symbols
         recorder.ledger.commit(after, transactions, opened, closed)

@@ -7,7 +7,7 @@ from decimal import Decimal, localcontext
 
 from msgspec.structs import replace
 
-from foliostream.domain import keys, money, rates, splitting, trading
+from foliostream.domain import daily, keys, money, rates, splitting, trading
 from foliostream.domain.account import Portfolio
 from foliostream.domain.context import Context, figure
 from foliostream.domain.entries import Entry, Transaction
@@ -40,7 +40,7 @@ def apply(
 ) -> tuple[Portfolio, list[Transaction]]:
     """Book all entries or none: the portfolio after them (one version on) and a record each.
 
-    ``prices``: of the pairs that ``rate_symbols`` names. Raises ``CallerError`` for an entry that is wrong in itself,
+    ``prices``: those that ``price_symbols`` names. Raises ``CallerError`` for an entry that is wrong in itself,
     ``RefusedError`` where the books do not allow it; both name the entry. What is ``reported`` is booked against the
     rules too, and its record says so. The portfolio given stays as it was.
     """
@@ -66,12 +66,16 @@ def apply(
     ), transactions
 
 
-def rate_symbols(
+def price_symbols(
     portfolio: Portfolio, entries: Iterable[Entry], instruments: Mapping[str, Instrument]
 ) -> frozenset[str]:
-    """The pairs whose prices booking the entries may need; none where everything is in base."""
+    """What booking the entries may need prices of: pairs where something is not in base, and what was carried into the
+    day without a mark. Mostly nothing."""
     found: set[str] = set()
     for entry in entries:
+        held = portfolio.positions.get(entry.instrument_id or "")
+        if held is not None and daily.lacks_mark(held):
+            found.add(str(entry.instrument_id))
         instrument = instruments.get(entry.instrument_id or "")
         used = {entry.currency, entry.fee_currency, instrument.currency if instrument else None, _cash_name(entry)}
         for currency in used - {None, portfolio.base_currency}:

@@ -117,6 +117,8 @@ def _positions(
     symbol = instrument.symbol
     positions = dict(portfolio.positions)
     changes: dict[str, object] | None = None
+    if held is not None and held.quantity + fill.quantity == 0:
+        held = daily.with_previous_close(held, context.prices.get(symbol), instrument)
     before = (held.day if held else None) or NO_DAY
     splits = held.splits if held else ()
     if held is None and symbol in portfolio.closed_today:
