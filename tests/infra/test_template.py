@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from foliostream.application.record_fill import RATE_RECEIVES_MAX
 from foliostream.settings import ENVIRONMENT_NAMES, Settings
 from tests.infra.cloudformation import (
     FUNCTION,
@@ -477,6 +478,22 @@ def test_only_the_rest_api_the_booking_of_fills_and_the_daily_close_write_the_le
         and "LedgerTable" in map(referenced, as_list(statement["Resource"]))
     }
     assert writers == {"RestApiRole", "RecordFillRole", "CloseDayRole"}
+
+
+@pytest.mark.parametrize("role", ["RestApiRole", "RecordFillRole", "CloseDayRole"])
+def test_who_writes_the_ledger_may_put_update_and_delete_in_its_transactions(role: str) -> None:
+    """Books are updated, records put, and holders deleted: by trades, and by the close that ends a currency."""
+    granted = {
+        action
+        for name, statement in statements()
+        if name == role and {"Fn::GetAtt": ["LedgerTable", "Arn"]} in as_list(statement["Resource"])
+        for action in as_list(statement["Action"])
+    }
+    assert granted >= {"dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"}
+
+
+def test_a_fill_that_lacks_a_rate_is_given_up_with_its_reason_before_its_queue_does() -> None:
+    assert resources(QUEUE)["FillsQueue"]["RedrivePolicy"]["maxReceiveCount"] > RATE_RECEIVES_MAX
 
 
 def test_the_authorizer_may_do_nothing_but_log() -> None:

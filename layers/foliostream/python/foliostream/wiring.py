@@ -157,7 +157,6 @@ class Wiring:
         return FillRecorder(
             ledger=self.ledger,
             instruments=self.instruments,
-            projector=self.projector,
             prices=self.hot,
             queue=self.fill_queue,
             clock=self.clock,

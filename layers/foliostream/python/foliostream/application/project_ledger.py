@@ -10,7 +10,7 @@ import msgspec
 from foliostream.application.projecting import Projector
 from foliostream.application.receiving import Amended, Change
 from foliostream.application.valuing import Valuer
-from foliostream.domain import changes as standing
+from foliostream.domain import changes as amendments
 from foliostream.domain import events, valuation
 from foliostream.domain import portfolio as portfolios
 from foliostream.domain.coalescing import DirtyMessage
@@ -74,9 +74,9 @@ class LedgerProjection:
             self._give_up(item, "the item holds no record", report)
             return
         try:
-            event = standing.status_event(standing.decode(item.record))
+            event = amendments.status_event(amendments.decode(item.record))
             if event is not None:
-                self.bus.publish(standing.STATUS_CHANGED, [event])
+                self.bus.publish(amendments.STATUS_CHANGED, [event])
                 report.events += 1
         except RetryableError:
             report.again.append(item.sequence_number)

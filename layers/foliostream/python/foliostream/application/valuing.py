@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 import msgspec
 
 from foliostream.application.marking import Marker
+from foliostream.application.projecting import Projector
 from foliostream.domain import portfolio as books
 from foliostream.domain import rates, valuation
 from foliostream.domain.instrument import Instrument
 from foliostream.domain.portfolio import Portfolio
 from foliostream.domain.valuation import PositionState
-from foliostream.errors import FoliostreamError, NotFoundError
+from foliostream.errors import FoliostreamError, NotFoundError, PermanentError, RetryableError
 from foliostream.ports import (
     Books,
     Candidate,
@@ -60,8 +61,11 @@ class Valuer:
 
     def project(self, portfolio: Portfolio) -> None:
         """Bring the hot store up to the ledger: book first, then dependents; repeating it changes nothing."""
-        self.books.put_book(portfolio)
-        self.holders.add(portfolio.key, portfolio.symbols)
+        done = Projector(self.books, self.holders, self.marker).store([portfolio])
+        for reason in done.again.values():
+            raise RetryableError(reason)
+        for reason in done.broken.values():
+            raise PermanentError(reason)
 
     def value(self, portfolio_ids: Collection[str], fresh_after_ms: Mapping[str, int] | None = None) -> Valued:
         """Value each portfolio once from what is stored now.

@@ -7,7 +7,7 @@ from decimal import Decimal, localcontext
 
 from msgspec.structs import replace
 
-from foliostream.domain import daily, keys, money, rates, splitting, trading
+from foliostream.domain import daily, keys, money, rates, splitting, standing, trading
 from foliostream.domain.account import Portfolio
 from foliostream.domain.context import Context, figure
 from foliostream.domain.entries import Entry, Transaction
@@ -131,24 +131,12 @@ def _check_rates(portfolio: Portfolio, entry: Entry, context: Context) -> None:
 
 
 def _check_status(portfolio: Portfolio, entry: Entry, context: Context) -> None:
-    status, kind = portfolio.status, entry.transaction_type
-    if status == "ACTIVE":
+    fault = standing.refusal(portfolio, entry)
+    if fault is None:
         return
-    trades = kind in {"BUY", "SELL", "FX"}
-    if status == "LIQUIDATING":
-        if kind in {"BUY", "SELL"} and not _reduces(portfolio, entry):
-            context.refuse(
-                RefusedError("the portfolio is being liquidated: trades may only reduce", code="PORTFOLIO_LIQUIDATING")
-            )
-    elif trades or (status == "CLOSED" and kind == "DEPOSIT"):
-        context.refuse(RefusedError(f"the portfolio is {status}", code=f"PORTFOLIO_{status}"))
-
-
-def _reduces(portfolio: Portfolio, entry: Entry) -> bool:
-    held = portfolio.positions.get(entry.instrument_id or "")
-    if held is None or (held.quantity > 0) == (entry.quantity > 0):
-        return False
-    return abs(entry.quantity) <= abs(held.quantity)
+    if not entry.reported:  # an ADJUSTMENT too: it repairs books that are open
+        raise fault
+    context.refuse(fault)
 
 
 # --- trades ----------------------------------------------------------------------------------------------------------
