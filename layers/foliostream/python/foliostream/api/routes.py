@@ -100,7 +100,8 @@ def portfolio_routes(api: APIGatewayRestResolver, parts: Parts) -> None:
     ) -> Response[str]:
         identifier = requests.name(portfolio_id)
         entries = conversion.entries(body, identifier, idempotency_key, (uuid4().hex for _ in body.updates))
-        return ready(200, parts.portfolios.update(_caller(api), identifier, entries).body)
+        next_id = f"{idempotency_key}:{len(entries)}" if idempotency_key else None
+        return ready(200, parts.portfolios.update(_caller(api), identifier, entries, next_id).body)
 
     @api.get(
         "/api/v1/portfolio/<portfolio_id>/positions",

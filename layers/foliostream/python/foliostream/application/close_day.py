@@ -189,7 +189,8 @@ class DayClosing:
         )
         row = history.row(before, snapshot.state, self.ledger.last_day(before.portfolio_id), day, now_ms)
         after = daily.close_day(before, day, self._marks(before, prices, instruments), now_ms)
-        # A currency of which nothing is left needs its pairs no longer. Too many of them may wait for another day.
+        # A currency of which nothing is left needs its pairs no longer. Those beyond the limit of a transaction stay
+        # dependents: each costs a valuation now and then.
         return _Closing(after, row, sorted(before.symbols - after.symbols)[:MAX_CLOSED])
 
     def _marks(
