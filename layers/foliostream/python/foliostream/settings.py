@@ -23,8 +23,8 @@ ACCOUNT_TYPES = ("live", "demo", "paper")
 DEAD_LETTER_QUEUES = (*ACCOUNT_TYPES, "push", "ledger", "fills", "order_filled", "price")
 MAX_AMOUNT_DIGITS = 15
 MAX_OWNER_LENGTH = 128
-# As many as fit beside everything else into the 4 KB of a function's environment.
-MAX_HOLIDAYS = 60
+# Two years or three of a market; the environment of a function has 4 KB for everything.
+MAX_HOLIDAYS = 30
 AMOUNT_DECIMALS = 6
 
 
