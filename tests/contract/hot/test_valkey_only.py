@@ -85,6 +85,19 @@ def test_a_price_of_before_opens_had_times_is_read(connection: RedisConnection, 
     assert (found.open, found.open_ts_ms, found.open_at_ms) == (149, 0, NOW_MS)
 
 
+def test_an_open_that_somebody_else_wrote_is_as_old_as_their_price_and_not_as_ours_was(
+    connection: RedisConnection, direct: "redis.Redis"
+) -> None:
+    store = RedisHotStore(connection, FakeClock(NOW_MS))
+    store.put([PriceUpdate("AAPL", NOW_MS, last=Decimal(400), open=Decimal(396), previous_close=Decimal(392))])
+    direct.hset("market:AAPL", mapping={"last": "100", "open": "99", "previous_close": "98", "ts": str(NOW_MS + 5)})
+    found = store.get(["AAPL"])["AAPL"]
+    assert (found.open, found.open_at_ms, found.previous_close_at_ms) == (99, NOW_MS + 5, NOW_MS + 5)
+    store.put([PriceUpdate("AAPL", NOW_MS + 7, last=Decimal(101), previous_close=Decimal(97))])
+    found = store.get(["AAPL"])["AAPL"]
+    assert (found.open, found.open_ts_ms, found.previous_close_ts_ms) == (99, NOW_MS + 5, NOW_MS + 7)
+
+
 def test_a_symbol_with_very_many_holders_comes_in_bounded_parts(
     connection: RedisConnection, direct: "redis.Redis"
 ) -> None:
