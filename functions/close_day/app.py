@@ -18,17 +18,29 @@ PLACEHOLDER = "<aws.scheduler.scheduled-time>"
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     """Messages: parts of a run. ``{"day"?, "portfolio_ids"?}``: close these now and say what became of them, or,
-    without ids, start a run over all. The schedule's ``scheduled_time`` says which day it is, also when it is late."""
+    without ids, start a run over all. The schedule's ``scheduled_time`` says which day it is, also when it is late.
+    A holiday of the market (PORTFOLIO_MARKET_HOLIDAYS) is not closed."""
     closing = wiring().day_closing
     if "Records" in event:
         report, again = closing.work(lambda_events.received(event))
         for name, reason in report.failed.items():
             logger.error("not closed", portfolio_id=name, reason=reason)
-        logger.info("closed", written=len(report.written), unpriced=len(report.unpriced), skipped=len(report.skipped))
+        for name in report.late:
+            logger.warning("not closed any more: its book or prices are of a later day", portfolio_id=name, code="LATE")
+        logger.info(
+            "closed",
+            written=len(report.written),
+            unpriced=len(report.unpriced),
+            skipped=len(report.skipped),
+            late=len(report.late),
+        )
         return lambda_events.failures(again)
     scheduled = event.get("scheduled_time", PLACEHOLDER)
     at_ms = wiring().clock.now_ms() if scheduled == PLACEHOLDER else times.epoch_ms(scheduled)
     day = closing.checked_day(event.get("day") or closing.day_of(at_ms))
+    if closing.is_holiday(day):
+        logger.info("not closed: a holiday of the market", day=day)
+        return {"day": day, "holiday": True}
     if "portfolio_ids" in event:
         return {"day": day, **asdict(closing.close(day, event["portfolio_ids"]))}
     messages = closing.start(day)

@@ -83,18 +83,20 @@ def test_a_closed_day_stands_in_the_history_and_the_next_one_counts_from_its_mar
     owner = holder("live")
     patch(owner, settings={"allow_short": True})
     post_price(admin, symbol, 110)
-    closed = close(stack, portfolio_ids=[owner.portfolio_id], day="2026-01-02")
-    assert closed == {
+    over = close(stack, portfolio_ids=[owner.portfolio_id], day="2026-01-02")
+    assert over == {
         "day": "2026-01-02",
-        "written": [owner.portfolio_id],
+        "written": [],
         "unpriced": [],
         "skipped": [],
+        "late": [owner.portfolio_id],
         "failed": {},
     }
-    assert close(stack, portfolio_ids=[owner.portfolio_id], day="2026-01-02")["skipped"] == [owner.portfolio_id]
-    path = f"/api/v1/portfolio/{owner.portfolio_id}/history?from=2026-01-01&to=2026-01-31"
-    (day,) = owner.rest.get(path)["days"]
-    assert (day["date"], day["total_value"]) == ("2026-01-02", Decimal("10098.50"))
+    closed = close(stack, portfolio_ids=[owner.portfolio_id])
+    assert closed == over | {"day": closed["day"], "written": [owner.portfolio_id], "late": []}
+    assert close(stack, portfolio_ids=[owner.portfolio_id])["skipped"] == [owner.portfolio_id]
+    (day,) = history(owner)
+    assert (day["date"], day["total_value"]) == (closed["day"], Decimal("10098.50"))
     assert (day["inflows"], day["outflows"], day["daily_pnl"]) == (10_000, 0, Decimal("100.00"))
 
     # Carried in at 110, 4 of it sold at 115; the other one is sold short today at 50 and half of it bought back at 48.

@@ -33,13 +33,15 @@ from tests.e2e.conftest import (
 )
 
 EVENT = "portfolio_state_updated"
+STATUS_CHANGED = "portfolio_status_changed"
+SHARDS = 64
 
 
 class Events:
     """What arrives of an event on the bus of the stack, in a queue of its own."""
 
     def __init__(self, stack: Cloud, detail_type: str) -> None:
-        self._sqs, self._events = stack.aws("sqs"), stack.aws("events")
+        self._sqs, self._events, self._type = stack.aws("sqs"), stack.aws("events"), detail_type
         self._bus = stack.outputs.resources["EventBusName"]
         self._name = f"test-{uuid4().hex[:12]}"
         self._url = self._sqs.create_queue(QueueName=self._name)["QueueUrl"]
@@ -61,7 +63,7 @@ class Events:
         for message in answer.get("Messages", []):
             self._seen.append(json.loads(message["Body"], parse_float=Decimal)["detail"])
             self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"])
-        return [detail for detail in self._seen if detail[EVENT]["portfolio_id"] == portfolio_id]
+        return [detail for detail in self._seen if detail[self._type]["portfolio_id"] == portfolio_id]
 
     def ids(self, portfolio_id: str) -> set[str]:
         return {detail["event_id"] for detail in self.of(portfolio_id)}
@@ -70,6 +72,13 @@ class Events:
 @pytest.fixture
 def events(stack: Cloud) -> Iterator[Events]:
     opened = Events(stack, EVENT)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def status_events(stack: Cloud) -> Iterator[Events]:
+    opened = Events(stack, STATUS_CHANGED)
     yield opened
     opened.close()
 
@@ -87,6 +96,17 @@ def commit(stack: Cloud, portfolio_id: str, *entries: Entry) -> int:
 
 def buy(symbol: str, quantity: int, price: str) -> Entry:
     return Entry(f"killed-{uuid4().hex}", "BUY", now_ms(), symbol, quantity=Decimal(quantity), price=Decimal(price))
+
+
+def test_a_change_of_status_is_told_on_the_bus(holder: Callable[[str], Holder], status_events: Events) -> None:
+    owner = holder("live")
+    answer = owner.rest.call("PATCH", f"/api/v1/portfolio/{owner.portfolio_id}", {"status": "SUSPENDED"})
+    version = answer.body["ledger_version"]
+    (detail,) = eventually(lambda: status_events.of(owner.portfolio_id), bool, "the event of the change")
+    assert detail["event_id"] == f"{STATUS_CHANGED}:{owner.portfolio_id}:{version}"
+    told = detail[STATUS_CHANGED]
+    assert (told["status"], told["previous_status"], told["ledger_version"]) == ("SUSPENDED", "ACTIVE", version)
+    assert set(told) == {"portfolio_id", "status", "previous_status", "ledger_version", "changed_by", "changed_at"}
 
 
 def test_a_change_of_the_ledger_is_told_on_the_bus_exactly_as_promised(

@@ -93,9 +93,6 @@ class FakeLedger:
             self.changes.append(changes.decode(changes.encode(change)))
             self._store(portfolio, (), (), ())
 
-    def last_change(self, portfolio_id: str) -> Change | None:
-        return next((change for change in reversed(self.changes) if change.portfolio_id == portfolio_id), None)
-
     def close_day(self, portfolio: Portfolio, day: Day | None, closed: Collection[str] = ()) -> None:
         _check(portfolio, 2 + len(closed))
         with self._lock:

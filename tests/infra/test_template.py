@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from foliostream.application.record_fill import RATE_RECEIVES_MAX
 from foliostream.settings import ENVIRONMENT_NAMES, Settings
 from tests.infra.cloudformation import (
     FUNCTION,
@@ -344,13 +345,14 @@ def ledger_stream() -> dict[str, Any]:
     return properties
 
 
-def test_the_stream_of_the_ledger_is_read_from_its_first_change_and_of_portfolios_only() -> None:
+def test_of_the_ledgers_stream_portfolios_and_changes_of_their_status_are_read_from_the_first_one() -> None:
     source = ledger_stream()
     assert source == resources(FUNCTION)["ProjectLedgerFunction"]["Events"]["Ledger"]["Properties"]
     assert source["Stream"] == {"Fn::GetAtt": ["LedgerTable", "StreamArn"]}
     assert source["StartingPosition"] == "TRIM_HORIZON"
     (pattern,) = [json.loads(one["Pattern"]) for one in source["FilterCriteria"]["Filters"]]
-    assert pattern == {"eventName": ["INSERT", "MODIFY"], "dynamodb": {"Keys": {"sk": {"S": ["PORTFOLIO"]}}}}
+    read = ["PORTFOLIO", {"prefix": "CHANGE#"}]
+    assert pattern == {"eventName": ["INSERT", "MODIFY"], "dynamodb": {"Keys": {"sk": {"S": read}}}}
 
 
 def test_a_change_that_fails_is_retried_alone_and_bounded_and_ends_as_a_dead_letter() -> None:
@@ -487,6 +489,22 @@ def test_only_the_rest_api_the_booking_of_fills_the_daily_close_and_the_sweep_wr
         and "LedgerTable" in map(referenced, as_list(statement["Resource"]))
     }
     assert writers == {"RestApiRole", "RecordFillRole", "CloseDayRole", "SweepRole"}
+
+
+@pytest.mark.parametrize("role", ["RestApiRole", "RecordFillRole", "CloseDayRole"])
+def test_who_writes_the_ledger_may_put_update_and_delete_in_its_transactions(role: str) -> None:
+    """Books are updated, records put, and holders deleted: by trades, and by the close that ends a currency."""
+    granted = {
+        action
+        for name, statement in statements()
+        if name == role and {"Fn::GetAtt": ["LedgerTable", "Arn"]} in as_list(statement["Resource"])
+        for action in as_list(statement["Action"])
+    }
+    assert granted >= {"dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"}
+
+
+def test_a_fill_that_lacks_a_rate_is_given_up_with_its_reason_before_its_queue_does() -> None:
+    assert resources(QUEUE)["FillsQueue"]["RedrivePolicy"]["maxReceiveCount"] > RATE_RECEIVES_MAX
 
 
 def test_the_authorizer_may_do_nothing_but_log() -> None:

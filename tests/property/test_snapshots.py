@@ -80,6 +80,15 @@ def test_a_margin_accounts_equity_is_what_is_rendered_of_it(book: Portfolio, at:
 
 
 @moderate
+@given(margin_books(), prices(*SYMBOLS), st.sampled_from([Decimal(4), Decimal(2)]), st.sampled_from([1, 10**9]))
+def test_a_split_that_an_instrument_tells_is_in_both(
+    book: Portfolio, at: dict[str, Price], new: Decimal, before_ms: int
+) -> None:
+    told = (Split(NOW - before_ms, new, Decimal(1)),)
+    agree(book, at, {symbol: replace(instrument, splits=told) for symbol, instrument in INSTRUMENTS.items()})
+
+
+@moderate
 @given(prices("SAP", "EURUSD", "USDEUR", "GBPUSD", "EURINR", "USDINR"))
 def test_a_portfolio_in_two_currencies_is_worth_what_is_rendered_of_it(at: dict[str, Price]) -> None:
     rich = booked(empty(), deposit("1000", currency="EUR", fx_rate=Decimal("1.1")), deposit("20"))

@@ -10,20 +10,16 @@ import json
 import sys
 from collections import Counter
 from decimal import Decimal
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 from foliostream.adapters.dynamodb_instruments import DynamoDbInstruments
 from foliostream.adapters.dynamodb_ledger import DynamoDbLedger
 from foliostream.adapters.system_clock import SystemClock
-from foliostream.application.marking import Marker
-from foliostream.application.projecting import Projector
 from foliostream.application.receiving import Received
 from foliostream.application.record_fill import FillRecorder
 from tests.fakes.fills import FakeFillQueue
 from tests.fakes.hot_store import FakeHotStore
-from tests.fakes.queues import FakeQueues
 from tests.support.ministack import Emulator
 
 
@@ -35,25 +31,13 @@ class Container:
         self.requests: Counter[str] = Counter()
         client.meta.events.register("before-call.dynamodb", self._count)
         clock = SystemClock()
-        hot, numbers = FakeHotStore(clock), count()
-        marker = Marker(
-            queues=FakeQueues(),
-            records=hot,
-            clock=clock,
-            window_ms={"live": 200, "demo": 1000, "paper": 3000},
-            flush_ms=100,
-            shards=64,
-            keys_per_message=500,
-            new_nonce=lambda: str(next(numbers)),
-        )
         self.queue = FakeFillQueue()
         self.ledger = DynamoDbLedger(client, table)
         self.instruments = DynamoDbInstruments(client, table, clock)
         self.recorder = FillRecorder(
             ledger=self.ledger,
             instruments=self.instruments,
-            projector=Projector(hot, hot, marker),
-            prices=hot,
+            prices=FakeHotStore(clock),
             queue=self.queue,
             clock=clock,
             starting_cash=Decimal(1_000_000),

@@ -13,7 +13,7 @@ from foliostream import lambda_events
 from foliostream.application import fill_input, price_input, topic_input
 from foliostream.application.close_day import Part
 from foliostream.application.receiving import wait_until_due
-from foliostream.domain import portfolio
+from foliostream.domain import changes, portfolio
 from foliostream.domain.fills import Fill
 from foliostream.domain.history import parse_day
 from foliostream.domain.times import epoch_ms
@@ -54,6 +54,13 @@ def test_the_streamed_sample_gives_its_portfolios_and_leaves_other_items_out() -
     book = portfolio.decode(first.book)
     assert (book.key, book.version, str(book.positions["AAPL"].quantity)) == ("live:growth", 2, "500")
     assert (poison.key, poison.book) == ("demo:poison", b"{")
+
+
+def test_the_streamed_sample_has_the_record_of_a_change_of_status() -> None:
+    (told,) = lambda_events.amended(event("project_ledger.stream.json"))
+    assert told.record is not None
+    change = changes.decode(told.record)
+    assert (change.portfolio_id, change.ledger_version, change.after.status) == ("growth", 3, "SUSPENDED")
 
 
 def test_a_deleted_portfolio_and_one_without_a_book_are_told_apart() -> None:

@@ -126,6 +126,12 @@ def test_open_and_previous_close_stay_until_an_accepted_update_brings_others(sto
     assert figures(store, "open", "previous_close") == (150, 148)
 
 
+def test_open_and_previous_close_keep_the_time_of_what_brought_them(store: HotStore) -> None:
+    store.put([PriceUpdate("AAPL", TS, last=Decimal(150), open=Decimal(149), previous_close=Decimal(148))])
+    store.put([last("151", TS + 1), PriceUpdate("AAPL", TS + 2, last=Decimal(152), open=Decimal(150))])
+    assert figures(store, "open_ts_ms", "previous_close_ts_ms", "last_ts_ms") == (TS + 2, TS, TS + 2)
+
+
 def test_open_and_previous_close_of_an_update_that_is_older_in_one_part_are_left_out(store: HotStore) -> None:
     store.put([PriceUpdate("AAPL", TS, last=Decimal(150), open=Decimal(149), previous_close=Decimal(148))])
     late = PriceUpdate("AAPL", TS - 1, bid=Decimal(1), ask=Decimal(2), open=Decimal(3), previous_close=Decimal(4))
@@ -188,7 +194,15 @@ def test_fifteen_digits_and_ten_decimals_come_back_exactly(
 
 orders = st.tuples(st.integers(TS, TS + 2), st.integers(0, 2))
 parts = st.sampled_from(
-    [("bid",), ("ask",), ("bid", "ask"), ("last",), ("bid", "last"), ("bid", "ask", "last", "open")]
+    [
+        ("bid",),
+        ("ask",),
+        ("bid", "ask"),
+        ("last",),
+        ("bid", "last"),
+        ("bid", "ask", "last", "open"),
+        ("last", "previous_close"),
+    ]
 )
 
 

@@ -72,6 +72,8 @@ def test_keys_have_the_names_people_know(connection: RedisConnection, direct: "r
         "last_seq": "0",
         "open": "149",
         "previous_close": "148",
+        "open_ts": str(NOW_MS + 1),
+        "previous_close_ts": str(NOW_MS + 1),
         "ts": str(NOW_MS + 1),
     }
     tag = f"{{s{shard_of('12345', SHARDS)}}}:12345"
@@ -82,6 +84,25 @@ def test_keys_have_the_names_people_know(connection: RedisConnection, direct: "r
         *(f"{kind}:{tag}" for kind in ("book", "edition", "head", "snapshot", "watchers")),
     }
     assert direct.smembers("symbol_holders:AAPL:live") == {"live:12345"}
+
+
+def test_a_price_of_before_opens_had_times_is_read(connection: RedisConnection, direct: "redis.Redis") -> None:
+    direct.hset("market:AAPL", mapping={"last": "150", "last_ts": str(NOW_MS), "last_seq": "0", "open": "149"})
+    found = RedisHotStore(connection, FakeClock(NOW_MS)).get(["AAPL"])["AAPL"]
+    assert (found.open, found.open_ts_ms, found.open_at_ms) == (149, 0, NOW_MS)
+
+
+def test_an_open_that_somebody_else_wrote_is_as_old_as_their_price_and_not_as_ours_was(
+    connection: RedisConnection, direct: "redis.Redis"
+) -> None:
+    store = RedisHotStore(connection, FakeClock(NOW_MS))
+    store.put([PriceUpdate("AAPL", NOW_MS, last=Decimal(400), open=Decimal(396), previous_close=Decimal(392))])
+    direct.hset("market:AAPL", mapping={"last": "100", "open": "99", "previous_close": "98", "ts": str(NOW_MS + 5)})
+    found = store.get(["AAPL"])["AAPL"]
+    assert (found.open, found.open_at_ms, found.previous_close_at_ms) == (99, NOW_MS + 5, NOW_MS + 5)
+    store.put([PriceUpdate("AAPL", NOW_MS + 7, last=Decimal(101), previous_close=Decimal(97))])
+    found = store.get(["AAPL"])["AAPL"]
+    assert (found.open, found.open_ts_ms, found.previous_close_ts_ms) == (99, NOW_MS + 5, NOW_MS + 7)
 
 
 def test_a_symbol_with_very_many_holders_comes_in_bounded_parts(

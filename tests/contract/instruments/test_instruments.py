@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from foliostream.adapters import dynamodb_instruments
 from foliostream.adapters.dynamodb_instruments import DynamoDbInstruments
-from foliostream.domain.instrument import Instrument
+from foliostream.domain.instrument import Instrument, Split
 from foliostream.ports import SYMBOL_BUCKETS, Instruments
 from tests.fakes.clock import FakeClock
 from tests.fakes.instruments import FakeInstruments
@@ -153,12 +153,21 @@ def test_the_cache_forgets_what_was_read_longest_ago(
         contract_size=st.none() | st.decimals(allow_nan=False, allow_infinity=False),
         price_decimals=st.none() | st.integers(0, 10),
         allow_zero=st.booleans(),
+        splits=st.lists(
+            st.builds(
+                Split,
+                effective_ms=st.integers(0, 2**53),
+                new=st.decimals(allow_nan=False, allow_infinity=False),
+                old=st.decimals(allow_nan=False, allow_infinity=False),
+            ),
+            max_size=3,
+        ).map(tuple),
     )
 )
 def test_encoding_an_instrument_loses_nothing(instrument: Instrument) -> None:
     found = dynamodb_instruments.decode(dynamodb_instruments.encode(instrument))
     assert found == instrument
-    assert str(found.contract_size) == str(instrument.contract_size)
+    assert str(found) == str(instrument)
 
 
 def test_an_instrument_is_found_by_the_brokers_token_as_long_as_it_has_it(instruments: Instruments) -> None:

@@ -10,7 +10,10 @@ import pytest
 from foliostream import lambda_events
 from foliostream.adapters.dynamodb_ledger import DynamoDbLedger
 from foliostream.application.receiving import Change
+from foliostream.domain import changes
 from foliostream.domain import portfolio as rules
+from foliostream.domain.changes import Standing
+from foliostream.errors import ConflictError
 from tests.contract.ledger.books import booked, buy, commit, deposit, empty, sell
 from tests.support.ministack import Emulator
 
@@ -56,13 +59,25 @@ def test_every_commit_is_one_change_with_the_whole_book_in_order(stream: Stream,
     ledger.create(first, transactions, "digest")
     second = commit(ledger, first, buy("b", "AAPL"), buy("c", "MSFT"))
     third = commit(ledger, second, sell("s", "AAPL"))
-    changes = stream.changes()
-    assert {change.key for change in changes} == {"demo:one"}
-    assert [rules.decode(change.book or b"") for change in changes] == [first, second, third]
-    numbers = [int(change.sequence_number) for change in changes]
+    told = stream.changes()
+    assert {change.key for change in told} == {"demo:one"}
+    assert [rules.decode(change.book or b"") for change in told] == [first, second, third]
+    numbers = [int(change.sequence_number) for change in told]
     assert numbers == sorted(set(numbers))
     # Transactions, holders and the owner's index are in the stream too, and are left out.
-    assert len(stream.records()) > len(changes)
+    assert len(stream.records()) > len(told)
+
+
+def test_a_change_of_status_is_told_with_its_record(stream: Stream, ledger: DynamoDbLedger) -> None:
+    ledger.create(empty("one"), [], "digest")
+    amended = changes.amend(empty("one"), Standing("SUSPENDED", allow_short=False), "alice", 1)
+    assert amended is not None
+    ledger.amend(*amended)
+    with pytest.raises(ConflictError):
+        ledger.amend(*amended)
+    (told,) = lambda_events.amended({"Records": stream.records()})
+    assert (told.key, changes.decode(told.record or b"")) == (":one", amended[1])
+    assert [change.key for change in stream.changes()] == ["live:one", "live:one"]
 
 
 def test_a_refused_commit_tells_nothing(stream: Stream, ledger: DynamoDbLedger) -> None:

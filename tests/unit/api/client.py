@@ -85,7 +85,7 @@ class Parts:
 
     @cached_property
     def amending(self) -> Amending:
-        return Amending(self.ledger, self.portfolios, self.bus, self.clock)
+        return Amending(self.ledger, self.portfolios, self.clock)
 
     @cached_property
     def portfolios(self) -> Portfolios:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import pytest
 
 from foliostream.domain.changes import Change, Standing
 from foliostream.domain.portfolio import Portfolio
-from foliostream.errors import ConflictError, RetryableError
+from foliostream.errors import ConflictError
 from tests.unit.api.client import NOW_MS, Answer, Client, buy
 
 PATH = "/api/v1/portfolio/12345"
@@ -18,59 +18,25 @@ def patch(client: Client, body: object = None, **fields: object) -> Answer:
     return client.send("PATCH", PATH, fields if body is None else body)
 
 
-def events(client: Client) -> list[Mapping[str, object]]:
-    assert {kind for kind, _ in client.parts.bus.published} <= {"portfolio_status_changed"}
-    return [detail for _, detail in client.parts.bus.published]
-
-
-def test_a_status_is_changed_recorded_and_announced(client: Client) -> None:
+def test_a_status_is_changed_and_recorded(client: Client) -> None:
     client.create()
     answer = patch(client, status="SUSPENDED")
     assert (answer.status, answer.body["status"], answer.body["ledger_version"]) == (200, "SUSPENDED", 2)
     before, after = Standing("ACTIVE", allow_short=False), Standing("SUSPENDED", allow_short=False)
     assert client.parts.ledger.changes == [Change("12345", 2, NOW_MS, "alice", before, after)]
-    assert events(client) == [
-        {
-            "event_id": "portfolio_status_changed:12345:2",
-            "timestamp": "2026-02-26T10:30:00.000Z",
-            "portfolio_status_changed": {
-                "portfolio_id": "12345",
-                "status": "SUSPENDED",
-                "previous_status": "ACTIVE",
-                "ledger_version": 2,
-                "changed_by": "alice",
-                "changed_at": "2026-02-26T10:30:00.000Z",
-            },
-        }
-    ]
 
 
-def test_the_same_change_again_changes_nothing_and_tells_the_same_event(client: Client) -> None:
+def test_the_same_change_again_changes_nothing(client: Client) -> None:
     client.create()
     first, second = patch(client, status="SUSPENDED"), patch(client, status="SUSPENDED")
     assert first.body["ledger_version"] == second.body["ledger_version"] == 2
     assert len(client.parts.ledger.changes) == 1
-    assert len({str(event) for event in events(client)}) == 1
 
 
-def test_a_portfolio_that_is_asked_to_be_what_it_always_was_announces_nothing(client: Client) -> None:
+def test_a_portfolio_that_is_asked_to_be_what_it_always_was_keeps_its_version(client: Client) -> None:
     client.create()
     assert patch(client, status="ACTIVE", settings={"allow_short": False}).body["ledger_version"] == 1
-    assert events(client) == []
-
-
-def test_an_event_that_could_not_be_published_is_published_when_the_caller_asks_again(client: Client) -> None:
-    client.create()
-    publish = client.parts.bus.publish
-
-    def fails(*_: object) -> None:
-        raise RetryableError("the bus is down")
-
-    client.parts.bus.publish = fails  # type: ignore[method-assign, assignment]
-    assert patch(client, status="LIQUIDATING").status == 503
-    client.parts.bus.publish = publish  # type: ignore[method-assign]
-    assert patch(client, status="LIQUIDATING").status == 200
-    assert [event["event_id"] for event in events(client)] == ["portfolio_status_changed:12345:2"]
+    assert client.parts.ledger.changes == []
 
 
 def test_a_suspended_portfolio_refuses_trades_and_an_active_one_takes_them_again(client: Client) -> None:
@@ -100,13 +66,12 @@ def test_only_a_flat_portfolio_is_closed_and_the_refusal_names_what_it_holds(cli
     assert client.update(buy(1, 1)).code == "PORTFOLIO_CLOSED"
 
 
-def test_short_sales_are_allowed_by_a_setting_without_an_event(client: Client) -> None:
+def test_short_sales_are_allowed_by_a_setting(client: Client) -> None:
     client.create()
     sale = buy(1, 10, transaction_type="SELL")
     assert client.update(sale).code == "INSUFFICIENT_POSITION"
     assert patch(client, settings={"allow_short": True}).status == 200
     assert client.update(sale).status == 200
-    assert events(client) == []
     assert [change.after.allow_short for change in client.parts.ledger.changes] == [True]
 
 

@@ -69,6 +69,8 @@ def test_a_cash_movement_has_an_amount_however_it_is_given(
 def test_a_withdrawal_may_be_written_with_either_sign_and_a_deposit_may_not() -> None:
     [out] = convert({"transaction_type": "WITHDRAWAL", "quantity_change": -10})
     assert out.amount == 10
+    [out] = convert({"transaction_type": "WITHDRAWAL", "amount": -10})
+    assert out.amount == 10
     [deposit] = convert({"transaction_type": "DEPOSIT", "quantity_change": -10})
     assert deposit.amount == -10  # which the books refuse
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
-from foliostream.application import record_fill
+from foliostream.api import shapes
+from foliostream.application import fill_input, record_fill
 from tests.unit.api.client import NOW_MS, Client
 
 FILL = {
@@ -84,6 +86,12 @@ def test_an_instrument_keeps_the_brokers_token(client: Client) -> None:
     assert client.send("PUT", "/api/v1/instruments/INFY", body).body["token"] == "408065"
     by_token = {name: value for name, value in FILL.items() if name != "instrument_id"} | {"instrument_token": 408065}
     assert client.send("POST", "/api/v1/fills", by_token).body["accepted"] == 1
+
+
+def test_the_described_fill_is_the_fill_that_is_read() -> None:
+    """What is read takes whatever is written, so that each wrong field gets its reason; the names are the same."""
+    described = {item.name for item in msgspec.structs.fields(shapes.FillIn)}
+    assert described == {item.name for item in msgspec.structs.fields(fill_input._FillIn)}
 
 
 def test_it_is_described(client: Client) -> None:

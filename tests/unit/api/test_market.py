@@ -35,9 +35,31 @@ def test_an_instrument_is_registered_and_shown_with_null_for_what_is_left_out(cl
         "max_age_seconds": 60,
         "isin": "US4592001014",
         "token": None,
+        "splits": [],
     }
     for answer in (client.send("PUT", "/api/v1/instruments/IBM", body), client.send("GET", "/api/v1/instruments/IBM")):
         assert (answer.status, answer.body) == (200, shown)
+
+
+def test_splits_are_shown_in_the_order_of_their_times(client: Client) -> None:
+    splits = [
+        {"effective_at": "2020-08-31T09:30:00-04:00", "ratio": "4:1"},
+        {"effective_at": "2014-06-09T13:30:00Z", "ratio": "7:1"},
+    ]
+    answer = client.send("PUT", "/api/v1/instruments/AAPL", {"kind": "stock", "currency": "USD", "splits": splits})
+    shown = [
+        {"effective_at": "2014-06-09T13:30:00.000Z", "ratio": "7:1"},
+        {"effective_at": "2020-08-31T13:30:00.000Z", "ratio": "4:1"},
+    ]
+    assert (answer.status, answer.body["splits"]) == (200, shown)
+    assert client.send("GET", "/api/v1/instruments/AAPL").body["splits"] == shown
+
+
+def test_a_split_that_is_announced_is_refused_until_it_is_effective(client: Client) -> None:
+    body = {"kind": "stock", "currency": "USD", "splits": [{"effective_at": NOW_MS + 60_000, "ratio": "4:1"}]}
+    assert client.send("PUT", "/api/v1/instruments/AAPL", body).code == "SPLIT_IN_FUTURE"
+    client.parts.clock.advance(60_000)
+    assert client.send("PUT", "/api/v1/instruments/AAPL", body).status == 200
 
 
 @pytest.mark.parametrize("path", ["M&M", "M%26M", "M%26M/"])
@@ -68,7 +90,11 @@ def test_a_field_of_a_later_release_is_refused_by_its_name_unless_it_is_null(cli
     [{"kind": "bond"}, {"currency": "usd"}, {"base_currency": "Euro"}, {"contract_size": 0}, {"contract_size": -1},
      {"contract_size": "NaN"}, {"price_decimals": 11}, {"price_decimals": -1}, {"price_decimals": "2"},
      {"price_decimals": 2.5}, {"allow_zero": 1}, {"max_age_seconds": 0}, {"isin": "IBM"}, {"name": "IBM"},
-     {"kind": None}],
+     {"kind": None}, {"splits": [{"ratio": "4:1"}]}, {"splits": [{"effective_at": NOW_MS, "ratio": "0:1"}]},
+     {"splits": [{"effective_at": NOW_MS, "ratio": 4}]}, {"splits": {"effective_at": NOW_MS, "ratio": "4:1"}},
+     {"splits": [{"effective_at": NOW_MS - number, "ratio": "4:1"} for number in range(21)]},
+     {"splits": [{"effective_at": NOW_MS, "ratio": "4:1"}, {"effective_at": NOW_MS, "ratio": "2:1"}]},
+     {"kind": "forex", "splits": [{"effective_at": NOW_MS, "ratio": "4:1"}]}],
 )  # fmt: skip
 def test_a_wrong_instrument_is_refused(client: Client, change: dict[str, object]) -> None:
     answer = client.send("PUT", "/api/v1/instruments/IBM", {"kind": "stock", "currency": "USD"} | change)

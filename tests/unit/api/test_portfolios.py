@@ -273,6 +273,28 @@ def test_the_portfolio_of_the_body_must_be_that_of_the_path(client: Client) -> N
     assert (answer.status, answer.code, answer.details) == (400, "INVALID", [{"field": "portfolio_id"}])
 
 
+def test_a_request_shorter_than_the_one_that_had_its_key_is_another_body(client: Client) -> None:
+    client.create()
+    key = {"Idempotency-Key": "k-1"}
+    assert client.update(buy(10, 150), buy(1, 150), headers=key).status == 200
+    assert client.update(buy(10, 150), headers=key).code == "TRANSACTION_CONFLICT"
+    assert client.update(buy(10, 150), buy(1, 150), buy(2, 150), headers=key).code == "TRANSACTION_CONFLICT"
+    assert client.update(buy(10, 150), buy(1, 150), headers=key).body["ledger_version"] == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "headers"),
+    [({"transaction_id": "fill:f1"}, None), ({}, {"Idempotency-Key": "fill:f1"})],
+)
+def test_the_ids_of_reported_fills_are_nobody_elses(
+    client: Client, line: dict[str, object], headers: dict[str, str] | None
+) -> None:
+    client.create()
+    answer = client.update(buy(10, 150, **line), headers=headers)
+    assert (answer.status, answer.code) == (400, "INVALID")
+    assert "reported fills" in answer.message
+
+
 def test_an_idempotency_key_makes_an_update_repeatable_and_refuses_another_body(client: Client) -> None:
     client.create()
     key = {"Idempotency-Key": "k-1"}

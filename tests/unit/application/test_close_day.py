@@ -19,12 +19,12 @@ from foliostream.domain.price import PriceUpdate
 from foliostream.errors import CallerError, ConflictError, RetryableError
 from foliostream.ports import WALK_BUCKETS
 from functions.close_day import app
-from tests.fakes.bus import FakeBus
 from tests.fakes.ledger import FakeLedger
 from tests.unit.application.system import ALICE, System
 from tests.unit.domain.examples import NOW, STALE_AFTER_MS, buy
 
 TODAY = "2026-02-26"
+HOLIDAY = "2026-02-16"
 
 
 class Queue:
@@ -54,6 +54,7 @@ class Closing(System):
             queue=self.queue,
             clock=self.clock,
             zone=ZoneInfo("America/New_York"),
+            holidays=frozenset({HOLIDAY}),
             stale_after_ms=STALE_AFTER_MS,
             each=one_by_one,
         )
@@ -117,6 +118,49 @@ def test_closing_a_day_again_or_an_older_one_changes_nothing(system: Closing) ->
     for day in (TODAY, "2026-02-25", "2020-01-01"):
         assert system.closing.close(day, ["p1"]).skipped == ["p1"]
     assert (system.book(), system.rows()) == (book, rows)
+
+
+def test_a_day_is_closed_late_while_nothing_newer_has_come(system: Closing) -> None:
+    system.next_day()
+    assert system.closing.close(TODAY, ["p1"]).written == ["p1"]
+    assert [(row.day, row.total_value) for row in system.rows()] == [(TODAY, Decimal("10100.00"))]
+
+
+@pytest.mark.parametrize("newer", ["price", "booking"])
+def test_a_day_whose_prices_or_book_went_on_is_not_closed_any_more_and_the_next_close_covers_it(
+    system: Closing, newer: str
+) -> None:
+    system.next_day()
+    if newer == "price":
+        system.tick("AAPL", "120")
+    else:
+        system.move("DEPOSIT", "7")
+    before = system.book()
+    report = system.closing.close(TODAY, ["p1"])
+    assert (report.late, report.written, report.failed) == (["p1"], [], {})
+    assert (system.book(), system.rows()) == (before, [])
+    assert system.closing.close(system.today(), ["p1"]).written == ["p1"]
+
+
+def test_a_run_that_comes_too_late_counts_what_it_did_not_close(system: Closing) -> None:
+    system.next_day()
+    system.tick("AAPL", "120")
+    body = msgspec.json.encode({"day": TODAY, "portfolio_ids": ["p1"]}).decode()
+    report, again = system.closing.work([Received("m", body, 1)])
+    assert (report.late, again) == (["p1"], [])
+
+
+@pytest.mark.parametrize(
+    "event", [{"scheduled_time": f"{HOLIDAY}T22:00:00Z"}, {"day": HOLIDAY, "portfolio_ids": ["p1"]}]
+)
+def test_a_holiday_of_the_market_is_not_closed(
+    system: Closing, monkeypatch: pytest.MonkeyPatch, event: dict[str, str]
+) -> None:
+    parts = SimpleNamespace(day_closing=system.closing, clock=system.clock)
+    monkeypatch.setattr(app, "wiring", lambda: parts)
+    before = system.book()
+    assert app.handler(event, None) == {"day": HOLIDAY, "holiday": True}
+    assert (system.queue.parts, system.rows(), system.book()) == ([], [], before)
 
 
 def test_flows_are_those_since_the_row_before(system: Closing) -> None:
@@ -258,7 +302,7 @@ def test_a_message_that_cannot_be_followed_fails_alone(system: Closing, body: st
 
 
 def test_status_does_not_keep_a_day_from_ending(system: Closing) -> None:
-    Amending(system.ledger, system.portfolios, FakeBus(), system.clock)(ALICE, "p1", Wanted("SUSPENDED"))
+    Amending(system.ledger, system.portfolios, system.clock)(ALICE, "p1", Wanted("SUSPENDED"))
     assert system.closing.close(TODAY, ["p1"]).written == ["p1"]
 
 

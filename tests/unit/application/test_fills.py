@@ -12,11 +12,11 @@ import pytest
 from foliostream.application import fill_input
 from foliostream.application.accept_fills import FillAccepter, FillReport, accept_events
 from foliostream.application.access import Caller
-from foliostream.application.projecting import Projector
 from foliostream.application.receiving import Received
-from foliostream.application.record_fill import MAX_CONFLICTS, FillRecorder, Recorded
+from foliostream.application.record_fill import MAX_CONFLICTS, RATE_RECEIVES_MAX, FillRecorder, Recorded
 from foliostream.domain.portfolio import Portfolio, Transaction
-from foliostream.errors import CallerError, ConflictError, FoliostreamError, PermanentError, RetryableError
+from foliostream.domain.price import PriceUpdate
+from foliostream.errors import CallerError, ConflictError, RetryableError
 from tests.fakes.fills import FakeFillQueue
 from tests.fakes.ledger import FakeLedger
 from tests.unit.application.system import System
@@ -78,9 +78,8 @@ class Desk:
     def container(self, starting_cash: str = "1000") -> FillRecorder:
         """A recorder that remembers nothing yet."""
         system = self.system
-        projector = Projector(system.hot, system.hot, system.marker)
         cash = Decimal(starting_cash)
-        return FillRecorder(self.ledger, system.instruments, projector, system.hot, self.queue, system.clock, cash)
+        return FillRecorder(self.ledger, system.instruments, system.hot, self.queue, system.clock, cash)
 
     def report(self, *fills: dict[str, object], by: str = "") -> FillReport:
         return self.accepter.accept(fill_input.from_body(json.dumps(fills)), by)
@@ -420,24 +419,39 @@ def test_a_warm_container_asks_the_ledger_for_one_thing_a_batch_of_one_portfolio
     assert desk.quantity() == 120
 
 
-def test_what_was_booked_is_in_the_hot_store_and_marked(desk: Desk) -> None:
-    desk.system.clock.wait_until(NOW + 1_000)
-    desk.report(fill())
-    desk.book()
-    assert desk.system.dirty("live") == ["live:zerodha_trend"]
-    desk.system.clock.wait_until(NOW + 2_000)
-    desk.system.tick("AAPL", "120")
-    assert desk.system.dirty("live") == ["live:zerodha_trend"]
+# A rate that is missing
 
 
-@pytest.mark.parametrize("part", ["put_book", "load", "record"])
-@pytest.mark.parametrize("fault", [RetryableError, PermanentError])
-def test_a_hot_store_that_fails_does_not_make_booked_fills_come_again(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, part: str, fault: type[FoliostreamError]
-) -> None:
-    def fails(*_: object) -> None:
-        raise fault("hot store down")
+def priced(desk: Desk, price: str) -> None:
+    desk.system.instruments.put(stock("INRUSD", kind="forex"))
+    desk.system.prices(PriceUpdate("INRUSD", NOW, bid=Decimal(price), ask=Decimal(price)))
 
-    monkeypatch.setattr(desk.system.hot, part, fails)
-    desk.report(fill())
-    assert desk.book() == Recorded(booked=1)
+
+def again(messages: Sequence[Received], receive_count: int) -> list[Received]:
+    return [message._replace(receive_count=receive_count) for message in messages]
+
+
+def test_a_fill_whose_rate_is_missing_waits_for_it_with_those_after_it(desk: Desk) -> None:
+    desk.report(
+        fill("f0", instrument_id="INFY"),
+        fill("f1", instrument_id="INFY", side="SELL", fill_price="110"),
+        fill("f2"),
+        paper("f3", strategy="mine", quantity=1),
+    )
+    messages = desk.queue.receive()
+    assert desk.book(messages) == Recorded(booked=2, again=["m2", "m3"])
+    priced(desk, "0.012")
+    assert desk.book(again(messages[1:3], 2)) == Recorded(booked=2)
+    assert desk.portfolio().realized_pnl == Decimal("1.2")
+    assert desk.queue.given_up == []
+
+
+def test_a_fill_whose_rate_stays_away_is_given_up_with_its_reason_and_may_be_sent_again(desk: Desk) -> None:
+    desk.report(fill("f1", instrument_id="INFY", fee=1), fill("f2"))
+    messages = desk.queue.receive()
+    assert desk.book(again(messages, RATE_RECEIVES_MAX - 1)) == Recorded(again=["m1", "m2"])
+    assert desk.book(again(messages, RATE_RECEIVES_MAX)) == Recorded(booked=1, given_up=["RATE_MISSING"])
+    (letter,) = desk.queue.given_up
+    assert (letter.code, letter.group) == ("RATE_MISSING", "zerodha_trend")
+    priced(desk, "0.012")
+    assert desk.book([Received("redriven", letter.body, 1)]) == Recorded(booked=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -292,8 +293,28 @@ def test_what_was_booked_while_the_store_failed_is_a_repeat_that_mends(system: S
 
     system.hot.put_book = fails_once  # type: ignore[method-assign]
     entry = deposit("7", transaction_id="a")
-    with pytest.raises(RetryableError):
+    with pytest.raises(RetryableError) as refused:
         update(system, entry)
+    assert (refused.value.code, refused.value.details) == ("NOT_VALUED_YET", [{"transaction_id": "a"}])
+    assert update(system, entry).cash_balance == 9007
+
+
+def test_a_commit_whose_answer_was_lost_names_the_ids_to_repeat_it_with(system: System, ledger: RacingLedger) -> None:
+    commit, lost = ledger.commit, [RetryableError("no answer")]
+
+    def answers_late(*arguments: Any) -> None:  # noqa: ANN401
+        commit(*arguments)
+        if lost:
+            raise lost.pop()
+
+    ledger.commit = answers_late  # type: ignore[method-assign]
+    entry = deposit("7", transaction_id="made-for-the-caller")
+    with pytest.raises(RetryableError) as refused:
+        update(system, entry)
+    assert (refused.value.code, refused.value.details) == (
+        "OUTCOME_UNKNOWN",
+        [{"transaction_id": "made-for-the-caller"}],
+    )
     assert update(system, entry).cash_balance == 9007
 
 
@@ -324,7 +345,9 @@ WRITER = Caller("ops", frozenset({"instruments:write"}))
 
 
 def put(system: System, caller: Caller, instrument: Instrument) -> Instrument:
-    return put_instrument(caller, instrument, instruments=system.instruments, holders=system.hot, marker=system.marker)
+    return put_instrument(
+        caller, instrument, instruments=system.instruments, holders=system.hot, marker=system.marker, clock=system.clock
+    )
 
 
 def test_a_change_of_an_instrument_marks_its_dependents_as_bulk(system: System) -> None:

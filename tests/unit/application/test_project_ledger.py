@@ -10,14 +10,16 @@ import pytest
 
 from foliostream.application.project_ledger import LedgerProjection, LedgerReport
 from foliostream.application.projecting import Projector
-from foliostream.application.receiving import Change
+from foliostream.application.receiving import Amended, Change
+from foliostream.domain import changes
 from foliostream.domain import portfolio as books
-from foliostream.domain.portfolio import Entry, Portfolio
+from foliostream.domain.changes import STATUS_CHANGED, Standing
+from foliostream.domain.portfolio import Entry, Portfolio, Status
 from foliostream.errors import PermanentError, RetryableError
 from tests.fakes.bus import FakeBus
 from tests.fakes.hot_store import FakeHotStore
 from tests.unit.application.system import ALICE, System
-from tests.unit.domain.examples import buy, deposit, sell
+from tests.unit.domain.examples import NOW, buy, deposit, sell
 
 EVENT = "portfolio_state_updated"
 
@@ -96,6 +98,12 @@ def change(portfolio: Portfolio, sequence_number: str = "") -> Change:
     return Change(
         sequence_number or f"{portfolio.portfolio_id}-{portfolio.version}", portfolio.key, books.encode(portfolio)
     )
+
+
+def amended(status: Status = "SUSPENDED", *, allow_short: bool = False, number: str = "a") -> Amended:
+    """The record of a change of alice, active until then."""
+    before, after = Standing("ACTIVE", allow_short=False), Standing(status, allow_short=allow_short)
+    return Amended(number, ":one", changes.encode(changes.Change("one", 3, NOW, "alice", before, after)))
 
 
 @pytest.fixture
@@ -350,3 +358,62 @@ def test_a_dead_letter_queue_that_fails_has_the_change_delivered_again(stream: S
 
 def test_nothing_to_do_is_nothing_done(stream: Stream) -> None:
     assert stream.project([]) == LedgerReport()
+
+
+# --- changes of status ------------------------------------------------------------------------------------------------
+
+
+def test_a_change_of_status_is_told_under_the_same_id_however_often_it_comes(stream: Stream) -> None:
+    for _ in range(2):
+        assert stream.project([], [amended()]) == LedgerReport(events=1)
+    first, second = stream.bus.published
+    assert first == second
+    assert first == (
+        STATUS_CHANGED,
+        {
+            "event_id": "portfolio_status_changed:one:3",
+            "timestamp": "2026-02-26T10:30:00.000Z",
+            "portfolio_status_changed": {
+                "portfolio_id": "one",
+                "status": "SUSPENDED",
+                "previous_status": "ACTIVE",
+                "ledger_version": 3,
+                "changed_by": "alice",
+                "changed_at": "2026-02-26T10:30:00.000Z",
+            },
+        },
+    )
+
+
+def test_a_change_of_settings_only_tells_nobody(stream: Stream) -> None:
+    assert stream.project([], [amended("ACTIVE", allow_short=True)]) == LedgerReport()
+    assert stream.bus.published == []
+
+
+def test_a_change_of_status_that_the_bus_does_not_take_comes_again_and_stops_no_portfolio(stream: Stream) -> None:
+    commit = stream.commit("one", deposit("1"))
+    publish = stream.bus.publish
+
+    def fails_for_status(detail_type: str, details: Sequence[Mapping[str, object]]) -> None:
+        if detail_type == STATUS_CHANGED:
+            raise RetryableError("the bus fails")
+        publish(detail_type, details)
+
+    stream.bus.publish = fails_for_status  # type: ignore[method-assign]
+    report = stream.project([commit], [amended()])
+    assert (report.portfolios, report.again, report.given_up) == (1, ["a"], {})
+    with pytest.raises(RetryableError):
+        stream.project([], [amended()])
+
+
+@pytest.mark.parametrize("record", [None, b"{", b"{}"])
+def test_a_record_that_cannot_be_read_is_given_up_with_its_reason(stream: Stream, record: bytes | None) -> None:
+    report = stream.project([], [Amended("a", ":one", record)])
+    assert list(report.given_up) == ["a"]
+    (letter,) = stream.system.queues.given_up
+    assert (letter.queue, letter.message.keys) == ("ledger", [":one"])
+
+
+def test_a_status_event_that_the_bus_refuses_for_good_is_given_up(stream: Stream) -> None:
+    stream.bus.refused = "status_changed"
+    assert list(stream.project([], [amended()]).given_up) == ["a"]

@@ -9,7 +9,8 @@ from msgspec.structs import replace
 
 from foliostream.domain import portfolio as books
 from foliostream.domain.account import Portfolio
-from tests.unit.domain.examples import NOW, booked, buy, cash, funded, last, position, sell, state
+from foliostream.domain.instrument import Split
+from tests.unit.domain.examples import INSTRUMENTS, NOW, booked, buy, cash, funded, last, position, sell, state, stock
 
 NAMES = ("AAPL", "MSFT")
 
@@ -80,6 +81,27 @@ def test_without_our_own_mark_the_feeds_previous_close_is_taken_else_it_is_left_
     assert pnl(carried(LONG, AAPL="0"), "113") == (None, ["AAPL"])
     flat = state(booked(unmarked, sell("10", "115")), {})
     assert (flat.daily_pnl, flat.daily_missing) == (None, ["AAPL"])
+
+
+@pytest.mark.parametrize("start", [LONG, SHORT])
+def test_the_feeds_previous_close_serves_too_when_what_had_no_mark_is_closed(start: Portfolio) -> None:
+    unmarked = books.close_day(start, "2026-02-25", {}, NOW)
+    entry = sell("10", "115") if start is LONG else buy("10", "115")
+    assert books.price_symbols(unmarked, [entry], INSTRUMENTS) == {"AAPL"}
+    assert books.price_symbols(start, [entry], INSTRUMENTS) == frozenset()
+    prices = {"AAPL": last("1", previous_close="111")}
+    shown = state(books.apply(unmarked, [entry], INSTRUMENTS, NOW, prices)[0], {})
+    assert (shown.daily_pnl, shown.daily_missing) == (40 if start is LONG else -40, [])
+
+
+def test_a_previous_close_of_before_a_split_is_divided_where_the_rest_is_closed() -> None:
+    unmarked = books.close_day(LONG, "2026-02-25", {}, NOW)
+    part = booked(unmarked, sell("4", "112"))
+    prices = {"AAPL": last("1", previous_close="111", ts_ms=NOW - 10)}
+    doubled = INSTRUMENTS | {"AAPL": stock(splits=(Split(NOW - 5, Decimal(2), Decimal(1)),))}
+    halves = booked(part, cash("SPLIT", "0", instrument_id="AAPL", ratio=(Decimal(2), Decimal(1))))
+    after, _ = books.apply(halves, [sell("12", "58")], doubled, NOW, prices)
+    assert state(after, {}).daily_pnl == 4 * (112 - 111) + 12 * Decimal("2.5")
 
 
 def test_closing_the_day_is_a_version_that_empties_it() -> None:

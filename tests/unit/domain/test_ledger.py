@@ -397,6 +397,14 @@ def test_what_the_broker_filled_is_booked_whatever_the_rules_and_says_which_it_b
     assert after.needs_review is bool(codes)
 
 
+def test_a_closed_portfolio_is_not_opened_again_by_a_transfer_but_a_broker_is_believed() -> None:
+    closed = replace(funded("100"), status="CLOSED")
+    assert refusal(closed, adjustment("3", "100", in_kind=True)) == "PORTFOLIO_CLOSED"
+    assert run(closed, replace(adjustment("3", "100"), reported=True))[0].positions["AAPL"].quantity == 3
+    still_open = replace(booked(funded("100"), buy("3", "10")), status="CLOSED")
+    assert run(still_open, adjustment("-3", "10", in_kind=True))[0].positions == {}
+
+
 @pytest.mark.parametrize("entry", [buy("NaN", "1"), buy("1", "Infinity"), buy("0", "1"), buy("1", "-1")])
 def test_a_reported_fill_that_is_no_number_is_refused_all_the_same(entry: Entry) -> None:
     assert refusal(funded("1"), replace(entry, reported=True)) == "INVALID"

@@ -7,7 +7,7 @@ from base64 import b64decode
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from foliostream.application.receiving import Change, Received, TopicRecord
+from foliostream.application.receiving import Amended, Change, Received, TopicRecord
 
 
 def received(event: Mapping[str, Any]) -> list[Received]:
@@ -26,19 +26,35 @@ def queue_ages_ms(event: Mapping[str, Any], now_ms: int) -> list[int]:
 
 def changes(event: Mapping[str, Any]) -> list[Change]:
     """The portfolio items of a DynamoDB stream event, in order; others (transactions, holders) are left out."""
-    return [_change(record["dynamodb"]) for record in event["Records"] if _is_portfolio(record)]
+    return [_change(record) for record in _written(event) if _sort_key(record) == "PORTFOLIO"]
 
 
-def _is_portfolio(record: Mapping[str, Any]) -> bool:
-    return bool(record["dynamodb"]["Keys"]["sk"]["S"] == "PORTFOLIO" and record["eventName"] != "REMOVE")
+def amended(event: Mapping[str, Any]) -> list[Amended]:
+    """The records of changes of status or settings in the same event, in order."""
+    found = [record for record in _written(event) if _sort_key(record).startswith("CHANGE#")]
+    return [Amended(record["SequenceNumber"], _key(record), _text(record, "record")) for record in found]
+
+
+def _written(event: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [record["dynamodb"] for record in event["Records"] if record["eventName"] != "REMOVE"]
+
+
+def _sort_key(record: Mapping[str, Any]) -> str:
+    return str(record["Keys"]["sk"]["S"])
 
 
 def _change(record: Mapping[str, Any]) -> Change:
-    image = record.get("NewImage", {})
-    book = image.get("book", {}).get("S")
-    account_type = image.get("account_type", {}).get("S", "")
-    key = f"{account_type}:{record['Keys']['pk']['S'].partition('#')[2]}"
-    return Change(record["SequenceNumber"], key, None if book is None else book.encode())
+    return Change(record["SequenceNumber"], _key(record), _text(record, "book"))
+
+
+def _key(record: Mapping[str, Any]) -> str:
+    account_type = record.get("NewImage", {}).get("account_type", {}).get("S", "")
+    return f"{account_type}:{record['Keys']['pk']['S'].partition('#')[2]}"
+
+
+def _text(record: Mapping[str, Any], name: str) -> bytes | None:
+    text = record.get("NewImage", {}).get(name, {}).get("S")
+    return None if text is None else text.encode()
 
 
 def topic_records(event: Mapping[str, Any]) -> list[TopicRecord]:

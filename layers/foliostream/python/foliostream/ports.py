@@ -84,11 +84,8 @@ class Ledger(Protocol):
         ``RetryableError`` where they cannot all be listed yet."""
 
     def amend(self, portfolio: Portfolio, change: Change) -> None:
-        """One transaction: the portfolio as in ``commit`` and the record of its change;
-        ``ConflictError`` ``VERSION_CONFLICT``."""
-
-    def last_change(self, portfolio_id: str) -> Change | None:
-        """The newest record of a change."""
+        """One transaction: the portfolio as in ``commit`` and the record of its change, which the ledger's stream
+        delivers too; ``ConflictError`` ``VERSION_CONFLICT``."""
 
     def close_day(self, portfolio: Portfolio, day: Day | None, closed: Collection[str] = ()) -> None:
         """One transaction: the portfolio and ``closed`` as in ``commit``, and the day's row, if there is one;

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,6 +23,8 @@ ACCOUNT_TYPES = ("live", "demo", "paper")
 DEAD_LETTER_QUEUES = (*ACCOUNT_TYPES, "push", "ledger", "fills", "order_filled", "price")
 MAX_AMOUNT_DIGITS = 15
 MAX_OWNER_LENGTH = 128
+# Two years or three of a market; the environment of a function has 4 KB for everything.
+MAX_HOLIDAYS = 30
 AMOUNT_DECIMALS = 6
 
 
@@ -46,6 +49,23 @@ def _zone(raw: str) -> str:
     if not _ZONE.fullmatch(raw):
         raise ValueError(f"must be the name of a time zone such as America/New_York, is {raw[:80]!r}")
     return raw
+
+
+def _dates(raw: str) -> frozenset[str]:
+    days = raw.split(",") if raw else []
+    wrong = [day for day in days if not _is_date(day)]
+    if wrong or len(days) > MAX_HOLIDAYS or len(set(days)) < len(days):
+        raise ValueError(
+            f"must be empty or at most {MAX_HOLIDAYS} different dates such as 2026-12-25,2027-01-01, is {raw[:80]!r}"
+        )
+    return frozenset(days)
+
+
+def _is_date(raw: str) -> bool:
+    try:
+        return date.fromisoformat(raw).isoformat() == raw
+    except ValueError:
+        return False
 
 
 def _one_of(*allowed: str) -> Callable[[str], str]:
@@ -135,6 +155,7 @@ class Settings:
     session_ttl_seconds: int
     stale_price_seconds: int
     close_time_zone: str
+    market_holidays: frozenset[str]
     fills_owner: str
     starting_cash: Decimal
     market_update_interval_seconds: int
@@ -186,6 +207,7 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "rebuild_queue_url": _url,
     "close_day_queue_url": _url,
     "close_time_zone": _zone,
+    "market_holidays": _dates,
     "fills_queue_url": _url,
     "event_bus": _text,
     "window_ms": _pairs(ACCOUNT_TYPES, _integer(50, 10_000)),

@@ -169,7 +169,6 @@ class Wiring:
         return FillRecorder(
             ledger=self.ledger,
             instruments=self.instruments,
-            projector=self.projector,
             prices=self.hot,
             queue=self.fill_queue,
             clock=self.clock,
@@ -370,7 +369,7 @@ class Wiring:
         """Changes of status and settings."""
         from foliostream.application.amending import Amending
 
-        return Amending(self.ledger, self.portfolios, self.bus, self.clock)
+        return Amending(self.ledger, self.portfolios, self.clock)
 
     @cached_property
     def day_closing(self) -> DayClosing:
@@ -392,6 +391,7 @@ class Wiring:
             queue=SqsCloseQueue(self._sqs, settings.close_day_queue_url),
             clock=self.clock,
             zone=zone,
+            holidays=settings.market_holidays,
             stale_after_ms=settings.stale_price_seconds * 1000,
             each=self.each,
         )

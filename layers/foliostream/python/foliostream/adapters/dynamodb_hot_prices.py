@@ -14,7 +14,14 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 _AMOUNTS = ("bid", "ask", "last", "open", "previous_close")
-_ORDERS = {"quote_ts_ms": "quote_ts", "quote_seq": "quote_seq", "last_ts_ms": "last_ts", "last_seq": "last_seq"}
+_ORDERS = {
+    "quote_ts_ms": "quote_ts",
+    "quote_seq": "quote_seq",
+    "last_ts_ms": "last_ts",
+    "last_seq": "last_seq",
+    "open_ts_ms": "open_ts",
+    "previous_close_ts_ms": "previous_close_ts",
+}
 
 
 class _Judged(NamedTuple):
@@ -80,7 +87,7 @@ class DynamoDbHotPrices:
         if judged.session:
             change.unless_newer("quote")
             change.unless_newer("last")
-            change.amounts({"open": update.open, "previous_close": update.previous_close}, keep_missing=True)
+            change.session({"open": update.open, "previous_close": update.previous_close})
         attempt = conditional(
             self._client.update_item,
             f"UpdateItem {update.symbol} in {self._table}",
@@ -110,14 +117,24 @@ class _Change:
         ts, seq = self._name(f"{name}_ts"), self._name(f"{name}_seq")
         self._conditions.append(f"(attribute_not_exists({ts}) OR {ts} < :ts OR ({ts} = :ts AND {seq} <= :seq))")
 
-    def amounts(self, amounts: dict[str, Decimal | None], *, keep_missing: bool = False) -> None:
-        """Set amounts; remove missing ones unless they are to be kept."""
+    def amounts(self, amounts: dict[str, Decimal | None]) -> None:
+        """Set amounts, remove missing ones."""
+        for name, value in amounts.items():
+            if value is None:
+                self._remove.append(self._name(name))
+            else:
+                self._amount(name, value)
+
+    def session(self, amounts: dict[str, Decimal | None]) -> None:
+        """Set amounts and the time of each, keep missing ones."""
         for name, value in amounts.items():
             if value is not None:
-                self._values[f":{name}"] = {"S": format(value, "f")}
-                self._set.append(f"{self._name(name)} = :{name}")
-            elif not keep_missing:
-                self._remove.append(self._name(name))
+                self._amount(name, value)
+                self._set.append(f"{self._name(f'{name}_ts')} = :ts")
+
+    def _amount(self, name: str, value: Decimal) -> None:
+        self._values[f":{name}"] = {"S": format(value, "f")}
+        self._set.append(f"{self._name(name)} = :{name}")
 
     def arguments(self) -> dict[str, Any]:
         """For ``update_item``."""

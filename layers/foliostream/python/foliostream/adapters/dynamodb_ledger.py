@@ -196,25 +196,16 @@ class DynamoDbLedger:
 
     def last_day(self, portfolio_id: str) -> Day | None:
         """The newest row."""
-        record = self._last_record(portfolio_id, "DAY#")
-        return history.decode(record) if record else None
-
-    def last_change(self, portfolio_id: str) -> Change | None:
-        """The newest record of a change."""
-        record = self._last_record(portfolio_id, "CHANGE#")
-        return changes.decode(record) if record else None
-
-    def _last_record(self, portfolio_id: str, prefix: str) -> str | None:
         with our_errors(f"Query on {self._table}"):
             answer: Any = self._client.query(
                 TableName=self._table,
                 KeyConditionExpression="pk = :pk AND begins_with(sk, :prefix)",
-                ExpressionAttributeValues={":pk": _portfolio_key(portfolio_id)["pk"], ":prefix": {"S": prefix}},
+                ExpressionAttributeValues={":pk": _portfolio_key(portfolio_id)["pk"], ":prefix": {"S": "DAY#"}},
                 ScanIndexForward=False,
                 Limit=1,
                 ConsistentRead=True,
             )
-        return str(answer["Items"][0]["record"]["S"]) if answer["Items"] else None
+        return history.decode(answer["Items"][0]["record"]["S"]) if answer["Items"] else None
 
     def walk(self, bucket: int, after: str | None, limit: int) -> Page:
         """A page of a bucket in the order of the ids' hashes; the cursor is the page's last id."""

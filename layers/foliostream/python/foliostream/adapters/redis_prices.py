@@ -15,7 +15,20 @@ from foliostream.domain import times
 from foliostream.domain.price import Price, PriceUpdate
 from foliostream.errors import CallerError
 
-_FIELDS = ("bid", "ask", "quote_ts", "quote_seq", "last", "last_ts", "last_seq", "open", "previous_close", "ts")
+_FIELDS = (
+    "bid",
+    "ask",
+    "quote_ts",
+    "quote_seq",
+    "last",
+    "last_ts",
+    "last_seq",
+    "open",
+    "previous_close",
+    "open_ts",
+    "previous_close_ts",
+    "ts",
+)
 # A symbol's updates go in one call of its script; the server does nothing else meanwhile.
 UPDATES_PER_CALL_MAX = 100
 
@@ -52,7 +65,7 @@ local function epoch_ms(text)
   return string.format('%d', total * 1000 + tonumber((fraction .. '000'):sub(1, 3)))
 end
 local stored = redis.call('HMGET', KEYS[1], 'quote_ts', 'quote_seq', 'last_ts', 'last_seq', 'ts', 'bid', 'ask',
-  'last')
+  'last', 'open', 'previous_close')
 local quote_ts, quote_seq = stored[1] or '0', stored[2] or '0'
 local last_ts, last_seq = stored[3] or '0', stored[4] or '0'
 local new, taken, adopted = {}, {}, {}
@@ -68,6 +81,8 @@ if stored[5] and stored[5] ~= quote_ts and stored[5] ~= last_ts then
       last_ts, last_seq = ts, '0'
       adopted['last_ts'], adopted['last_seq'] = ts, '0'
     end
+    adopted['open_ts'] = stored[9] and ts or ''
+    adopted['previous_close_ts'] = stored[10] and ts or ''
   end
 end
 for at = 1, #ARGV, 7 do
@@ -85,8 +100,8 @@ for at = 1, #ARGV, 7 do
   if is_quote or is_last then
     for field, value in pairs(adopted) do new[field] = new[field] or value end
     if not older(ts, seq, quote_ts, quote_seq) and not older(ts, seq, last_ts, last_seq) then
-      if open ~= '' then new['open'] = open end
-      if close ~= '' then new['previous_close'] = close end
+      if open ~= '' then new['open'], new['open_ts'] = open, ts end
+      if close ~= '' then new['previous_close'], new['previous_close_ts'] = close, ts end
     end
     new['ts'] = below(quote_ts, last_ts) and last_ts or quote_ts
   end
@@ -166,7 +181,7 @@ def _epoch_ms(ts: bytes) -> int:
 
 
 def _price(answer: Sequence[bytes | None]) -> Price:
-    bid, ask, quote_ts, quote_seq, last, last_ts, last_seq, opened, previous_close, ts = answer
+    bid, ask, quote_ts, quote_seq, last, last_ts, last_seq, opened, previous_close, *session, ts = answer
     quote_order = int(quote_ts or 0), int(quote_seq or 0)
     last_order = int(last_ts or 0), int(last_seq or 0)
     if ts is not None and ts not in (quote_ts, last_ts):
@@ -174,6 +189,8 @@ def _price(answer: Sequence[bytes | None]) -> Price:
         if foreign_ms > max(quote_order[0], last_order[0]):
             quote_order = (foreign_ms, 0) if bid is not None or ask is not None else quote_order
             last_order = (foreign_ms, 0) if last is not None else last_order
+            session = []  # what we knew of an open and a previous close that are theirs now
+    open_ts, previous_close_ts = session or (None, None)
     return Price(
         bid=_amount(bid),
         ask=_amount(ask),
@@ -184,4 +201,6 @@ def _price(answer: Sequence[bytes | None]) -> Price:
         last_seq=last_order[1],
         open=_amount(opened),
         previous_close=_amount(previous_close),
+        open_ts_ms=int(open_ts or 0),
+        previous_close_ts_ms=int(previous_close_ts or 0),
     )

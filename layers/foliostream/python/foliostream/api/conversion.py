@@ -12,8 +12,8 @@ import msgspec
 from foliostream.api.models import InstrumentRequest, PortfolioChange, PortfolioRequest, UpdateLine, UpdateRequest
 from foliostream.application.amending import Wanted
 from foliostream.application.portfolios import NewPortfolio
-from foliostream.domain import keys, money
-from foliostream.domain.instrument import Instrument
+from foliostream.domain import fills, keys, money
+from foliostream.domain.instrument import Instrument, Split
 from foliostream.domain.keys import CASH_PREFIX
 from foliostream.domain.portfolio import Entry
 from foliostream.errors import CallerError
@@ -86,7 +86,8 @@ def entries(
         try:
             if line.transaction_type == "ADJUSTMENT" and not (line.transaction_id or idempotency_key):
                 raise CallerError("an ADJUSTMENT needs a transaction_id or an Idempotency-Key: it must not count twice")
-            keys.transaction_id(identifier)
+            if fills.is_of_fill(keys.transaction_id(identifier)):
+                raise CallerError("transaction ids that start with fill: are those of reported fills")
             timestamp_ms = body.timestamp if line.timestamp is None else line.timestamp
             result.append(_entry(line, identifier, timestamp_ms))
         except CallerError as fault:
@@ -185,7 +186,8 @@ def _cash_movement(line: UpdateLine, transaction_id: str, timestamp_ms: int) -> 
 
 def _cash_amount(line: UpdateLine) -> Decimal:
     if line.quantity_change is None:
-        return _needed(line, "amount", line.amount)
+        amount = _needed(line, "amount", line.amount)
+        return -amount if line.transaction_type == "WITHDRAWAL" and amount < 0 else amount
     price = money.ONE if line.price is None else line.price
     product = money.EXACT.multiply(line.quantity_change, price)
     if line.transaction_type == "WITHDRAWAL" and line.quantity_change < 0:
@@ -257,4 +259,5 @@ def instrument(symbol: str, body: InstrumentRequest) -> Instrument:
         keys.currency(body.base_currency)
     if body.contract_size is not None:
         money.checked("contract_size", body.contract_size, money.QUANTITY_DECIMALS, zero=False)
-    return Instrument(symbol=symbol, **body.model_dump())
+    splits = tuple(Split(item.effective_at, *item.ratio) for item in body.splits)
+    return Instrument(symbol=symbol, **body.model_dump(exclude={"splits"}), splits=splits)

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, WithJsonSchema, model_validator
 
 from foliostream.domain import times
-from foliostream.domain.instrument import Kind
+from foliostream.domain.instrument import MAX_SPLITS, Kind
 from foliostream.domain.portfolio import MAX_NAME_LENGTH, AccountKind, AccountType, CostBasis, Status, TransactionType
 from foliostream.errors import CallerError, RefusedError
 
@@ -172,8 +172,16 @@ class UpdateRequest(_Body):
     updates: list[UpdateLine]
 
 
+class SplitIn(_Body):
+    """Prices of before ``effective_at`` are divided by ``ratio``, for every holder."""
+
+    effective_at: Timestamp
+    ratio: Ratio
+
+
 class InstrumentRequest(_Body):
-    """What is known about an instrument. Forex and cfd are traded in margin accounts only."""
+    """What is known about an instrument. Forex and cfd are traded in margin accounts only. ``splits`` concern its
+    prices; what a split does to a portfolio's quantity is booked there, as a SPLIT."""
 
     later: ClassVar = frozenset({"margin_rate", "margin_tiers", "lot_step", "hours", "swap"})
     kind: Kind
@@ -185,3 +193,4 @@ class InstrumentRequest(_Body):
     max_age_seconds: Annotated[int, Field(strict=True, ge=1, le=366 * 86_400)] | None = None
     isin: Annotated[str, Field(pattern=r"^[A-Z]{2}[A-Z0-9]{9}[0-9]$")] | None = None
     token: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,128}$")] | None = None
+    splits: Annotated[list[SplitIn], Field(max_length=MAX_SPLITS)] = []

@@ -26,6 +26,7 @@ from foliostream.api.shapes import (
     PricesTaken,
     RefreshAccepted,
     RefusedPrice,
+    SplitOut,
     TransactionList,
 )
 from foliostream.application import price_input
@@ -36,6 +37,7 @@ from foliostream.application.instruments import get_instrument, put_instrument
 from foliostream.application.update_prices import update_prices
 from foliostream.domain.instrument import Instrument
 from foliostream.domain.portfolio import Portfolio
+from foliostream.domain.times import iso
 from foliostream.domain.valuation import PortfolioState, PositionState
 
 MAX_CURSOR_LENGTH = 2_048
@@ -99,7 +101,8 @@ def portfolio_routes(api: APIGatewayRestResolver, parts: Parts) -> None:
     ) -> Response[str]:
         identifier = requests.name(portfolio_id)
         entries = conversion.entries(body, identifier, idempotency_key, (uuid4().hex for _ in body.updates))
-        return ready(200, parts.portfolios.update(_caller(api), identifier, entries).body)
+        next_id = f"{idempotency_key}:{len(entries)}" if idempotency_key else None
+        return ready(200, parts.portfolios.update(_caller(api), identifier, entries, next_id).body)
 
     @api.get(
         "/api/v1/portfolio/<portfolio_id>/positions",
@@ -185,7 +188,12 @@ def market_routes(api: APIGatewayRestResolver, parts: Parts) -> None:
     def put_one(symbol: str, body: Annotated[InstrumentRequest, Body()]) -> Response[str]:
         instrument = conversion.instrument(requests.name(symbol), body)
         stored = put_instrument(
-            _caller(api), instrument, instruments=parts.instruments, holders=parts.holders, marker=parts.marker
+            _caller(api),
+            instrument,
+            instruments=parts.instruments,
+            holders=parts.holders,
+            marker=parts.marker,
+            clock=parts.clock,
         )
         return answer(200, _shown(stored))
 
@@ -237,4 +245,5 @@ def _summary(portfolio: Portfolio) -> PortfolioSummary:
 
 
 def _shown(instrument: Instrument) -> InstrumentOut:
-    return InstrumentOut(**msgspec.structs.asdict(instrument))
+    splits = [SplitOut(iso(split.effective_ms), statements.ratio(split.new, split.old)) for split in instrument.splits]
+    return InstrumentOut(**msgspec.structs.asdict(instrument) | {"splits": splits})

@@ -164,6 +164,13 @@ class PricesTaken(Struct):
     rejected: list[RefusedPrice]
 
 
+class SplitOut(Struct):
+    """Prices of before ``effective_at`` are divided by ``ratio``, new units for old ones (``4:1``)."""
+
+    effective_at: str
+    ratio: str
+
+
 class InstrumentOut(Struct):
     """An instrument; null where the default of its kind or of the deployment holds."""
 
@@ -177,6 +184,7 @@ class InstrumentOut(Struct):
     max_age_seconds: int | None
     isin: str | None
     token: str | None
+    splits: list[SplitOut]
 
 
 class FillIn(Struct, omit_defaults=True):

@@ -34,7 +34,7 @@ def _transaction(item: Transaction) -> TransactionOut:
         currency=item.currency,
         to_currency=entry.to_currency,
         rate=entry.rate,
-        ratio=_ratio(entry.ratio),
+        ratio=None if entry.ratio is None else ratio(*entry.ratio),
         cash_price=entry.cash_price,
         reason=entry.reason,
         cash_change=item.cash_change,
@@ -48,8 +48,9 @@ def _transaction(item: Transaction) -> TransactionOut:
     )
 
 
-def _ratio(ratio: tuple[Decimal, Decimal] | None) -> str | None:
-    return None if ratio is None else f"{ratio[0]:f}:{ratio[1]:f}"
+def ratio(new: Decimal, old: Decimal) -> str:
+    """``4:1``."""
+    return f"{new:f}:{old:f}"
 
 
 def history_out(portfolio_id: str, found: History) -> HistoryOut:

@@ -9,10 +9,10 @@ from foliostream.application.access import Caller, own_portfolio
 from foliostream.application.portfolios import MAX_COMMIT_ROUNDS, Portfolios
 from foliostream.application.rendering import Rendered
 from foliostream.domain import changes, keys
-from foliostream.domain.changes import Change, Standing
+from foliostream.domain.changes import Standing
 from foliostream.domain.portfolio import Portfolio, Status
 from foliostream.errors import CallerError, ConflictError
-from foliostream.ports import Clock, EventBus, Ledger
+from foliostream.ports import Clock, Ledger
 
 
 class Wanted(NamedTuple):
@@ -32,14 +32,10 @@ class Wanted(NamedTuple):
 @dataclass(frozen=True)
 class Amending:
     """The change and its record (who, when, from what to what) are one transaction under the portfolio's version.
-
-    Whoever is told that it is done may rely on ``portfolio_status_changed`` being published: who is not told asks
-    again, and a repeat that finds the change done publishes its event again, under the same id.
-    """
+    ``portfolio_status_changed`` is published by the ledger's stream, out of the record."""
 
     ledger: Ledger
     portfolios: Portfolios
-    bus: EventBus
     clock: Clock
 
     def __call__(self, caller: Caller, portfolio_id: str, wanted: Wanted) -> Rendered:
@@ -49,25 +45,18 @@ class Amending:
         for _ in range(MAX_COMMIT_ROUNDS):
             before = own_portfolio(caller, keys.portfolio_id(portfolio_id), self.ledger)
             try:
-                after, change = self._amend(caller, before, wanted)
+                after = self._amend(caller, before, wanted)
             except ConflictError as conflict:
                 if conflict.code == "VERSION_CONFLICT":
                     continue
                 raise
-            self._announce(change)
             return self.portfolios.publish(after)
         raise ConflictError(f"{portfolio_id} changed {MAX_COMMIT_ROUNDS} times meanwhile", code="TOO_MUCH_CONTENTION")
 
-    def _amend(self, caller: Caller, before: Portfolio, wanted: Wanted) -> tuple[Portfolio, Change | None]:
+    def _amend(self, caller: Caller, before: Portfolio, wanted: Wanted) -> Portfolio:
         standing = wanted.of(changes.standing(before))
         amended = changes.amend(before, standing, caller.subject, self.clock.now_ms())
         if amended is None:
-            last = self.ledger.last_change(before.portfolio_id)
-            return before, last if last and last.after == standing else None
+            return before
         self.ledger.amend(*amended)
-        return amended
-
-    def _announce(self, change: Change | None) -> None:
-        event = changes.status_event(change) if change else None
-        if event:
-            self.bus.publish(changes.STATUS_CHANGED, [event])
+        return amended[0]

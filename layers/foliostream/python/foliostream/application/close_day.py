@@ -28,8 +28,6 @@ PAGE_SIZE = 100
 MAX_ROUNDS = 5
 MAX_DIRECT = 100
 MAX_CLOSED = 90
-# One more than a forex price has: also the middle of a quote is kept as it is; a price divided by a split is rounded.
-MARK_DECIMALS = 11
 
 Each = Callable[[Callable[[str], str | None], Iterable[str]], Iterable[str | None]]
 
@@ -45,11 +43,13 @@ class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass
 class Report:
-    """Ids closed with a row, closed without one (unpriced), found closed; why others failed."""
+    """Ids closed with a row, closed without one (unpriced), found closed, refused since the day is over and gone
+    (late); why others failed."""
 
     written: list[str] = field(default_factory=list)
     unpriced: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
+    late: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
 
 
@@ -61,7 +61,8 @@ class _Closing(NamedTuple):
 
 @dataclass(frozen=True)
 class DayClosing:
-    """``zone``: the market's; ``each`` works over several ids at a time."""
+    """``zone``: the market's; ``holidays``: its dates on which no day is closed; ``each`` works over several ids at a
+    time."""
 
     ledger: Ledger
     prices: Prices
@@ -69,6 +70,7 @@ class DayClosing:
     queue: CloseQueue
     clock: Clock
     zone: tzinfo
+    holidays: frozenset[str]
     stale_after_ms: int
     each: Each
 
@@ -83,6 +85,10 @@ class DayClosing:
             raise CallerError(f"{raw} has not begun: the market's date is {today}", code="DAY_IN_FUTURE")
         return raw
 
+    def is_holiday(self, day: str) -> bool:
+        """Whether the market has no such day: the next one that it has goes on with what was carried in."""
+        return day in self.holidays
+
     def start(self, day: str) -> int:
         """Ask for the whole walk; the number of messages."""
         self.queue.send([_message(Part(day, bucket)) for bucket in range(WALK_BUCKETS)])
@@ -96,7 +102,7 @@ class DayClosing:
         ids = [keys.portfolio_id(name) for name in dict.fromkeys(portfolio_ids)]
         outcomes = list(self.each(lambda name: self._outcome(day, name), ids))
         for name, outcome in zip(ids, outcomes, strict=True):
-            if outcome in {"written", "unpriced", "skipped"}:
+            if outcome in {"written", "unpriced", "skipped", "late"}:
                 getattr(report, outcome).append(name)
             else:
                 report.failed[name] = str(outcome)
@@ -115,6 +121,7 @@ class DayClosing:
             total.written += report.written
             total.unpriced += report.unpriced
             total.skipped += report.skipped
+            total.late += report.late
             total.failed |= report.failed
         return total, again
 
@@ -149,7 +156,10 @@ class DayClosing:
                 return "there is no such portfolio"
             if before.closed_day is not None and before.closed_day >= day:
                 return "skipped"
-            closing = self._closing(before, day)
+            prices = self.prices.get(before.symbols) if before.symbols else {}
+            if self._is_late(before, prices, day):
+                return "late"
+            closing = self._closing(before, prices, day)
             try:
                 self.ledger.close_day(*closing)
             except ConflictError as conflict:
@@ -159,10 +169,15 @@ class DayClosing:
             return "written" if closing.row else "unpriced"
         return f"it changed {MAX_ROUNDS} times meanwhile"
 
-    def _closing(self, before: Portfolio, day: str) -> _Closing:
+    def _is_late(self, before: Portfolio, prices: Mapping[str, Price], day: str) -> bool:
+        """Whether the book or a price is of a later day than the one to be closed: then its value at the close is not
+        known any more, and its marks would be those of another day. The next close goes on from the one before."""
+        times = [max(price.quote_ts_ms, price.last_ts_ms) for price in prices.values()]
+        return self.day_of(max([before.updated_at_ms, *times])) > day
+
+    def _closing(self, before: Portfolio, prices: Mapping[str, Price], day: str) -> _Closing:
         """Value, row and marks C come of one book and one set of prices, read after it."""
         now_ms = self.clock.now_ms()
-        prices = self.prices.get(before.symbols) if before.symbols else {}
         instruments = self.instruments.get(before.symbols) if before.symbols else {}
         snapshot = valuation.value(
             before,
@@ -174,7 +189,8 @@ class DayClosing:
         )
         row = history.row(before, snapshot.state, self.ledger.last_day(before.portfolio_id), day, now_ms)
         after = daily.close_day(before, day, self._marks(before, prices, instruments), now_ms)
-        # A currency of which nothing is left needs its pairs no longer. Too many of them may wait for another day.
+        # A currency of which nothing is left needs its pairs no longer. Those beyond the limit of a transaction stay
+        # dependents: each costs a valuation now and then.
         return _Closing(after, row, sorted(before.symbols - after.symbols)[:MAX_CLOSED])
 
     def _marks(
@@ -187,7 +203,7 @@ class DayClosing:
                 item = marking.marked(
                     symbol, position, prices.get(symbol), instruments.get(symbol), self.stale_after_ms
                 )
-                marks[symbol] = None if item.mark is None else money.rounded(item.mark, MARK_DECIMALS).normalize()
+                marks[symbol] = None if item.mark is None else money.rounded(item.mark, daily.MARK_DECIMALS).normalize()
         return marks
 
 

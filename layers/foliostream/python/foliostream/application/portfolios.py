@@ -121,11 +121,16 @@ class Portfolios:
         """Ask for a valuation ahead of everything else."""
         self.marker.refresh(own_portfolio(caller, portfolio_id, self.ledger).key)
 
-    def update(self, caller: Caller, portfolio_id: str, entries: Sequence[Entry]) -> Rendered:
-        """Book all entries or none, and answer with the state after.
+    def update(
+        self, caller: Caller, portfolio_id: str, entries: Sequence[Entry], next_id: str | None = None
+    ) -> Rendered:
+        """Book all entries or none, and answer with the state after. ``next_id``: the transaction id that one entry
+        more would have; where it is booked a repeat is the beginning of another request.
 
         A repeat (same transaction ids, same entries) changes nothing and answers the same way. ``ConflictError``
         ``TRANSACTION_CONFLICT`` if an id is known with another body; ``CallerError``/``RefusedError`` name the entry.
+        ``RetryableError`` ``OUTCOME_UNKNOWN`` and ``NOT_VALUED_YET`` name the transaction ids, under which the request
+        may be repeated also by a caller who gave none.
         """
         if not 0 < len(entries) <= MAX_ENTRIES:
             raise CallerError(f"updates has 1 to {MAX_ENTRIES} entries, not {len(entries)}", code="TOO_MANY_ENTRIES")
@@ -134,38 +139,52 @@ class Portfolios:
         for _ in range(MAX_COMMIT_ROUNDS):
             before = own_portfolio(caller, keys.portfolio_id(portfolio_id), self.ledger)
             try:
-                after = self._commit(before, entries)
+                after = self._commit(before, entries, next_id)
             except ConflictError as conflict:
                 if conflict.code == "VERSION_CONFLICT":
                     continue
                 raise
-            return self.publish(after)
+            except RetryableError as fault:
+                message = "it may be booked or not: repeat it with these transaction ids, then it counts once"
+                raise RetryableError(message, code="OUTCOME_UNKNOWN", details=_ids(entries)) from fault
+            try:
+                return self.publish(after)
+            except RetryableError as fault:
+                fault.details += _ids(entries)
+                raise
         raise ConflictError(f"{portfolio_id} changed {MAX_COMMIT_ROUNDS} times meanwhile", code="TOO_MUCH_CONTENTION")
 
-    def _commit(self, before: Portfolio, entries: Sequence[Entry]) -> Portfolio:
+    def _commit(self, before: Portfolio, entries: Sequence[Entry], next_id: str | None) -> Portfolio:
         symbols = {entry.instrument_id for entry in entries if entry.instrument_id}
         now_ms = self.clock.now_ms()
         try:
             instruments = self.instruments.get(symbols)
-            pairs = portfolio.rate_symbols(before, entries, instruments)
-            prices = self.valuer.prices.get(pairs) if pairs else {}
+            needed = portfolio.price_symbols(before, entries, instruments)
+            prices = self.valuer.prices.get(needed) if needed else {}
             after, transactions = portfolio.apply(before, entries, instruments, now_ms, prices)
             opened, closed = after.symbols - before.symbols, before.symbols - after.symbols
             self.ledger.commit(after, transactions, opened, closed)
         except (RefusedError, ConflictError) as fault:
             # Only now, so that the usual path reads nothing twice: a repeat may also look like too little cash.
-            if self._is_repeat(before.portfolio_id, entries):
+            if self._is_repeat(before.portfolio_id, entries, next_id):
                 return before
             if isinstance(fault, ConflictError) and fault.code == "TRANSACTION_EXISTS":
                 raise ConflictError(fault.message, code="TRANSACTION_CONFLICT", details=fault.details) from None
             raise
         return after
 
-    def _is_repeat(self, portfolio_id: str, entries: Sequence[Entry]) -> bool:
+    def _is_repeat(self, portfolio_id: str, entries: Sequence[Entry], next_id: str | None) -> bool:
         """Whether all entries are booked already; ``ConflictError`` if some are, or with another body."""
-        known = self.ledger.transactions(portfolio_id, [entry.transaction_id for entry in entries])
+        ids = [entry.transaction_id for entry in entries]
+        known = self.ledger.transactions(portfolio_id, ids + ([next_id] if next_id else []))
         if not known:
             return False
+        if next_id in known:
+            raise ConflictError(
+                f"the same request came before with more than {len(entries)} entries",
+                code="TRANSACTION_CONFLICT",
+                details=[{"transaction_id": next_id}],
+            )
         other = [
             entry.transaction_id
             for entry in entries
@@ -185,11 +204,22 @@ class Portfolios:
         Only for the answer: the ledger's stream does all of it again, marks the portfolio and tells the bus, also
         when this process does not come so far.
         """
-        self.valuer.project(committed)
-        self.valuer.value([committed.portfolio_id])
-        snapshot = self.valuer.current_one(committed.portfolio_id)
+        try:
+            self.valuer.project(committed)
+            self.valuer.value([committed.portfolio_id])
+            snapshot = self.valuer.current_one(committed.portfolio_id)
+        except RetryableError as fault:
+            raise _not_valued_yet() from fault
         if snapshot.head.ledger_version < committed.version:
-            raise RetryableError(
-                "booked, but not valued yet: ask for the state, or repeat the request", code="NOT_VALUED_YET"
-            )
+            raise _not_valued_yet()
         return snapshot
+
+
+def _not_valued_yet() -> RetryableError:
+    return RetryableError(
+        "booked, but not valued yet: ask for the state, or repeat the request with the same ids", code="NOT_VALUED_YET"
+    )
+
+
+def _ids(entries: Sequence[Entry]) -> list[dict[str, str]]:
+    return [{"transaction_id": entry.transaction_id} for entry in entries]

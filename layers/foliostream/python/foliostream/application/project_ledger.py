@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 import msgspec
 
 from foliostream.application.projecting import Projector
-from foliostream.application.receiving import Change
+from foliostream.application.receiving import Amended, Change
 from foliostream.application.rendering import Rendered
 from foliostream.application.valuing import Valuer
+from foliostream.domain import changes as amendments
 from foliostream.domain import events, valuation
 from foliostream.domain import portfolio as portfolios
 from foliostream.domain.coalescing import DirtyMessage
@@ -44,10 +45,10 @@ class LedgerProjection:
     queues: Queues
     clock: Clock
 
-    def __call__(self, changes: Sequence[Change]) -> LedgerReport:
+    def __call__(self, changes: Sequence[Change], amended: Sequence[Amended] = ()) -> LedgerReport:
         """A change that can never be projected goes to the dead letters with its reason, so that it stops nobody.
 
-        ``RetryableError`` if not one change could be projected: the stores are down, and all of them come again.
+        ``RetryableError`` if nothing of all this could be done: the stores are down, and all of it comes again.
         """
         report = LedgerReport()
         read = self._read(changes, report)
@@ -60,10 +61,30 @@ class LedgerProjection:
             elif portfolio.portfolio_id in broken:
                 self._give_up(change, broken[portfolio.portfolio_id], report)
         report.portfolios = len(projected.stored)
-        if changes and len(report.again) == len(changes):
-            reason = next(iter(again.values()), "the dead-letter queue fails")
-            raise RetryableError(f"none of {len(changes)} changes could be projected: {reason}")
+        for item in amended:
+            self._tell(item, report)
+        given = len(changes) + len(amended)
+        if given and len(report.again) == given:
+            reason = next(iter(again.values()), "the bus or the dead-letter queue fails")
+            raise RetryableError(f"none of {given} changes could be projected: {reason}")
         return report
+
+    def _tell(self, item: Amended, report: LedgerReport) -> None:
+        """``portfolio_status_changed`` for whoever else wants to know; a change of settings only tells nobody."""
+        if item.record is None:
+            self._give_up(item, "the item holds no record", report)
+            return
+        try:
+            event = amendments.status_event(amendments.decode(item.record))
+            if event is not None:
+                self.bus.publish(amendments.STATUS_CHANGED, [event])
+                report.events += 1
+        except RetryableError:
+            report.again.append(item.sequence_number)
+        except PermanentError as fault:
+            self._give_up(item, f"the event cannot be published: {fault.message}", report)
+        except msgspec.MsgspecError as fault:
+            self._give_up(item, f"the record cannot be read: {fault}", report)
 
     def _read(self, changes: Iterable[Change], report: LedgerReport) -> list[tuple[Change, Portfolio]]:
         read = []
@@ -123,7 +144,7 @@ class LedgerProjection:
             return False
         return True
 
-    def _give_up(self, change: Change, reason: str, report: LedgerReport) -> None:
+    def _give_up(self, change: Change | Amended, reason: str, report: LedgerReport) -> None:
         message = DirtyMessage(self.clock.now_ms(), 0, [change.key], "ledger")
         try:
             self.queues.dead_letter(QUEUE, message, f"{reason} (sequence number {change.sequence_number})")

@@ -38,7 +38,14 @@ class Projector:
     marker: Marker
 
     def project(self, changed: Iterable[Portfolio], reason: Reason) -> Projected:
-        """One portfolio that fails by itself stops none of the others; a failing store sets aside all it has left."""
+        """Store and mark. One portfolio that fails by itself stops none of the others; a failing store sets aside all
+        it has left."""
+        done = self.store(changed)
+        self._mark(done, reason)
+        return done
+
+    def store(self, changed: Iterable[Portfolio]) -> Projected:
+        """Books and dependents, for who values at once what it stored: nobody is marked."""
         done = Projected()
         newest: dict[str, Portfolio] = {}
         for portfolio in changed:
@@ -47,7 +54,6 @@ class Projector:
         _each(newest, self.books.put_book, done)
         stored = self._stored(done)
         _each(stored, lambda portfolio: self.holders.add(portfolio.key, portfolio.symbols), done)
-        self._mark(done, reason)
         return done
 
     def _stored(self, done: Projected) -> dict[str, Portfolio]:

@@ -43,6 +43,14 @@ class TopicRecord(NamedTuple):
     delivered: str
 
 
+class Amended(NamedTuple):
+    """The record of a change of status or settings, as the ledger's stream delivers it; ``record`` as it is stored."""
+
+    sequence_number: str
+    key: str
+    record: bytes | None
+
+
 class Opened(NamedTuple):
     """A received message that could be read."""
 

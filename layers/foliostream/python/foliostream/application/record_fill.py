@@ -2,7 +2,8 @@
 
 A fill counts once, for ever: its transaction id is ``fill:{fill_id}`` and the ledger refuses an id it has seen. What
 was booked before is done, what was booked with another body is a conflict and given up, as is whatever can never be
-booked; both go to the dead-letter queue with their reason, and the fills after them go on.
+booked; both go to the dead-letter queue with their reason, and the fills after them go on. The hot store, the marks
+and the events follow out of the ledger's stream.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from typing import NamedTuple
 
 import msgspec
 
-from foliostream.application.projecting import Projector
 from foliostream.application.receiving import Received
 from foliostream.domain import fills, portfolio
 from foliostream.domain.fills import Fill
@@ -26,6 +26,9 @@ from foliostream.ports import Clock, FillQueue, Instruments, Ledger, Prices
 log = logging.getLogger(__name__)
 
 MAX_CONFLICTS = 8
+# How often a fill is received that lacks a rate: with the queue's visibility timeout of 35 s its pair has eight minutes
+# to get a price. Below the queue's own limit, so that the dead letter says why.
+RATE_RECEIVES_MAX = 15
 # Portfolios remembered between invocations: a book of 1,000 positions is about a megabyte when decoded.
 CACHE_SIZE_MAX = 200
 # What ``Ledger.create`` remembers as the request of a portfolio that a fill made: no body of REST has this digest.
@@ -57,7 +60,6 @@ class FillRecorder:
 
     ledger: Ledger
     instruments: Instruments
-    projector: Projector
     prices: Prices
     queue: FillQueue
     clock: Clock
@@ -77,16 +79,12 @@ class FillRecorder:
             else:
                 groups.setdefault(fill.portfolio_id, []).append(_Waiting(message, fill))
         self._read_ahead(groups.keys() - self.cache.keys())
-        touched = []
         for portfolio_id, waiting in groups.items():
-            newest = self._group(portfolio_id, waiting, done)
-            if newest:
-                touched.append(newest)
-        self._project(touched)
+            self._group(portfolio_id, waiting, done)
         return done
 
-    def _group(self, portfolio_id: str, waiting: list[_Waiting], done: Recorded) -> Portfolio | None:
-        """Work off a portfolio's fills; the portfolio as it is then, if it is known."""
+    def _group(self, portfolio_id: str, waiting: list[_Waiting], done: Recorded) -> None:
+        """Work off a portfolio's fills."""
         booking = _Booking(self, portfolio_id, waiting, done)
         try:
             booking.run()
@@ -95,7 +93,6 @@ class FillRecorder:
             self.cache.pop(portfolio_id, None)
             done.again += [item.received.message_id for item in booking.waiting]
             log.warning("fills of %s come again: %r", portfolio_id, fault, exc_info=not _expected(fault))
-        return booking.newest
 
     def _give_up_unread(self, message: Received, reason: str, done: Recorded) -> None:
         try:
@@ -118,18 +115,6 @@ class FillRecorder:
             for item in found.values():
                 self.remember(item)
 
-    def _project(self, changed: Sequence[Portfolio]) -> None:
-        """Only sooner than the ledger's stream, which does the same: so a failure here returns nothing."""
-        if not changed:
-            return
-        try:
-            projected = self.projector.project(changed, "ledger")
-        except FoliostreamError as fault:
-            log.warning("%d portfolios are left to the ledger's stream: %r", len(changed), fault)
-        else:
-            for identifier, reason in (projected.again | projected.broken).items():
-                log.warning("%s is left to the ledger's stream: %s", identifier, reason)
-
     def remember(self, current: Portfolio) -> None:
         """Keep it for the next fill; those used longest ago go first."""
         self.cache.pop(current.portfolio_id, None)
@@ -147,7 +132,6 @@ class _Booking:
     portfolio_id: str
     waiting: list[_Waiting]
     done: Recorded
-    newest: Portfolio | None = None
     fresh: bool = False
     conflicts: int = 0
 
@@ -184,7 +168,6 @@ class _Booking:
             except CallerError as fault:
                 self._give_up_first(fault.code, fault.message)
                 return None
-        self.newest = found
         self.recorder.remember(found)
         return found
 
@@ -214,8 +197,8 @@ class _Booking:
         recorder = self.recorder
         entries = [fill.entry for fill in booked]
         instruments = recorder.instruments.get({fill.instrument_id for fill in booked})
-        pairs = portfolio.rate_symbols(before, entries, instruments)
-        prices = recorder.prices.get(pairs) if pairs else {}
+        needed = portfolio.price_symbols(before, entries, instruments)
+        prices = recorder.prices.get(needed) if needed else {}
         after, transactions = portfolio.apply(before, entries, instruments, recorder.clock.now_ms(), prices)
         opened, closed = after.symbols - before.symbols, before.symbols - after.symbols
         recorder.ledger.commit(after, transactions, opened, closed)
@@ -245,15 +228,20 @@ class _Booking:
         return bool(known)
 
     def _refused(self, fault: Exception, tried: int) -> int:
-        """The books refuse on a fresh read: give up the one fill that is to blame; how many to try together next."""
+        """The books refuse on a fresh read: give up the one fill that is to blame; how many to try together next.
+
+        One that lacks a rate waits for it first, and those after it with it: they keep their order.
+        """
         if tried == 1:
             code = fault.code if isinstance(fault, FoliostreamError) else "INTERNAL"
+            if code == "RATE_MISSING" and self.waiting[0].received.receive_count < RATE_RECEIVES_MAX:
+                raise RetryableError(str(fault))
             self._give_up_first(code, fault.message if isinstance(fault, FoliostreamError) else repr(fault))
         return 1
 
     def _settle(self, after: Portfolio, count: int) -> None:
         del self.waiting[:count]
-        self.newest, self.fresh = after, True
+        self.fresh = True
         self.recorder.remember(after)
 
     def _forget(self) -> None:

@@ -10,12 +10,13 @@ import msgspec
 
 from foliostream.application.marking import Marker
 from foliostream.application.planning import Plans
+from foliostream.application.projecting import Projector
 from foliostream.application.rendering import Rendered, Renderer
 from foliostream.domain import assessing, money
 from foliostream.domain import portfolio as portfolios
 from foliostream.domain.assessing import Market, Plan
 from foliostream.domain.portfolio import Portfolio
-from foliostream.errors import FoliostreamError, NotFoundError, RetryableError
+from foliostream.errors import FoliostreamError, NotFoundError, PermanentError, RetryableError
 from foliostream.ports import (
     Books,
     Candidate,
@@ -70,8 +71,11 @@ class Valuer:
 
     def project(self, portfolio: Portfolio) -> None:
         """Bring the hot store up to the ledger: book first, then dependents; repeating it changes nothing."""
-        self.books.put_book(portfolio)
-        self.holders.add(portfolio.key, portfolio.symbols)
+        done = Projector(self.books, self.holders, self.marker).store([portfolio])
+        for reason in done.again.values():
+            raise RetryableError(reason)
+        for reason in done.broken.values():
+            raise PermanentError(reason)
 
     def value(self, portfolio_ids: Collection[str], fresh_after_ms: Mapping[str, int] | None = None) -> Valued:
         """Value each portfolio once from what is stored now.

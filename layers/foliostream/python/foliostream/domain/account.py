@@ -8,6 +8,7 @@ from typing import Literal
 from msgspec import Struct
 
 from foliostream.domain import money, rates
+from foliostream.domain.instrument import Split
 from foliostream.domain.keys import portfolio_key
 from foliostream.domain.money import ZERO
 
@@ -42,14 +43,6 @@ class Day(Struct, frozen=True, array_like=True):
 
 
 NO_DAY = Day()
-
-
-class Split(Struct, frozen=True, array_like=True):
-    """Prices older than ``effective_ms`` are worth ``new``/``old`` times too much: they are divided by it."""
-
-    effective_ms: int
-    new: Decimal
-    old: Decimal
 
 
 class Position(Struct, frozen=True, omit_defaults=True):

@@ -11,13 +11,13 @@ from decimal import Decimal
 from operator import mul
 from typing import NamedTuple
 
-from foliostream.domain import marking, snapshot
+from foliostream.domain import marking, snapshot, splitting
 from foliostream.domain.account import Portfolio
 from foliostream.domain.figures import figures_of
 from foliostream.domain.instrument import Instrument
 from foliostream.domain.marking import NEVER_MS
-from foliostream.domain.money import ZERO
-from foliostream.domain.price import Price
+from foliostream.domain.money import ONE, ZERO
+from foliostream.domain.price import Mark, Price
 from foliostream.domain.snapshot import Snapshot
 from foliostream.domain.state import CalcStatus, calc_status
 
@@ -33,8 +33,8 @@ class Plan(NamedTuple):
     """A book, ready to be valued again and again.
 
     ``settled``: the part of the total that no price moves: cash, in a margin account less what its positions cost.
-    ``splits``: symbols whose older prices are divided, and until when. ``book``: only where the sums may not be
-    enough; ``converts``: they never are.
+    ``splits``: symbols with splits booked, whose older prices are divided, and until when. ``book``: only where the
+    sums may not be enough; ``converts``: they never are.
     """
 
     portfolio_id: str
@@ -97,8 +97,11 @@ class Market:
         self.shorts = _Lines(self, long=False)
 
     def is_older(self, symbol: str, ts_ms: int) -> bool:
-        """Whether one of the symbol's marks is older than a time."""
-        return self.longs[symbol].ts_ms < ts_ms or self.shorts[symbol].ts_ms < ts_ms
+        """Whether one of the symbol's marks is older than a time, or than a split of the instrument."""
+        instrument = self.instruments.get(symbol)
+        splits = instrument.splits if instrument else ()
+        newest_ms = max([ts_ms, *(split.effective_ms for split in splits)])
+        return self.longs[symbol].ts_ms < newest_ms or self.shorts[symbol].ts_ms < newest_ms
 
 
 class _Lines(dict[str, _Line]):
@@ -115,10 +118,17 @@ class _Lines(dict[str, _Line]):
         encoded = b"" if quote is None else snapshot.encode_price(symbol, quote)
         line = _Line(None, NEVER_MS, encoded, NEVER_MS)
         if found is not None:
-            expires_ms = marking.expires_ms(found, instrument, self._market.stale_after_ms)
-            line = _Line(found.value, expires_ms, encoded, found.ts_ms)
+            line = self._marked(found, instrument, encoded)
         self[symbol] = line
         return line
+
+    def _marked(self, found: Mark, instrument: Instrument | None, encoded: bytes) -> _Line:
+        """A price from before a split of the instrument is divided, and out of date from the beginning."""
+        factor = splitting.factor(instrument.splits, found.ts_ms) if instrument and instrument.splits else ONE
+        if factor != 1:
+            return _Line(found.value / factor, 0, encoded, found.ts_ms)
+        expires_ms = marking.expires_ms(found, instrument, self._market.stale_after_ms)
+        return _Line(found.value, expires_ms, encoded, found.ts_ms)
 
 
 def assess(planned: Plan, market: Market, *, read_at_ms: int, previous_version: int) -> Snapshot:

@@ -7,7 +7,7 @@ from decimal import Decimal, localcontext
 
 from msgspec.structs import replace
 
-from foliostream.domain import keys, money, rates, splitting, trading
+from foliostream.domain import daily, keys, money, rates, splitting, standing, trading
 from foliostream.domain.account import Portfolio
 from foliostream.domain.context import Context, figure
 from foliostream.domain.entries import Entry, Transaction
@@ -40,12 +40,13 @@ def apply(
 ) -> tuple[Portfolio, list[Transaction]]:
     """Book all entries or none: the portfolio after them (one version on) and a record each.
 
-    ``prices``: of the pairs that ``rate_symbols`` names. Raises ``CallerError`` for an entry that is wrong in itself,
+    ``prices``: those that ``price_symbols`` names. Raises ``CallerError`` for an entry that is wrong in itself,
     ``RefusedError`` where the books do not allow it; both name the entry. What is ``reported`` is booked against the
     rules too, and its record says so. The portfolio given stays as it was.
     """
     version = portfolio.version + 1
     transactions = []
+    needs_review = portfolio.needs_review
     with localcontext(money.EXACT):
         for index, entry in enumerate(entries):
             lenient = entry.reported or entry.transaction_type == "ADJUSTMENT"
@@ -57,21 +58,26 @@ def apply(
                 fault.details.append({"index": index, "transaction_id": entry.transaction_id})
                 raise
             transactions.append(_record(before, portfolio, context, version, portfolio.last_sequence + index + 1))
+            needs_review = needs_review or bool(context.review)
     return replace(
         portfolio,
         version=version,
         updated_at_ms=now_ms,
         last_sequence=portfolio.last_sequence + len(transactions),
-        needs_review=portfolio.needs_review or any(item.needs_review for item in transactions),
+        needs_review=needs_review,
     ), transactions
 
 
-def rate_symbols(
+def price_symbols(
     portfolio: Portfolio, entries: Iterable[Entry], instruments: Mapping[str, Instrument]
 ) -> frozenset[str]:
-    """The pairs whose prices booking the entries may need; none where everything is in base."""
+    """What booking the entries may need prices of: pairs where something is not in base, and what was carried into the
+    day without a mark. Mostly nothing."""
     found: set[str] = set()
     for entry in entries:
+        held = portfolio.positions.get(entry.instrument_id or "")
+        if held is not None and daily.lacks_mark(held):
+            found.add(str(entry.instrument_id))
         instrument = instruments.get(entry.instrument_id or "")
         used = {entry.currency, entry.fee_currency, instrument.currency if instrument else None, _cash_name(entry)}
         for currency in used - {None, portfolio.base_currency}:
@@ -110,14 +116,12 @@ def _check_time(entry: Entry, context: Context) -> None:
 
 
 def _check_rates(portfolio: Portfolio, entry: Entry, context: Context) -> None:
-    for name in ("fx_rate", "fee_rate"):
-        value = getattr(entry, name)
-        if value is not None:
-            money.checked(name, value, money.BOOKED_RATE_DECIMALS, zero=False)
-    for name in ("currency", "fee_currency", "to_currency"):
-        value = getattr(entry, name)
-        if value is not None:
-            keys.currency(value)
+    for name, rate in (("fx_rate", entry.fx_rate), ("fee_rate", entry.fee_rate)):
+        if rate is not None:
+            money.checked(name, rate, money.BOOKED_RATE_DECIMALS, zero=False)
+    for currency in (entry.currency, entry.fee_currency, entry.to_currency):
+        if currency is not None:
+            keys.currency(currency)
     if (
         entry.fx_rate is not None
         and entry.fx_rate != 1
@@ -127,24 +131,12 @@ def _check_rates(portfolio: Portfolio, entry: Entry, context: Context) -> None:
 
 
 def _check_status(portfolio: Portfolio, entry: Entry, context: Context) -> None:
-    status, kind = portfolio.status, entry.transaction_type
-    if status == "ACTIVE":
+    fault = standing.refusal(portfolio, entry)
+    if fault is None:
         return
-    trades = kind in {"BUY", "SELL", "FX"}
-    if status == "LIQUIDATING":
-        if kind in {"BUY", "SELL"} and not _reduces(portfolio, entry):
-            context.refuse(
-                RefusedError("the portfolio is being liquidated: trades may only reduce", code="PORTFOLIO_LIQUIDATING")
-            )
-    elif trades or (status == "CLOSED" and kind == "DEPOSIT"):
-        context.refuse(RefusedError(f"the portfolio is {status}", code=f"PORTFOLIO_{status}"))
-
-
-def _reduces(portfolio: Portfolio, entry: Entry) -> bool:
-    held = portfolio.positions.get(entry.instrument_id or "")
-    if held is None or (held.quantity > 0) == (entry.quantity > 0):
-        return False
-    return abs(entry.quantity) <= abs(held.quantity)
+    if not entry.reported:  # an ADJUSTMENT too: it repairs books that are open
+        raise fault
+    context.refuse(fault)
 
 
 # --- trades ----------------------------------------------------------------------------------------------------------
@@ -153,7 +145,7 @@ def _reduces(portfolio: Portfolio, entry: Entry) -> bool:
 def _trade(portfolio: Portfolio, entry: Entry, context: Context) -> Portfolio:
     instrument = context.instrument()
     _check_amounts(entry, instrument, context)
-    if (entry.quantity > 0) != (entry.transaction_type == "BUY"):
+    if (entry.quantity > ZERO) != (entry.transaction_type == "BUY"):
         raise CallerError(f"quantity_change {entry.quantity} does not fit {entry.transaction_type}")
     _check_account(portfolio, instrument, context)
     _check_short(portfolio, entry, instrument, context)
@@ -203,9 +195,9 @@ def _check_account(portfolio: Portfolio, instrument: Instrument, context: Contex
 def _check_short(portfolio: Portfolio, entry: Entry, instrument: Instrument, context: Context) -> None:
     held = portfolio.positions.get(instrument.symbol)
     holding = held.quantity if held else ZERO
-    if portfolio.account_kind == "margin" or portfolio.allow_short or entry.quantity > 0:
+    if portfolio.account_kind == "margin" or portfolio.allow_short or entry.quantity > ZERO:
         return
-    if holding + entry.quantity < 0:
+    if holding + entry.quantity < ZERO:
         asked = figure(-entry.quantity)
         context.refuse(
             RefusedError(
@@ -220,7 +212,7 @@ def _check_short(portfolio: Portfolio, entry: Entry, instrument: Instrument, con
 def _check_splits(portfolio: Portfolio, entry: Entry, context: Context) -> None:
     """A fill of before a split that is booked already counts in other units."""
     held = portfolio.positions.get(entry.instrument_id or "")
-    if held is not None and any(split.effective_ms > entry.timestamp_ms for split in held.splits):
+    if held is not None and held.splits and any(split.effective_ms > entry.timestamp_ms for split in held.splits):
         context.refuse(
             RefusedError(f"{entry.instrument_id} was split after {entry.timestamp_ms}", code="OLDER_THAN_SPLIT")
         )
@@ -348,7 +340,9 @@ def _record(before: Portfolio, after: Portfolio, context: Context, version: int,
         sequence=sequence,
         realized_native=context.realized,
         cash_changes=changes,
-        fx_rate=context.kept_rate(currency, -entry.quantity or entry.amount),
+        fx_rate=None
+        if currency == before.base_currency
+        else context.kept_rate(currency, -entry.quantity or entry.amount),
         fee_rate=context.used_rates.get(entry.fee_currency or ""),
         lots=context.lots,
         needs_review=tuple(context.review),

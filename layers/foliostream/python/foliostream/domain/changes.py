@@ -7,8 +7,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from foliostream.domain.portfolio import Portfolio, Status
+from foliostream.domain.standing import check_change
 from foliostream.domain.times import iso
-from foliostream.errors import RefusedError
 
 STATUS_CHANGED = "portfolio_status_changed"
 
@@ -39,18 +39,12 @@ def standing(portfolio: Portfolio) -> Standing:
 def amend(portfolio: Portfolio, wanted: Standing, by: str, now_ms: int) -> tuple[Portfolio, Change] | None:
     """The portfolio one version on and the record of the change; None where nothing would change.
 
-    ``RefusedError`` (``NOT_FLAT``) for CLOSED while positions are open. Every other status may follow every other;
-    short positions stay where ``allow_short`` ends.
+    ``RefusedError`` as ``standing.check_change``. Short positions stay where ``allow_short`` ends.
     """
     before = standing(portfolio)
     if wanted == before:
         return None
-    if wanted.status == "CLOSED" and portfolio.positions:
-        raise RefusedError(
-            f"only a flat portfolio can be closed, {portfolio.portfolio_id} holds {len(portfolio.positions)} positions",
-            code="NOT_FLAT",
-            details=[{"symbol": symbol} for symbol in sorted(portfolio.positions)],
-        )
+    check_change(portfolio, wanted.status)
     after = replace(
         portfolio,
         version=portfolio.version + 1,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from decimal import Decimal
+
+from msgspec import Struct
 
 from foliostream.domain import money, rates
 from foliostream.domain.entries import Entry, LotUse
@@ -17,8 +18,7 @@ from foliostream.errors import CallerError, RefusedError
 FRESH_MS = 900_000
 
 
-@dataclass(slots=True)
-class Context:
+class Context(Struct):
     """Of one entry. ``lenient``: what has happened is booked whatever the rules say, and their codes are noted."""
 
     base_currency: str
@@ -27,8 +27,8 @@ class Context:
     prices: Mapping[str, Price]
     now_ms: int
     lenient: bool = False
-    review: list[str] = field(default_factory=list)
-    used_rates: dict[str, Decimal] = field(default_factory=dict)
+    review: list[str] = []
+    used_rates: dict[str, Decimal] = {}
     lots: tuple[LotUse, ...] = ()
     realized: Decimal = ZERO
 

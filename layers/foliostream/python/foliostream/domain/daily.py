@@ -7,13 +7,16 @@ from decimal import Decimal, localcontext
 
 from msgspec.structs import replace
 
-from foliostream.domain import money
-from foliostream.domain.account import NO_DAY, ClosedToday, Day, Portfolio, Position, Split
-from foliostream.domain.instrument import Instrument
+from foliostream.domain import money, splitting
+from foliostream.domain.account import NO_DAY, ClosedToday, Day, Portfolio, Position
+from foliostream.domain.instrument import Instrument, Split
 from foliostream.domain.money import ZERO
+from foliostream.domain.price import Price
 
 # Kept by name, so that a symbol bought again the same day goes on with its day; the ones before are summed exactly.
 MAX_CLOSED_TODAY = 100
+# One more than a forex price has: also the middle of a quote is kept as it is; a price divided by a split is rounded.
+MARK_DECIMALS = 11
 
 
 def with_fill(day: Day, quantity: Decimal, price: Decimal) -> Day:
@@ -52,6 +55,22 @@ def closed_result(item: ClosedToday) -> Decimal | None:
 def carried(position: Position) -> Decimal:
     """The quantity held when the day began, in units of now."""
     return position.quantity - (position.day or NO_DAY).traded
+
+
+def lacks_mark(position: Position) -> bool:
+    """Whether some of it was carried in without a mark of our own."""
+    return (position.day or NO_DAY).carried_value is None and bool(carried(position))
+
+
+def with_previous_close(position: Position, price: Price | None, instrument: Instrument) -> Position:
+    """The position about to be closed, with the feed's previous close as the mark it was carried in at where it has
+    none of its own: once it is flat nobody watches its price any more. Unknown is left so (0 counts as unknown)."""
+    if price is None or not price.previous_close or not lacks_mark(position):
+        return position
+    factor = splitting.factor(splitting.known(position.splits, instrument), price.previous_close_at_ms)
+    mark = money.rounded(price.previous_close / factor, MARK_DECIMALS).normalize()
+    day = position.day or NO_DAY
+    return replace(position, day=replace(day, carried_value=carried(position) * mark))
 
 
 def result(position: Position, mark: Decimal, previous_close: Decimal | None) -> Decimal | None:

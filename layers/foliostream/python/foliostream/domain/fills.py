@@ -74,6 +74,11 @@ class Fill(Struct, frozen=True, omit_defaults=True, kw_only=True):
         return None if order == OrderReference() else order
 
 
+def is_of_fill(transaction_id: str) -> bool:
+    """Whether the id is one that a fill is booked under: nobody else may take it, or the fill would be a conflict."""
+    return transaction_id.startswith(_TRANSACTION_PREFIX)
+
+
 def may_create(portfolio_id: str) -> bool:
     """Whether a fill creates the portfolio where there is none: paper money only."""
     return portfolio_id.startswith(_PAPER_PREFIX)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from foliostream.domain import money
 from foliostream.domain.account import Lot, Position
@@ -12,7 +13,7 @@ from foliostream.domain.entries import LotUse
 from foliostream.domain.money import ZERO
 
 
-class Taken(NamedTuple):
+class Taken(Struct, frozen=True):
     """``quantity`` > 0 that was closed, the cost removed with it, the lots it came from and those left."""
 
     quantity: Decimal

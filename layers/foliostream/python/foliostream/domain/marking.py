@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
 from foliostream.domain import daily, money, price, splitting
 from foliostream.domain.account import Position
-from foliostream.domain.instrument import Instrument
+from foliostream.domain.instrument import Instrument, Split
 from foliostream.domain.money import ONE
 from foliostream.domain.price import Mark, Price
 from foliostream.domain.rates import Rate
@@ -71,13 +71,13 @@ def marked(
     places = instrument.price_places if instrument else money.PRICE_DECIMALS
     found = mark(quote, instrument, long=position.quantity > 0)
     if found is None or quote is None:
-        return _unmarked(symbol, position, quote, places)
+        return _unmarked(symbol, position, quote, instrument, places)
     value, opened, closed, outdated = found.value, quote.open, quote.previous_close, False
-    if position.splits:
-        factor = splitting.factor(position, found.ts_ms)
+    if splits := splitting.known(position.splits, instrument):
+        factor = splitting.factor(splits, found.ts_ms)
         outdated = factor != 1
         value = value / factor
-        opened, closed = _session(position, quote)
+        opened, closed = _session(splits, quote)
     amount = units(position)
     worth = amount * value
     change = opening = None
@@ -103,23 +103,23 @@ def marked(
     )
 
 
-def _unmarked(symbol: str, position: Position, quote: Price | None, places: int) -> Marked:
-    opened, closed = _session(position, quote) if quote else (None, None)
+def _unmarked(
+    symbol: str, position: Position, quote: Price | None, instrument: Instrument | None, places: int
+) -> Marked:
+    opened, closed = _session(splitting.known(position.splits, instrument), quote) if quote else (None, None)
     return Marked(
         symbol, position, None, 0, opened, closed, places, NEVER_MS, False, ONE, None, None, None, None, None, 0
     )
 
 
-def _session(position: Position, quote: Price) -> tuple[Decimal | None, Decimal | None]:
-    """Open and previous close in units of now; they are as old as the newest part of the price that brought them."""
-    factor = splitting.factor(position, max(quote.quote_ts_ms, quote.last_ts_ms))
-    if factor == 1:
-        return quote.open, quote.previous_close
-    return _divided(quote.open, factor), _divided(quote.previous_close, factor)
+def _session(splits: Sequence[Split], quote: Price) -> tuple[Decimal | None, Decimal | None]:
+    """Open and previous close in units of now."""
+    opened = _divided(quote.open, splits, quote.open_at_ms)
+    return opened, _divided(quote.previous_close, splits, quote.previous_close_at_ms)
 
 
-def _divided(value: Decimal | None, factor: Decimal) -> Decimal | None:
-    return None if value is None else value / factor
+def _divided(value: Decimal | None, splits: Sequence[Split], ts_ms: int) -> Decimal | None:
+    return None if value is None else value / splitting.factor(splits, ts_ms)
 
 
 def in_base(item: Marked, fx: Decimal | None) -> Marked:

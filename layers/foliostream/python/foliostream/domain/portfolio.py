@@ -15,13 +15,13 @@ from foliostream.domain.account import (
     Lot,
     Portfolio,
     Position,
-    Split,
     Status,
     Totals,
 )
-from foliostream.domain.booking import FUTURE_ALLOWANCE_MS, apply, rate_symbols, repeatable
+from foliostream.domain.booking import FUTURE_ALLOWANCE_MS, apply, price_symbols, repeatable
 from foliostream.domain.daily import close_day
 from foliostream.domain.entries import Entry, LotUse, OrderReference, Transaction, TransactionType
+from foliostream.domain.instrument import Split
 
 __all__ = [
     "FUTURE_ALLOWANCE_MS",
@@ -48,7 +48,7 @@ __all__ = [
     "decode",
     "decode_transaction",
     "encode",
-    "rate_symbols",
+    "price_symbols",
     "repeatable",
 ]
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from foliostream.domain import money
@@ -26,7 +27,7 @@ _BASE_TOTALS: dict[str, str] = {
 _EXTERNAL = frozenset({"flows", "adjustments"})
 
 
-class Line(NamedTuple):
+class Line(Struct, frozen=True):
     """``native`` of ``currency``; ``base`` is the same at the booked rate."""
 
     kind: Kind
@@ -42,21 +43,21 @@ def in_base(native: Decimal, rate: Decimal) -> Decimal:
 
 def post(portfolio: Portfolio, lines: Iterable[Line], cash: Mapping[str, Decimal], **changes: Any) -> Portfolio:  # noqa: ANN401
     """The portfolio with the lines on its totals, ``cash`` added by currency, and other fields replaced."""
-    base_currency = portfolio.base_currency
-    totals = dict(portfolio.totals) or {base_currency: portfolio.totals_of(base_currency)}
-    fields: dict[str, Any] = {}
-    for kind, currency, native, base in lines:
-        if not native:
+    totals = portfolio.totals.copy() or {portfolio.base_currency: portfolio.totals_of(portfolio.base_currency)}
+    fields: dict[str, Any] = changes
+    for line in lines:
+        if not line.native:
             continue
-        before = totals.get(currency, NO_TOTALS)
-        totals[currency] = replace(before, **{kind: getattr(before, kind) + native})
+        kind, base = line.kind, line.base
+        before = totals.get(line.currency, NO_TOTALS)
+        totals[line.currency] = replace(before, **{kind: getattr(before, kind) + line.native})
         name = _BASE_TOTALS.get(kind)
         if name is not None:
             fields[name] = fields.get(name, getattr(portfolio, name)) + base
         if kind in _EXTERNAL:
-            side, amount = ("inflows_total", base) if base > 0 else ("outflows_total", -base)
+            side, amount = ("inflows_total", base) if base > ZERO else ("outflows_total", -base)
             fields[side] = fields.get(side, getattr(portfolio, side)) + amount
-    balances = dict(portfolio.cash)
+    balances = portfolio.cash.copy()
     for currency, amount in cash.items():
         balances[currency] = balances.get(currency, ZERO) + amount
-    return replace(portfolio, cash=balances, totals=totals, **fields, **changes)
+    return replace(portfolio, cash=balances, totals=totals, **fields)

@@ -41,7 +41,8 @@ class PriceUpdate(Struct, frozen=True):
 
 
 class Price(Struct, frozen=True, array_like=True):
-    """The newest known price of a symbol. Quote and last keep an order each: they are judged apart.
+    """The newest known price of a symbol. Quote and last keep an order each: they are judged apart. ``open_ts_ms`` and
+    ``previous_close_ts_ms`` are the times of the updates that brought them: a split divides what is older.
 
     Snapshots keep prices by the place of their fields: new ones come last.
     """
@@ -55,6 +56,18 @@ class Price(Struct, frozen=True, array_like=True):
     last_seq: int = 0
     open: Decimal | None = None
     previous_close: Decimal | None = None
+    open_ts_ms: int = 0
+    previous_close_ts_ms: int = 0
+
+    @property
+    def open_at_ms(self) -> int:
+        """How old the open is: prices stored before it had a time of its own have that of their newest part."""
+        return self.open_ts_ms or max(self.quote_ts_ms, self.last_ts_ms)
+
+    @property
+    def previous_close_at_ms(self) -> int:
+        """The same of the previous close."""
+        return self.previous_close_ts_ms or max(self.quote_ts_ms, self.last_ts_ms)
 
 
 class Refused(NamedTuple):
@@ -121,11 +134,11 @@ def merge(stored: Price | None, update: PriceUpdate) -> Price | None:
         price = replace(price, last=update.last, last_ts_ms=update.ts_ms, last_seq=update.seq)
     if update.order < max((price.quote_ts_ms, price.quote_seq), (price.last_ts_ms, price.last_seq)):
         return price
-    return replace(
-        price,
-        open=price.open if update.open is None else update.open,
-        previous_close=price.previous_close if update.previous_close is None else update.previous_close,
-    )
+    if update.open is not None:
+        price = replace(price, open=update.open, open_ts_ms=update.ts_ms)
+    if update.previous_close is not None:
+        price = replace(price, previous_close=update.previous_close, previous_close_ts_ms=update.ts_ms)
+    return price
 
 
 def mark(price: Price | None, kind: Kind = "stock", *, long: bool = True) -> Mark | None:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import ROUND_DOWN, Decimal
 
 from msgspec.structs import replace
 
 from foliostream.domain import lots, money
-from foliostream.domain.account import NO_DAY, Portfolio, Position, Split
+from foliostream.domain.account import NO_DAY, Portfolio, Position
 from foliostream.domain.entries import Entry
-from foliostream.domain.instrument import Instrument
+from foliostream.domain.instrument import Instrument, Split
 from foliostream.domain.money import ONE, ZERO
 from foliostream.errors import CallerError, RefusedError
 
 # More than one price can be older than; the oldest go when prices have long moved on.
 MAX_SPLITS = 8
+# A split is booked when the broker or its owner comes to it, mostly on the next days, and seldom ahead of it.
+SAME_SPLIT_MS = 7 * 86_400_000
 
 
 def split(portfolio: Portfolio, entry: Entry, instrument: Instrument) -> tuple[Portfolio, Decimal]:
@@ -60,10 +63,34 @@ def _scaled(quantity: Decimal, new: Decimal, old: Decimal) -> Decimal:
     return money.divide(quantity * new, old, money.QUANTITY_DECIMALS)
 
 
-def factor(position: Position, price_ts_ms: int) -> Decimal:
+def known(booked: Sequence[Split], instrument: Instrument | None) -> Sequence[Split]:
+    """The splits that divide a symbol's prices for one holder: the instrument's, and those of its own books that are
+    not among them. A booked split of the same ratio within ``SAME_SPLIT_MS`` of one of the instrument's is that one,
+    and the instrument's time counts: then the price jumped. Each is taken for one other at most."""
+    if instrument is None or not instrument.splits:
+        return booked
+    if not booked:
+        return instrument.splits
+    unmatched = list(instrument.splits)
+    own = []
+    for item in booked:
+        same = [other for other in unmatched if _is_same(item, other)]
+        if same:
+            unmatched.remove(min(same, key=lambda other: abs(other.effective_ms - item.effective_ms)))
+        else:
+            own.append(item)
+    return (*instrument.splits, *own)
+
+
+def _is_same(one: Split, other: Split) -> bool:
+    near = abs(one.effective_ms - other.effective_ms) <= SAME_SPLIT_MS
+    return near and one.new * other.old == other.new * one.old
+
+
+def factor(splits: Sequence[Split], price_ts_ms: int) -> Decimal:
     """By what a price of that time is divided: 1 unless it is older than a split."""
     result = ONE
-    for item in position.splits:
+    for item in splits:
         if price_ts_ms < item.effective_ms:
             result = result * item.new / item.old
     return result

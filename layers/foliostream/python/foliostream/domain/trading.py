@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import NamedTuple
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from foliostream.domain import daily, lots, money
-from foliostream.domain.account import MAX_LOTS, MAX_POSITIONS, NO_DAY, Lot, Portfolio, Position
+from foliostream.domain.account import MAX_LOTS, MAX_POSITIONS, NO_DAY, Day, Lot, Portfolio, Position
 from foliostream.domain.context import Context, figure
-from foliostream.domain.instrument import Instrument
+from foliostream.domain.instrument import Instrument, Split
 from foliostream.domain.money import ZERO
 from foliostream.domain.posting import Line, in_base, post
 from foliostream.errors import RefusedError
 
 
-class Fill(NamedTuple):
+class Fill(Struct, frozen=True):
     """``quantity`` signed; ``fee`` >= 0 in ``fee_currency``."""
 
     quantity: Decimal
@@ -25,7 +25,14 @@ class Fill(NamedTuple):
     fee_currency: str
 
 
-class _Booked(NamedTuple):
+class _Since(Struct, frozen=True):
+    """What a symbol keeps while it is closed and opened again: its day with this fill in it, and its splits."""
+
+    day: Day
+    splits: tuple[Split, ...]
+
+
+class _Booked(Struct, frozen=True):
     """A fill in base: realized profit and fee at booked rates."""
 
     realized: Decimal
@@ -55,18 +62,17 @@ def book(portfolio: Portfolio, fill: Fill, instrument: Instrument, context: Cont
     else:
         cash = _cash(fill, instrument, lines, context, in_kind=in_kind)
     _check_cash(portfolio, fill, cash, context)
-    positions, closed_today = _positions(portfolio, held, fill, instrument, context, booked)
-    after = post(portfolio, lines, cash, positions=positions)
-    return after if closed_today is None else replace(after, **closed_today)
+    positions, changes = _positions(portfolio, held, fill, instrument, context, booked)
+    return post(portfolio, lines, cash, positions=positions, **changes)
 
 
 def _closing(held: Position | None, fill: Fill) -> tuple[lots.Taken | None, Decimal]:
     """What the fill closes and the gross profit of it, in the instrument's currency."""
-    if held is None or (held.quantity > 0) == (fill.quantity > 0):
+    if held is None or (held.quantity > ZERO) == (fill.quantity > ZERO):
         return None, ZERO
     taken = lots.take(held, min(abs(fill.quantity), abs(held.quantity)))
     gained = taken.quantity * fill.price * held.multiplier - taken.cost
-    return taken, gained if held.quantity > 0 else -gained
+    return taken, gained if held.quantity > ZERO else -gained
 
 
 def _cash(
@@ -86,7 +92,7 @@ def _cash(
 
 
 def _check_cash(portfolio: Portfolio, fill: Fill, cash: dict[str, Decimal], context: Context) -> None:
-    if fill.quantity <= 0 or portfolio.account_kind == "margin":
+    if fill.quantity <= ZERO or portfolio.account_kind == "margin":
         return  # a sale may take its fee out of what it brings, and that may be too little
     for currency, change in cash.items():
         check_available(portfolio, currency, -change, context)
@@ -95,7 +101,7 @@ def _check_cash(portfolio: Portfolio, fill: Fill, cash: dict[str, Decimal], cont
 def check_available(portfolio: Portfolio, currency: str, needed: Decimal, context: Context) -> None:
     """Refuse what the currency's cash does not cover."""
     available = portfolio.cash.get(currency, ZERO)
-    if needed > 0 and needed > available:
+    if needed > ZERO and needed > available:
         context.refuse(
             RefusedError(
                 f"{figure(needed)} {currency} needed, {figure(available)} available",
@@ -112,21 +118,23 @@ def _positions(
     instrument: Instrument,
     context: Context,
     booked: _Booked,
-) -> tuple[dict[str, Position], dict[str, object] | None]:
+) -> tuple[dict[str, Position], dict[str, object]]:
     """The open positions after the fill, and the fields of the day that change with them."""
     symbol = instrument.symbol
-    positions = dict(portfolio.positions)
-    changes: dict[str, object] | None = None
+    positions = portfolio.positions.copy()
+    changes: dict[str, object] = {}
+    if held is not None and held.quantity + fill.quantity == ZERO:
+        held = daily.with_previous_close(held, context.prices.get(symbol), instrument)
     before = (held.day if held else None) or NO_DAY
     splits = held.splits if held else ()
     if held is None and symbol in portfolio.closed_today:
         before, splits = portfolio.closed_today[symbol].day, portfolio.closed_today[symbol].splits
         changes = {"closed_today": {name: item for name, item in portfolio.closed_today.items() if name != symbol}}
     day = daily.with_fill(before, fill.quantity, fill.price)
-    position = _after(portfolio, held, fill, instrument, context, booked)
+    position = _after(portfolio, held, fill, instrument, context, booked, _Since(day, splits))
     if position is not None:
         # In its old place where it was held: the order of books says nothing, their bytes should not move for it.
-        positions[symbol] = replace(position, day=day, splits=splits)
+        positions[symbol] = position
         _check_limits(positions, held, context)
     else:
         positions.pop(symbol, None)
@@ -141,18 +149,19 @@ def _after(
     instrument: Instrument,
     context: Context,
     booked: _Booked,
+    since: _Since,
 ) -> Position | None:
     at_ms = context.entry.timestamp_ms
     if held is None:
-        return _opened(fill, instrument, fill.quantity, booked.fee, portfolio, at_ms)
+        return _opened(fill, instrument, fill.quantity, booked.fee, portfolio, at_ms, since)
     if booked.taken is None:
-        return _added(held, fill, booked.fee, at_ms)
+        return _added(held, fill, booked.fee, at_ms, since)
     rest = held.quantity + fill.quantity
     if not rest:
         return None
-    if (rest > 0) != (held.quantity > 0):
+    if (rest > ZERO) != (held.quantity > ZERO):
         closing_fee = money.divide(booked.fee * booked.taken.quantity, abs(fill.quantity))
-        return _opened(fill, instrument, rest, booked.fee - closing_fee, portfolio, at_ms)
+        return _opened(fill, instrument, rest, booked.fee - closing_fee, portfolio, at_ms, since)
     return replace(
         held,
         quantity=rest,
@@ -160,12 +169,20 @@ def _after(
         realized_pnl=held.realized_pnl + booked.realized,
         fees=held.fees + booked.fee,
         updated_at_ms=at_ms,
+        day=since.day,
         lots=booked.taken.left,
+        splits=since.splits,
     )
 
 
 def _opened(
-    fill: Fill, instrument: Instrument, quantity: Decimal, fee: Decimal, portfolio: Portfolio, at_ms: int
+    fill: Fill,
+    instrument: Instrument,
+    quantity: Decimal,
+    fee: Decimal,
+    portfolio: Portfolio,
+    at_ms: int,
+    since: _Since,
 ) -> Position:
     cost = abs(quantity) * fill.price * instrument.multiplier
     fifo = portfolio.cost_basis == "fifo"
@@ -178,12 +195,14 @@ def _opened(
         currency=instrument.currency,
         opened_at_ms=at_ms,
         updated_at_ms=at_ms,
+        day=since.day,
         lots=(Lot(1, abs(quantity), cost, at_ms),) if fifo else (),
         last_lot=1 if fifo else 0,
+        splits=since.splits,
     )
 
 
-def _added(held: Position, fill: Fill, fee: Decimal, at_ms: int) -> Position:
+def _added(held: Position, fill: Fill, fee: Decimal, at_ms: int, since: _Since) -> Position:
     cost = abs(fill.quantity) * fill.price * held.multiplier
     number = held.last_lot + 1
     return replace(
@@ -192,6 +211,7 @@ def _added(held: Position, fill: Fill, fee: Decimal, at_ms: int) -> Position:
         cost=held.cost + cost,
         fees=held.fees + fee,
         updated_at_ms=at_ms,
+        day=since.day,
         lots=(*held.lots, Lot(number, abs(fill.quantity), cost, at_ms)) if held.lots else (),
         last_lot=number if held.lots else 0,
     )
