@@ -17,6 +17,8 @@ from tests.property.strategies import INSTRUMENTS, SYMBOLS, histories, moderate,
 from tests.unit.domain.examples import NOW, STALE_AFTER_MS, booked, buy, deposit, empty, stock
 
 AGES = st.sampled_from([0, 1, 900_000, 900_001])
+# Valued at the side they would be closed at, longs and shorts apart.
+CFD = {"GOLD": stock("GOLD", kind="cfd", contract_size=Decimal(100))}
 FOREIGN = {"SAP": stock("SAP", currency="EUR"), "GBPUSD": Instrument("GBPUSD", "forex", "USD", "GBP")}
 
 
@@ -41,10 +43,11 @@ def prices(draw: st.DrawFn, *names: str) -> dict[str, Price]:
 def margin_books(draw: st.DrawFn) -> Portfolio:
     """Long and short, one position of them maybe split a while ago."""
     book = booked(empty(account_kind="margin", leverage=Decimal(10), allow_short=True), deposit("10000"))
-    for symbol in draw(st.sets(st.sampled_from(SYMBOLS), min_size=1)):
+    for symbol in draw(st.sets(st.sampled_from([*SYMBOLS, *CFD]), min_size=1)):
         units = draw(st.integers(-9, 9).filter(bool))
-        book = booked(book, replace(buy("1", "100"), quantity=Decimal(units), instrument_id=symbol,
-                                    transaction_type="BUY" if units > 0 else "SELL"))  # fmt: skip
+        kind = "BUY" if units > 0 else "SELL"
+        entry = replace(buy("1", "100"), quantity=Decimal(units), instrument_id=symbol, transaction_type=kind)
+        book = booked(book, entry, instruments=INSTRUMENTS | CFD)
     if draw(st.booleans()):
         symbol, held = next(iter(book.positions.items()))
         after = replace(held, splits=(Split(NOW - 1, Decimal(4), Decimal(1)),))
@@ -74,9 +77,9 @@ def test_a_cash_account_is_worth_what_is_rendered_of_it(data: st.DataObject) -> 
 
 
 @moderate
-@given(margin_books(), prices(*SYMBOLS))
+@given(margin_books(), prices(*SYMBOLS, *CFD))
 def test_a_margin_accounts_equity_is_what_is_rendered_of_it(book: Portfolio, at: dict[str, Price]) -> None:
-    agree(book, at, INSTRUMENTS)
+    agree(book, at, INSTRUMENTS | CFD)
 
 
 @moderate
