@@ -13,6 +13,7 @@ from typing import Any
 
 from foliostream.domain.coalescing import Bundle, DirtyMessage
 from foliostream.domain.instrument import Instrument
+from foliostream.ports import Delayed
 from foliostream.wiring import Wiring, wiring
 from local.environments import ROOT
 from local.services import aws_environment
@@ -59,6 +60,10 @@ class CountingQueues:
         if queue not in _QUEUE_NAMES:
             raise KeyError(queue)
         self.sent += bundles
+
+    def send_later(self, delayed: Sequence[Delayed]) -> None:
+        """Kept until ``forget_sent``."""
+        self.sent += [item.bundle for item in delayed]
 
     def dead_letter(self, queue: str, message: DirtyMessage, reason: str) -> None:
         """A benchmark gives nothing up."""

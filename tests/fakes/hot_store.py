@@ -8,10 +8,11 @@ from foliostream.domain import portfolio as portfolios
 from foliostream.domain import price as prices
 from foliostream.domain.coalescing import Bundle
 from foliostream.domain.keys import split_key
+from foliostream.domain.pacing import Pace
 from foliostream.domain.portfolio import Portfolio
 from foliostream.domain.price import Price, PriceUpdate
 from foliostream.domain.valuation import encode_state
-from foliostream.ports import Candidate, Clock, Head, Saved, Stored, StoredSnapshot
+from foliostream.ports import Candidate, Clock, Head, Paced, Saved, Stored, StoredSnapshot
 
 HOLDERS_PER_PART = 100
 
@@ -29,6 +30,7 @@ class FakeHotStore:
         self.snapshots: dict[str, StoredSnapshot] = {}
         self.watchers: dict[str, dict[str, int]] = {}
         self.records: dict[tuple[str, int, str], DirtyRecord] = {}
+        self.kept_paces: dict[str, Pace] = {}
 
     def get(self, symbols: Collection[str]) -> dict[str, Price]:
         """Those that have a price."""
@@ -121,6 +123,22 @@ class FakeHotStore:
         with self._lock:
             for shard, bundle_id in bundle_ids:
                 self.records.pop((account_type, shard, bundle_id), None)
+
+    def paces(self, portfolio_ids: Collection[str]) -> dict[str, Pace]:
+        """Those that have one."""
+        with self._lock:
+            return {name: self.kept_paces[name] for name in portfolio_ids if name in self.kept_paces}
+
+    def pace(self, changes: Sequence[Paced]) -> list[bool]:
+        """Compare-and-set each on its own."""
+        return [self._pace(change) for change in changes]
+
+    def _pace(self, change: Paced) -> bool:
+        with self._lock:
+            current = self.kept_paces.get(change.portfolio_id)
+            if current == change.before:
+                self.kept_paces[change.portfolio_id] = change.after
+            return current in (change.before, change.after)
 
     def _head(self, portfolio_id: str) -> Head | None:
         stored = self.snapshots.get(portfolio_id)

@@ -118,7 +118,9 @@ class Settings:
     sessions_table: str
     dirty_queue_urls: dict[str, str]
     dead_letter_queue_urls: dict[str, str]
+    bulk_queue_url: str
     refresh_queue_url: str
+    delayed_queue_url: str
     push_queue_url: str
     feed_queue_url: str
     rebuild_queue_url: str
@@ -176,7 +178,9 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "sessions_table": _text,
     "dirty_queue_urls": _pairs(ACCOUNT_TYPES, _url),
     "dead_letter_queue_urls": _pairs(DEAD_LETTER_QUEUES, _url),
+    "bulk_queue_url": _url,
     "refresh_queue_url": _url,
+    "delayed_queue_url": _url,
     "push_queue_url": _url,
     "feed_queue_url": _url,
     "rebuild_queue_url": _url,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
@@ -30,14 +30,22 @@ from foliostream.ports import (
 )
 
 MAX_ROUNDS = 3
+# Of the portfolios given, by id, those that are not to be valued yet.
+HoldBack = Callable[[Mapping[str, Portfolio]], Collection[str]]
+
+
+def nothing(_: Mapping[str, Portfolio]) -> Collection[str]:
+    """Holds nothing back."""
+    return ()
 
 
 @dataclass
 class Valued:
-    """What became of the portfolios: ids valued, ids skipped as fresh, why others failed."""
+    """What became of the portfolios: ids valued, ids skipped as fresh, ids held back, why others failed."""
 
     written: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
+    held_back: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
 
 
@@ -63,29 +71,38 @@ class Valuer:
         self.books.put_book(portfolio)
         self.holders.add(portfolio.key, portfolio.symbols)
 
-    def value(self, portfolio_ids: Collection[str], fresh_after_ms: Mapping[str, int] | None = None) -> Valued:
+    def value(
+        self,
+        portfolio_ids: Collection[str],
+        fresh_after_ms: Mapping[str, int] | None = None,
+        hold_back: HoldBack = nothing,
+    ) -> Valued:
         """Value each portfolio once from what is stored now.
 
-        ``fresh_after_ms``: an id named there is skipped if its snapshot was read at or after that time. A portfolio
-        that fails by itself (broken book, contention, unknown) is in ``failed``; a failing store raises
-        ``RetryableError`` and leaves nothing half done that a repetition would not mend.
+        ``fresh_after_ms``: an id named there is skipped if its snapshot was read at or after that time.
+        ``hold_back`` is asked about the others once their books are read, in every round anew. A portfolio that fails
+        by itself (broken book, contention, unknown) is in ``failed``; a failing store raises ``RetryableError`` and
+        leaves nothing half done that a repetition would not mend.
         """
         done = Valued()
         pending = list(dict.fromkeys(portfolio_ids))
         for _ in range(MAX_ROUNDS):
             if not pending:
                 return done
-            pending = self._round(pending, fresh_after_ms or {}, done)
+            pending = self._round(pending, fresh_after_ms or {}, hold_back, done)
         done.failed |= dict.fromkeys(pending, f"overtaken {MAX_ROUNDS} times by other valuations")
         return done
 
-    def _round(self, ids: list[str], fresh_after_ms: Mapping[str, int], done: Valued) -> list[str]:
+    def _round(self, ids: list[str], fresh_after_ms: Mapping[str, int], hold_back: HoldBack, done: Valued) -> list[str]:
         """One pass; the ids to be valued again."""
         read_at_ms = self.clock.now_ms()  # before the first read: what is read is at least as new
         stored = self.books.load(ids)
         fresh = {i for i in ids if i in fresh_after_ms and _is_fresh(stored[i].head, fresh_after_ms[i])}
         done.skipped += sorted(fresh)
         portfolios = self._portfolios({i: item for i, item in stored.items() if i not in fresh}, done)
+        for identifier in hold_back(portfolios):
+            done.held_back.append(identifier)
+            del portfolios[identifier]
         symbols = {symbol for portfolio in portfolios.values() for symbol in portfolio.symbols}
         prices = self.prices.get(symbols) if symbols else {}
         # Only a registered symbol has a price: of the pairs on the ways between currencies most have neither.
