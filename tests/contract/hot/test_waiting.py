@@ -108,7 +108,7 @@ def test_a_portfolio_with_an_interval_is_valued_at_its_end_with_the_last_price(r
 
 
 def test_two_containers_that_decide_at_once_promise_once(rig: Rig) -> None:
-    portfolios = {f"p{number}": rig.put(f"p{number}", MINUTE) for number in range(64)}
+    portfolios = {f"p{number}": MINUTE for number in range(64)}
     clock = rig.backend.clock
     marks = {name: Mark(f"live:{name}", 0, clock.now_ms(), again=False) for name in portfolios}
     assert rig.pacer.hold_back(portfolios, marks) == set()
@@ -119,7 +119,7 @@ def test_two_containers_that_decide_at_once_promise_once(rig: Rig) -> None:
     assert held == [set(portfolios), set(portfolios)]
     promised = sorted(key for bundle in rig.queues.receive("delayed") for key in bundle.message.keys)
     assert len(promised) >= 64
-    assert set(promised) == {portfolio.key for portfolio in portfolios.values()}
+    assert set(promised) == {f"live:{name}" for name in portfolios}
     assert all(pace.due_ms for pace in rig.backend.store.paces(list(portfolios)).values())
 
 

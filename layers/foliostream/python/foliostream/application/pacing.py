@@ -13,7 +13,6 @@ from typing import NamedTuple, TypeVar
 from foliostream.application.marking import Later, Marker
 from foliostream.domain import pacing
 from foliostream.domain.pacing import NO_PACE, Pace, Retry, Turn
-from foliostream.domain.portfolio import Portfolio
 from foliostream.errors import RetryableError
 from foliostream.ports import Clock, Paced, Paces
 
@@ -39,19 +38,19 @@ class Pacer:
     marker: Marker
     clock: Clock
 
-    def hold_back(self, portfolios: Mapping[str, Portfolio], marks: Mapping[str, Mark]) -> set[str]:
-        """The ids of those that are not due yet; each is promised for when it is. Costs nothing where none of them
-        has an interval."""
-        asked: dict[str, tuple[int, int]] = {}
-        for identifier, portfolio in portfolios.items():
-            interval_ms = portfolio.update_interval_ms
-            if interval_ms is None or (mark := marks.get(identifier)) is None or mark.price_window_ms is None:
-                continue
-            asked[identifier] = interval_ms, mark.price_window_ms
-        if not asked:
+    def hold_back(self, intervals_ms: Mapping[str, int], marks: Mapping[str, Mark]) -> set[str]:
+        """Of portfolios with an interval, by id, those that only prices ask for and that are not due yet; each is
+        promised for when it is."""
+        windows = {i: window for i in intervals_ms if (window := marks[i].price_window_ms) is not None}
+        if not windows:
             return set()
         now_ms = self.clock.now_ms()
-        turns = self._decide(asked, lambda i, pace: pacing.price_turn(pace, *asked[i], now_ms, again=marks[i].again))
+
+        def turn(identifier: str, pace: Pace) -> Turn:
+            again = marks[identifier].again
+            return pacing.price_turn(pace, intervals_ms[identifier], windows[identifier], now_ms, again=again)
+
+        turns = self._decide(windows, turn)
         self.marker.later([Later(marks[i].key, turn.due_ms) for i, turn in turns.items() if turn.promise], "price")
         return {identifier for identifier, turn in turns.items() if turn.due_ms}
 

@@ -29,7 +29,9 @@ def recalculate(
     if not readable:
         return failed
     marks = _marks(readable)
-    valued = valuer.value(marks, _fresh_after(readable, skew_ms), lambda portfolios: pacer.hold_back(portfolios, marks))
+    valued = valuer.value(
+        marks, _fresh_after(readable, skew_ms), lambda intervals_ms: pacer.hold_back(intervals_ms, marks)
+    )
     pacer.failed(valued.failed, marks)
     pacer.succeeded([i for i, mark in marks.items() if mark.attempt and i not in valued.failed])
     marker.forget([item.message for item in readable])

@@ -30,11 +30,11 @@ from foliostream.ports import (
 )
 
 MAX_ROUNDS = 3
-# Of the portfolios given, by id, those that are not to be valued yet.
-HoldBack = Callable[[Mapping[str, Portfolio]], Collection[str]]
+# Given portfolios with an interval of their own, by id in milliseconds: those that are not to be valued yet.
+HoldBack = Callable[[Mapping[str, int]], Collection[str]]
 
 
-def nothing(_: Mapping[str, Portfolio]) -> Collection[str]:
+def nothing(_: Mapping[str, int]) -> Collection[str]:
     """Holds nothing back."""
     return ()
 
@@ -80,7 +80,8 @@ class Valuer:
         """Value each portfolio once from what is stored now.
 
         ``fresh_after_ms``: an id named there is skipped if its snapshot was read at or after that time.
-        ``hold_back`` is asked about the others once their books are read, in every round anew. A portfolio that fails
+        ``hold_back`` is asked about those of the others that have an interval, once their books are read, in every
+        round anew. A portfolio that fails
         by itself (broken book, contention, unknown) is in ``failed``; a failing store raises ``RetryableError`` and
         leaves nothing half done that a repetition would not mend.
         """
@@ -100,7 +101,8 @@ class Valuer:
         fresh = {i for i in ids if i in fresh_after_ms and _is_fresh(stored[i].head, fresh_after_ms[i])}
         done.skipped += sorted(fresh)
         portfolios = self._portfolios({i: item for i, item in stored.items() if i not in fresh}, done)
-        for identifier in hold_back(portfolios):
+        intervals = {i: item.update_interval_ms for i, item in portfolios.items() if item.update_interval_ms}
+        for identifier in hold_back(intervals) if intervals else ():
             done.held_back.append(identifier)
             del portfolios[identifier]
         symbols = {symbol for portfolio in portfolios.values() for symbol in portfolio.symbols}
