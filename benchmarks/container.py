@@ -23,7 +23,7 @@ Handler = Callable[[dict[str, Any], object], Any]
 
 NOWHERE = "http://127.0.0.1:9"
 SKEW_MS = 50
-_QUEUE_NAMES = frozenset({"live", "demo", "paper", "refresh", "push"})
+_QUEUE_NAMES = frozenset({"live", "demo", "paper", "bulk", "refresh", "push"})
 CONTEXT = SimpleNamespace(
     function_name="benchmark",
     memory_limit_in_mb=1769,

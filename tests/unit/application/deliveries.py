@@ -13,13 +13,14 @@ QUEUES = ("live", "demo", "paper", "bulk", "refresh", "delayed")
 
 
 class Deliveries:
-    """``lost`` says which bundles never arrive; ``valuing_ms`` passes with every delivery. What fails comes again
-    after 35 seconds."""
+    """``lost`` says which bundles never arrive, ``twice`` which arrive a second time; ``valuing_ms`` passes with every
+    delivery. What fails comes again after 35 seconds."""
 
     def __init__(self, system: System, *, valuing_ms: int = 20) -> None:
         self.system = system
         self.valuing_ms = valuing_ms
         self.lost: Callable[[str, Bundle], bool] = lambda _queue, _bundle: False
+        self.twice: Callable[[str, Bundle], bool] = lambda _queue, _bundle: False
         self.delivered: list[tuple[str, Bundle]] = []
         self._waiting: list[tuple[int, int, str, Bundle, int]] = []
         self._number = 0
@@ -47,8 +48,12 @@ class Deliveries:
         now_ms = self.system.clock.now_ms()
         for queue in QUEUES:
             for bundle in self.system.queues.receive(queue):
-                if not self.lost(queue, bundle):
-                    self._push(max(bundle.message.window_end_ms + SKEW_MS, now_ms), queue, bundle, 1)
+                if self.lost(queue, bundle):
+                    continue
+                due_ms = max(bundle.message.window_end_ms + SKEW_MS, now_ms)
+                self._push(due_ms, queue, bundle, 1)
+                if self.twice(queue, bundle):
+                    self._push(due_ms + 1_000, queue, bundle, 1)
 
     def _push(self, due_ms: int, queue: str, bundle: Bundle, count: int) -> None:
         self._number += 1

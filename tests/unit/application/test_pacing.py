@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -29,6 +30,7 @@ class CountingStore(FakeHotStore):
     def __init__(self, clock: object) -> None:
         super().__init__(clock)  # type: ignore[arg-type]
         self.written: list[tuple[int, str]] = []
+        self.granted: list[tuple[int, str]] = []
         self.pace_calls = 0
         self.refused = 0
         self.failing = 0
@@ -48,7 +50,13 @@ class CountingStore(FakeHotStore):
         if self.refused:
             self.refused -= 1
             return [False] * len(changes)
-        return super().pace(changes)
+        before = {change.portfolio_id: change.before for change in changes}
+        stands = super().pace(changes)
+        for change, held in zip(changes, stands, strict=True):
+            was = before[change.portfolio_id]
+            if held and change.after.granted_for_ms > (was.granted_for_ms if was else 0):
+                self.granted.append((change.after.granted_ms, change.portfolio_id))
+        return stands
 
 
 class Rig:
@@ -64,14 +72,23 @@ class Rig:
         self.deliveries = Deliveries(self.system, valuing_ms=VALUING_MS)
         self.start_ms = self.system.clock.time_ms = NOW + 600_000
         self.hot.written.clear()
+        self.number = 0
 
     def ticks(self, for_ms: int, every_ms: int = 370) -> None:
-        """Prices 1, 2, 3, ... cents over 100 at even times from now."""
+        """Prices 1, 2, 3, ... cents over 100, at even times from now on."""
         start_ms = self.system.clock.now_ms()
-        for number, at_ms in enumerate(range(start_ms, start_ms + for_ms, every_ms), 1):
+        for at_ms in range(start_ms, start_ms + for_ms, every_ms):
             self.deliveries.until(at_ms)
-            self.last = f"{100 + number / 100:.2f}"
+            self.number += 1
+            self.last = f"{100 + self.number / 100:.2f}"
+            self._tick()
+
+    def _tick(self) -> None:
+        """A feed's message that fails comes again."""
+        try:
             self.system.tick("AAPL", self.last)
+        except RetryableError:
+            self._tick()
 
     def rest(self, for_ms: int) -> None:
         self.deliveries.until(self.system.clock.now_ms() + for_ms)
@@ -79,6 +96,10 @@ class Rig:
     def valued(self, portfolio_id: str) -> list[int]:
         """When its snapshots were read."""
         return [at_ms for at_ms, name in self.hot.written if name == portfolio_id]
+
+    def granted(self, portfolio_id: str) -> list[int]:
+        """When prices were let through, for another window each time."""
+        return [at_ms for at_ms, name in self.hot.granted if name == portfolio_id]
 
     def mark(self, portfolio_id: str) -> str:
         """The price that its snapshot shows."""
@@ -244,6 +265,27 @@ def test_without_its_interval_a_portfolio_is_valued_in_its_windows_again(rig: Ri
     assert len(rig.valued("slow")) - before > 20
     rig.rest(2 * MINUTE)
     assert rig.mark("slow") == rig.last
+    assert rig.hot.records == {}
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_whatever_fails_comes_twice_or_is_changed_the_last_price_shows_and_prices_keep_the_interval(  # G1, G2
+    rig: Rig, seed: int
+) -> None:
+    chance = random.Random(seed)
+    rig.deliveries.twice = lambda *_: chance.random() < 0.1
+    for _ in range(20):
+        rig.ticks(chance.randrange(370, 20_000), every_ms=chance.choice((50, 370, 2_900)))
+        rig.hot.failing = chance.choice((0, 0, 0, 1, 3))
+        rig.hot.refused = chance.choice((0, 0, 1, 4))
+        rig.system.queues.failing = chance.choice((0, 0, 0, 0, 1))
+    granted = rig.granted("slow")
+    assert min(later - earlier for earlier, later in pairwise(granted)) >= MINUTE
+    rig.hot.failing = rig.hot.refused = rig.system.queues.failing = 0
+    rig.amend(chance.choice((None, 1_000, 5_000, 900_000)))
+    rig.ticks(chance.randrange(370, 5_000))
+    rig.rest(16 * MINUTE)
+    assert rig.mark("slow") == rig.mark("fast") == rig.last
     assert rig.hot.records == {}
 
 

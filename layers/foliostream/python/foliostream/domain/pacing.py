@@ -78,9 +78,11 @@ def price_turn(pace: Pace, interval_ms: int, window_end_ms: int, now_ms: int, *,
     once more by the same mark delivered again: the first time may have ended between the note and the message.
     """
     due_ms = _due(pace, interval_ms)
-    is_wrong = pace.granted_ms > now_ms + CLOCK_AHEAD_MS_MAX
-    if is_wrong or now_ms >= due_ms or window_end_ms <= pace.granted_for_ms:
+    if pace.granted_ms > now_ms + CLOCK_AHEAD_MS_MAX:
         return Turn(replace(pace, granted_ms=now_ms, granted_for_ms=window_end_ms, due_ms=0))
+    if now_ms >= due_ms or window_end_ms <= pace.granted_for_ms:
+        granted_for_ms = max(window_end_ms, pace.granted_for_ms)
+        return Turn(replace(pace, granted_ms=now_ms, granted_for_ms=granted_for_ms, due_ms=0))
     if now_ms < pace.due_ms <= due_ms:
         return Turn(pace, pace.due_ms, promise=again)
     return Turn(replace(pace, due_ms=due_ms), due_ms, promise=True)
