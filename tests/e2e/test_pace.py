@@ -113,6 +113,7 @@ def test_a_portfolio_with_an_interval_shows_the_last_price_at_its_end_and_transa
     owner = holder("live")
     path = f"/api/v1/portfolio/{owner.portfolio_id}"
     assert owner.rest.call("PATCH", path, {"settings": {"update_interval_ms": 8_000}}).status == 200
+    settled(owner)  # the ledger's stream also has it valued, which waits for no interval
     post_price(admin, symbol, 1)
     eventually(owner.state, lambda state: state["total_value"] == total("1"), "the first price")
     with stack.socket(owner.name) as socket:
