@@ -164,7 +164,7 @@ def test_nothing_but_prices_waits(rig: Rig, act: str) -> None:
     elif act == "setting":
         rig.amend(900_000)
     elif act == "bulk":
-        system.marker.mark("live", ["live:slow"], system.marker.moment(), "bulk")
+        system.marker.mark("live", ["live:slow"], system.marker.window("live"), "bulk")
     else:
         system.marker.mark("live", ["live:slow"], system.marker.window("live"), "sweep")
     rig.rest(1_000)

@@ -41,12 +41,6 @@ class Marker:
         """The window of now. Read it after the store acknowledged what the mark is for, never before."""
         return Window.at(self.clock.now_ms(), self.window_ms[account_type])
 
-    def moment(self) -> Window:
-        """A window that ends now, for bulk marks: their queue knows no duplicates, so nothing is gained by waiting.
-        Read it as late as ``window``."""
-        now_ms = self.clock.now_ms()
-        return Window(now_ms, now_ms)
-
     def mark(
         self,
         account_type: str,
@@ -59,8 +53,12 @@ class Marker:
     ) -> int:
         """Promise the keys (all of one account type) a valuation after the window's end; the number of bundles.
 
-        ``bulk`` marks go to the bulk queue, all others to the account type's.
+        ``bulk`` marks go to the bulk queue, all others to the account type's. That queue knows no duplicates, so that
+        nothing is gained by waiting: whatever the window, it ends now.
         """
+        if reason == "bulk":
+            now_ms = self.clock.now_ms()
+            window = Window(now_ms, now_ms)
         bundles = coalescing.bundles(
             keys,
             window,

@@ -75,8 +75,7 @@ class Projector:
         for portfolio in done.stored.values():
             by_type.setdefault(portfolio.account_type, []).append(portfolio)
         for account_type, members in by_type.items():
-            # Now: after books and dependents are stored.
-            window = self.marker.moment() if reason == "bulk" else self.marker.window(account_type)
+            window = self.marker.window(account_type)  # now: after books and dependents are stored
             try:
                 self.marker.mark(account_type, [portfolio.key for portfolio in members], window, reason)
             except RetryableError as fault:
