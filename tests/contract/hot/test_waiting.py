@@ -80,7 +80,7 @@ class Rig:
         self.marker.mark("live", [f"live:{name}" for name in names], self.marker.window("live"), "price")
 
     def total(self, name: str) -> Decimal | None:
-        return decode_state(self.backend.store.read([name])[name].body).total_value
+        return decode_state(self.valuer.current_one(name).body).total_value
 
 
 @pytest.fixture
