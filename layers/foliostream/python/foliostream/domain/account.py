@@ -108,6 +108,7 @@ class Portfolio(Struct, frozen=True):
     booked rates. ``inflows_total`` and ``outflows_total`` (both >= 0, never reset): external flows, cash adjustments
     included. ``closed_day``: the last day that was closed; ``closed_today`` and ``day_results``: positions closed since
     then, one by one and, beyond a number, summed up by currency; ``day_unknown``: those that cannot be summed.
+    ``update_interval_ms``: prices have it valued at most once in that time, also where its window is shorter.
     """
 
     portfolio_id: str
@@ -140,6 +141,7 @@ class Portfolio(Struct, frozen=True):
     closed_today: dict[str, ClosedToday] = {}
     day_results: dict[str, Decimal] = {}
     day_unknown: tuple[str, ...] = ()
+    update_interval_ms: int | None = None
 
     @property
     def key(self) -> str:

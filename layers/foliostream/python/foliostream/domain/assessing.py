@@ -34,7 +34,7 @@ class Plan(NamedTuple):
 
     ``settled``: the part of the total that no price moves: cash, in a margin account less what its positions cost.
     ``splits``: symbols with splits booked, whose older prices are divided, and until when. ``book``: only where the
-    sums may not be enough; ``converts``: they never are.
+    sums may not be enough; ``converts``: they never are. ``update_interval_ms``: what the portfolio asked for.
     """
 
     portfolio_id: str
@@ -48,6 +48,7 @@ class Plan(NamedTuple):
     splits: tuple[tuple[str, int], ...]
     converts: bool
     book: Portfolio | None
+    update_interval_ms: int | None
 
 
 class _Line(NamedTuple):
@@ -83,6 +84,7 @@ def plan(portfolio: Portfolio) -> Plan:
         splits,
         converts,
         portfolio if converts or splits else None,
+        portfolio.update_interval_ms,
     )
 
 
