@@ -19,11 +19,13 @@ PARAMETERS ?=
 PARTS ?=
 TICKS ?=
 REDIS_URL ?=
+FILE ?=
+ADJUSTED ?=
 
 export PYTHONDONTWRITEBYTECODE := 1
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help env env-all up down demo bridge rebuild-hot status logs token test lint format types template unit contract property \
+.PHONY: help env env-all up down demo bridge import-history rebuild-hot status logs token test lint format types template unit contract property \
 	infra integration e2e bench figures lock build deploy clean
 
 help: ## list the targets
@@ -43,6 +45,9 @@ down: env ## stop everything that was started, also after a crash
 
 bridge: env ## take the ticks of a Redis channel to the local cloud (REDIS_URL=redis://..., default: its own Valkey)
 	@$(if $(REDIS_URL),PORTFOLIO_REDIS_URL="$(REDIS_URL)") $(PY) -m local bridge
+
+import-history: env ## give daily closes to the local cloud: make import-history FILE=closes.csv (ADJUSTED=1: for splits)
+	@$(PY) -m local import-history "$(FILE)" $(if $(ADJUSTED),--adjusted)
 
 status: env ## say whether the cloud runs, and where
 	@$(PY) -m local status

@@ -10,6 +10,7 @@ from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from foliostream.api.rest import Api, build
 from foliostream.application.accept_fills import FillAccepter
@@ -22,6 +23,7 @@ from foliostream.domain.instrument import Instrument
 from foliostream.ports import QueueDepth
 from tests.fakes.bus import FakeBus
 from tests.fakes.clock import FakeClock
+from tests.fakes.closes import FakeCloses
 from tests.fakes.fills import FakeFillQueue
 from tests.fakes.hot_store import FakeHotStore
 from tests.fakes.instruments import FakeInstruments
@@ -59,6 +61,8 @@ class Parts:
             Instrument("M&M", "stock", "USD"),
             Instrument("EURUSD", "forex", "USD", base_currency="EUR"),
         )
+        self.price_history = FakeCloses()
+        self.market_zone = ZoneInfo("America/New_York")
         self.hot = FakeHotStore(self.clock)
         self.queues = FakeQueues()
         self.bus = FakeBus()

@@ -26,6 +26,8 @@ def test_every_sample_is_answered_as_the_contract_says(call: Call) -> None:
     expected = {
         "put_instrument": 200,
         "get_instrument": 200,
+        "put_history": 200,
+        "price_history": 200,
         "create_portfolio": 201,
         "list_portfolios": 200,
         "update": 200,

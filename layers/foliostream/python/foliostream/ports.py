@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import NamedTuple, Protocol
 
 from foliostream.domain.changes import Change
+from foliostream.domain.closes import Closes
 from foliostream.domain.coalescing import Bundle, DirtyMessage
 from foliostream.domain.fills import Fill
 from foliostream.domain.history import Day
@@ -121,6 +123,20 @@ class Instruments(Protocol):
 
     def walk(self, bucket: int) -> list[Instrument]:
         """All of a bucket, 0 to ``SYMBOL_BUCKETS``; as they were registered up to seconds ago, never from a cache."""
+
+
+class PriceHistory(Protocol):
+    """Daily closes by symbol, as they were traded. All reads are strongly consistent, dates oldest first."""
+
+    def merge(self, symbol: str, closes: Mapping[str, Decimal]) -> Closes:
+        """Add closes by date, a date's new one in the place of its old one; what is kept then (the newest
+        ``closes.MAX_CLOSES``)."""
+
+    def all(self, symbol: str) -> Closes:
+        """All that are kept; empty if there are none."""
+
+    def recent(self, symbols: Collection[str]) -> dict[str, Closes]:
+        """The newest ``closes.RECENT_CLOSES`` of each symbol that has any."""
 
 
 # --- the hot store --------------------------------------------------------------------------------------------------

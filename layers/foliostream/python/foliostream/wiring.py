@@ -18,6 +18,8 @@ from foliostream.errors import SettingsError
 from foliostream.settings import Settings
 
 if TYPE_CHECKING:
+    from datetime import tzinfo
+
     from botocore.config import Config
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_sqs import SQSClient
@@ -95,6 +97,23 @@ class Wiring:
         from foliostream.adapters.dynamodb_instruments import DynamoDbInstruments
 
         return DynamoDbInstruments(self._dynamodb, self.settings.ledger_table, self.clock)
+
+    @cached_property
+    def price_history(self) -> ports.PriceHistory:
+        """Daily closes."""
+        from foliostream.adapters.dynamodb_closes import DynamoDbCloses
+
+        return DynamoDbCloses(self._dynamodb, self.settings.ledger_table, self._pool)
+
+    @cached_property
+    def market_zone(self) -> tzinfo:
+        """The time zone whose dates name the market's days; ``SettingsError`` for one that the system has not."""
+        from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+        try:
+            return ZoneInfo(self.settings.close_time_zone)
+        except (ZoneInfoNotFoundError, ValueError) as fault:
+            raise SettingsError(f"settings: PORTFOLIO_CLOSE_TIME_ZONE: {fault}") from None
 
     @cached_property
     def hot(self) -> ports.HotStore:
@@ -373,24 +392,19 @@ class Wiring:
 
     @cached_property
     def day_closing(self) -> DayClosing:
-        """Closes days in the market's time zone; ``SettingsError`` for one that the system does not know."""
-        from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
-
+        """Closes days in the market's time zone."""
         from foliostream.adapters.sqs_close import SqsCloseQueue
         from foliostream.application.close_day import DayClosing
 
         settings = self.settings
-        try:
-            zone = ZoneInfo(settings.close_time_zone)
-        except (ZoneInfoNotFoundError, ValueError) as fault:
-            raise SettingsError(f"settings: PORTFOLIO_CLOSE_TIME_ZONE: {fault}") from None
         return DayClosing(
             ledger=self.ledger,
             prices=self.hot,
             instruments=self.instruments,
+            price_history=self.price_history,
             queue=SqsCloseQueue(self._sqs, settings.close_day_queue_url),
             clock=self.clock,
-            zone=zone,
+            zone=self.market_zone,
             holidays=settings.market_holidays,
             stale_after_ms=settings.stale_price_seconds * 1000,
             each=self.each,

@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, WithJsonSchema, model_validator
 
 from foliostream.domain import times
+from foliostream.domain.closes import MAX_CLOSES
 from foliostream.domain.instrument import MAX_SPLITS, Kind
 from foliostream.domain.portfolio import MAX_NAME_LENGTH, AccountKind, AccountType, CostBasis, Status, TransactionType
 from foliostream.errors import CallerError, RefusedError
@@ -194,3 +195,18 @@ class InstrumentRequest(_Body):
     isin: Annotated[str, Field(pattern=r"^[A-Z]{2}[A-Z0-9]{9}[0-9]$")] | None = None
     token: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,128}$")] | None = None
     splits: Annotated[list[SplitIn], Field(max_length=MAX_SPLITS)] = []
+
+
+class CloseIn(_Body):
+    """A daily close; ``date`` is the market's, such as 2026-02-26."""
+
+    date: Annotated[str, Field(max_length=10)]
+    close: Amount
+
+
+class ClosesRequest(_Body):
+    """Daily closes, merged by date. ``adjusted``: they are divided already by the splits registered so far; else they
+    are as traded on their days, and are divided when they are read."""
+
+    closes: Annotated[list[CloseIn], Field(max_length=MAX_CLOSES)]
+    adjusted: StrictBool = False

@@ -28,6 +28,8 @@ _SHAPES = (
     shapes.FillIn,
     shapes.FillsTaken,
     shapes.InstrumentOut,
+    shapes.ClosesOut,
+    shapes.ClosesKept,
     shapes.RefreshAccepted,
     shapes.MarketStatus,
     shapes.DirtyUsers,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import tzinfo
 from typing import Protocol
 
 from foliostream.application.accept_fills import FillAccepter
@@ -9,7 +10,7 @@ from foliostream.application.amending import Amending
 from foliostream.application.marking import Marker
 from foliostream.application.portfolios import Portfolios
 from foliostream.application.status import Operations
-from foliostream.ports import Clock, Holders, HotStore, Instruments, Ledger
+from foliostream.ports import Clock, Holders, HotStore, Instruments, Ledger, PriceHistory
 from foliostream.settings import Settings
 
 
@@ -31,6 +32,14 @@ class Parts(Protocol):
     @property
     def instruments(self) -> Instruments:
         """The registry."""
+
+    @property
+    def price_history(self) -> PriceHistory:
+        """Daily closes."""
+
+    @property
+    def market_zone(self) -> tzinfo:
+        """Whose dates name the market's days."""
 
     @property
     def hot(self) -> HotStore:

@@ -187,6 +187,29 @@ class InstrumentOut(Struct):
     splits: list[SplitOut]
 
 
+class CloseOut(Struct):
+    """A daily close, in units of now: divided by every split since."""
+
+    date: str
+    close: Decimal
+
+
+class ClosesOut(Struct):
+    """The daily closes that the metrics use, oldest first."""
+
+    symbol: str
+    closes: list[CloseOut]
+
+
+class ClosesKept(Struct, rename={"first": "from", "last": "to"}):
+    """How many closes of the symbol are kept now, and their first and last date, null where there are none."""
+
+    symbol: str
+    kept: int
+    first: str | None
+    last: str | None
+
+
 class FillIn(Struct, omit_defaults=True):
     """What was filled. ``portfolio_id``, or ``execution_mode`` (paper, zerodha) and ``strategy_id``, say where;
     ``instrument_id`` or ``instrument_token`` say what. ``owner`` owns a paper portfolio that this fill creates."""
