@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 
 import msgspec
 
@@ -14,6 +15,11 @@ from foliostream.application.valuing import Valuer
 from foliostream.domain import messages
 from foliostream.errors import FoliostreamError
 from foliostream.ports import Clock, Connections, ConnectionView, Gateway, Snapshots, Subscription
+
+# A notice that is announced again comes soon after the first time: of older ones nobody repeats any.
+SENT_EVENTS_MAX = 100
+# Whoever lets more wait does not read: the connection is closed.
+OUTBOX_MAX = 1_000
 
 # Runs a function over items, possibly several at a time, and returns the results in order.
 Each = Callable[[Callable[[str], str | None], Iterable[str]], Iterable[str | None]]
@@ -33,6 +39,9 @@ class Sender:
     def flush(self, connection_id: str) -> None:
         """Post what is waiting; a connection that is gone is removed with everything kept about it."""
         view = self.connections.view(connection_id, self.clock.now_ms())
+        if view is not None and len(view.outbox) > OUTBOX_MAX:
+            self.gateway.close(connection_id)
+            view = None
         if view is None or not (self._send_outbox(view) and self._send_states(view)):
             self.forget(connection_id)
 
@@ -42,11 +51,25 @@ class Sender:
             self.snapshots.unwatch(portfolio_id, [connection_id])
 
     def _send_outbox(self, view: ConnectionView) -> bool:
+        """In order; a notice only to who is subscribed to its channel now, and only once."""
         connection_id = view.connection.connection_id
-        for entry in view.outbox:
-            if not self.gateway.post(connection_id, entry.payload):
-                return False
-            self.connections.dequeue(connection_id, [entry.entry_id])
+        channels = {subscription.portfolio_id: subscription.channels for subscription in view.subscriptions}
+        sent = list(view.connection.sent_events)
+        done: list[str] = []
+        try:
+            for entry in view.outbox:
+                digest = _digest(entry.event_id)
+                if not entry.event_id or (entry.channel in channels.get(entry.portfolio_id, ()) and digest not in sent):
+                    if not self.gateway.post(connection_id, entry.payload):
+                        return False
+                    sent += [digest] if entry.event_id else []
+                done.append(entry.entry_id)
+        finally:
+            # After the posts: a crash in between sends them again, and clients know the event ids.
+            if len(sent) > len(view.connection.sent_events):
+                self.connections.note_events(connection_id, sent[-SENT_EVENTS_MAX:])
+            if done:
+                self.connections.dequeue(connection_id, done)
         return True
 
     def _send_states(self, view: ConnectionView) -> bool:
@@ -79,6 +102,10 @@ class Sender:
             return False
         self.connections.mark_sent(connection_id, replace(subscription, sent_version=version, parts=first.parts))
         return True
+
+
+def _digest(event_id: str) -> str:
+    return blake2b(event_id.encode(), digest_size=8).hexdigest()
 
 
 def _update(subscription: Subscription, newest: Rendered) -> messages.Update:
