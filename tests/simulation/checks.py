@@ -59,8 +59,9 @@ class Watch:
         self.posted_versions: dict[tuple[str, str], int] = {}
         self.valuations: Counter[str] = Counter()
         self.windows: dict[str, set[int]] = {}
+        # A clock that was set back after somebody waited for it may name an earlier time for a read than it was.
+        self.set_back_ms = 0
         self.is_recorded: Callable[[str, int], bool] = lambda _key, _attempt: False
-        self.read_at_ms: Callable[[str], int | None] = lambda _: None
         self._world = world
         self._bound_us = bound_us
         self._positions: dict[tuple[str, Decimal], tuple[int, int]] = {}
@@ -68,6 +69,8 @@ class Watch:
         self._types: dict[str, str] = {}
         self._committed: dict[tuple[str, int], int] = {}
         self._given_up: set[str] = set()
+        # The latest of all snapshots: the newest one may have been read over a longer time, from an earlier one on.
+        self._read_at_ms: dict[str, int] = {}
 
     def violated(self, guarantee: str, what: str) -> None:
         if len(self.violations) < VIOLATIONS_MAX:
@@ -135,6 +138,7 @@ class Watch:
             return
         snapshot = candidate.snapshot
         identifier = showing.portfolio_id(snapshot)
+        self._read_at_ms[identifier] = max(self._read_at_ms.get(identifier, 0), snapshot.read_at_ms)
         version, ledger_version = showing.versions(snapshot)
         new, old = Seen(version, ledger_version, showing.marks(snapshot)), self.seen.get(identifier)
         self.seen[identifier] = new
@@ -189,10 +193,14 @@ class Watch:
         """A promise may be forgotten only when it is kept, or made again."""
         for key in message.keys:
             _, identifier = split_key(key)
-            read_at_ms = self.read_at_ms(identifier)
-            is_kept = read_at_ms is not None and read_at_ms >= coalescing.due_ms(message, SKEW_MS)
+            is_kept = self.is_kept(identifier, message)
             if not (is_kept or self.is_recorded(key, message.attempt) or identifier in self._given_up):
                 self.violated("records", f"the promise of {key} for {message.window_end_ms} is forgotten, not kept")
+
+    def is_kept(self, identifier: str, message: DirtyMessage) -> bool:
+        """Whether the portfolio was valued from what was read after the message's window."""
+        read_at_ms = self._read_at_ms.get(identifier)
+        return read_at_ms is not None and read_at_ms + self.set_back_ms >= coalescing.due_ms(message, SKEW_MS)
 
     def gave_up(self, queue: str, message: DirtyMessage, reason: str) -> None:
         """Dead letters of our own are for portfolios that cannot be valued."""

@@ -11,7 +11,7 @@ from functools import cache
 import msgspec
 
 from foliostream.application import price_input
-from foliostream.domain import coalescing, price, valuation
+from foliostream.domain import price, valuation
 from foliostream.domain import portfolio as books
 from foliostream.domain.keys import ACCOUNT_TYPES
 from foliostream.domain.portfolio import Entry, Portfolio
@@ -328,13 +328,12 @@ class Storm:
         """A record that is left must be of a promise that is kept: its message was swallowed as a duplicate of one
         that was worked off meanwhile. The sweep removes it."""
         for record in self.system.stores.hot.records.values():
-            due_ms = coalescing.due_ms(record.message, SKEW_MS)
             self._watch.figures.leaked_records += 1
             for key in record.message.keys:
                 identifier = key.partition(":")[2]
-                read_at_ms = self.system.watch.read_at_ms(identifier)
-                if identifier not in self._watch.poisoned and (read_at_ms is None or read_at_ms < due_ms):
-                    self._watch.violated("records", f"{key} was promised for {due_ms}, valued at {read_at_ms}")
+                if identifier not in self._watch.poisoned and not self._watch.is_kept(identifier, record.message):
+                    what = f"{key} was promised for {record.message.window_end_ms} and not valued after it"
+                    self._watch.violated("records", what)
 
 
 def run(seed: int, *, is_traced: bool = False, change: Callable[[Settings], None] = lambda _: None) -> Result:

@@ -138,8 +138,8 @@ class System:
             for name in ("price_update", "recalculate", "push", "project_ledger", "rest_api")
         }
         self._sources()
+        self.watch.set_back_ms = settings.skew_us // MS if settings.is_unsteady else 0
         self.watch.is_recorded = self._is_recorded
-        self.watch.read_at_ms = self._read_at_ms
 
     def new_nonce(self) -> str:
         self._nonces += 1
@@ -187,10 +187,6 @@ class System:
     def _is_recorded(self, key: str, attempt: int) -> bool:
         records = self.stores.hot.records.values()
         return any(key in record.message.keys and record.message.attempt > attempt for record in records)
-
-    def _read_at_ms(self, identifier: str) -> int | None:
-        stored = self.stores.hot.snapshots.get(identifier)
-        return stored.head.read_at_ms if stored else None
 
     def _bound_us(self, account_type: str) -> int | None:
         """Two windows and processing (G3): a mark may wait for the batch before it in its group, which waits for the
