@@ -12,15 +12,38 @@ from foliostream.errors import FoliostreamError, RetryableError
 from tests.simulation.world import MS, Crash, World
 
 
+FRAGILE = 1 / 3
+# Where it matters most that somebody may die or be slow.
+CALLS = (
+    "prices.put",
+    "holders",
+    "record",
+    "send to live",
+    "send to demo",
+    "load",
+    "prices.get",
+    "save",
+    "send to push",
+    "forget",
+    "put_book",
+    "holders.add",
+    "ledger.commit",
+    "post",
+    "mark_sent",
+)
+
+
 @dataclass
 class Faults:
-    """Probabilities per call of a port, except ``outages`` (from, to in microseconds: every call fails) and what is
-    said of queues. All of them end when the storm does (``until_us``)."""
+    """Probabilities per call of a port, except ``outages`` (from, to in microseconds: every call fails), ``fragile``
+    (the name of a call at which a third of the callers die) and what is said of queues. All of them end some time
+    after the storm (``until_us``)."""
 
     until_us: int = 0
     throttled: float = 0
     lost_answer: float = 0
     crash: float = 0
+    fragile: str = ""
     twice: float = 0
     outages: list[tuple[int, int]] = field(default_factory=list)
     lost_receive: float = 0
@@ -31,19 +54,26 @@ class Faults:
     def is_none(self) -> bool:
         """Whether nothing fails; calls take their time all the same, clocks differ, messages come twice."""
         rates = self.throttled, self.lost_answer, self.crash, self.twice, self.lost_receive, self.lost_delete
-        return not any(rates) and not self.outages
+        return not any(rates) and not self.outages and not self.fragile
 
 
 @dataclass(frozen=True)
 class Latency:
-    """Of a call's way to a store, and back again: mostly ``usual_us``, at most ``most_us``, rarely."""
+    """Of a call's way to a store, and back again: mostly up to ``usual_us``, rarely up to ``most_us``; on the way
+    there of the call named ``slow`` up to ``slow_us``, every second time."""
 
     usual_us: int
     most_us: int
+    slow: str = ""
+    slow_us: int = 0
 
     def one(self, world: World) -> int:
         most = self.most_us if world.random.random() < 0.1 else self.usual_us
         return 1 + int(world.random.random() * most)
+
+    def there(self, what: str, world: World) -> int:
+        extra = world.between(0, self.slow_us) if what == self.slow and world.chance(0.5) else 0
+        return extra + self.one(world)
 
 
 class Machine:
@@ -102,7 +132,7 @@ class Network:
         if is_faulty and self._is_stopped(what):
             world.sleep(self._latency.one(world))
             raise RetryableError(f"{what} is throttled")
-        crashes = is_faulty and world.chance(faults.crash)
+        crashes = is_faulty and world.chance(FRAGILE if what == faults.fragile else faults.crash)
         loses = is_faulty and world.chance(faults.lost_answer)
         if crashes and world.chance(0.3):
             world.trace(self._name, what, "crash before it")
@@ -112,7 +142,8 @@ class Network:
             chosen = [number for number in chosen if world.chance(0.5)]
         answers = _Answers(len(steps), getcurrent(), world)
         repeats = is_faulty and repeatable and world.chance(faults.twice)
-        end_us = self._send(steps, chosen, answers, in_order=in_order, repeats=repeats)
+        there_us = self._latency.there(what, world)
+        end_us = self._send(steps, chosen, answers, there_us, in_order=in_order, repeats=repeats)
         if crashes:
             world.trace(self._name, what, f"crash after sending {len(chosen)} of {len(steps)}")
             raise Crash
@@ -140,13 +171,14 @@ class Network:
         steps: Sequence[Callable[[], Any]],
         chosen: list[int],
         answers: _Answers,
+        there_us: int,
         *,
         in_order: bool,
         repeats: bool,
     ) -> int:
         """When the answer is back."""
         world = self._world
-        now_us = last_us = world.now_us + self._latency.one(world)
+        now_us = last_us = world.now_us + there_us
         at_once = len(chosen) == 1 or world.random.random() < 0.5
         order = chosen if in_order or at_once else world.random.sample(chosen, len(chosen))
         for number in order:

@@ -191,7 +191,7 @@ class System:
     def _bound_us(self, account_type: str) -> int | None:
         """Two windows and processing (G3): a mark may wait for the batch before it in its group, which waits for the
         end of its own newest window, and then in its own batch for the end of the newest window there."""
-        if not self.settings.faults.is_none:
+        if not self.settings.faults.is_none or self.settings.latency.slow:
             return None
         call_us = 3 * self.settings.latency.most_us
         marking_us = (1 + len(ACCOUNT_TYPES) * (len(SYMBOLS) + 2)) * call_us
