@@ -57,7 +57,7 @@ class Faults:
         return not any(rates) and not self.outages and not self.fragile
 
 
-@dataclass(frozen=True)
+@dataclass
 class Latency:
     """Of a call's way to a store, and back again: mostly up to ``usual_us``, rarely up to ``most_us``; on the way
     there of the call named ``slow`` up to ``slow_us``, every second time."""

@@ -96,6 +96,8 @@ class Container:
 
     def price_update(self, received: Sequence[Received]) -> list[str]:
         parsed, broken = price_input.from_messages(received)
+        if parsed.refused:
+            raise ValueError(f"the storm's prices are well-formed, but {parsed.refused}")
         self.prices(parsed)
         return broken
 
