@@ -29,6 +29,7 @@ class Seen:
     version: int
     ledger_version: int
     marks: dict[str, Decimal]
+    written_us: int
 
 
 @dataclass
@@ -54,6 +55,7 @@ class Watch:
         self.figures = Figures()
         self.history: dict[str, list[tuple[int, Decimal]]] = {}
         self.seen: dict[str, Seen] = {}
+        self.contents: dict[tuple[str, int], tuple[int, dict[str, Decimal]]] = {}
         self.poisoned: set[str] = set()
         self.touched: set[str] = set()
         self.posted_versions: dict[tuple[str, str], int] = {}
@@ -140,8 +142,10 @@ class Watch:
         identifier = showing.portfolio_id(snapshot)
         self._read_at_ms[identifier] = max(self._read_at_ms.get(identifier, 0), snapshot.read_at_ms)
         version, ledger_version = showing.versions(snapshot)
-        new, old = Seen(version, ledger_version, showing.marks(snapshot)), self.seen.get(identifier)
+        old = self.seen.get(identifier)
+        new = Seen(version, ledger_version, showing.marks(snapshot), self._world.now_us)
         self.seen[identifier] = new
+        self.contents[identifier, version] = ledger_version, new.marks
         if old is not None:
             self._compare(identifier, old, new)
         self._time(identifier, old, new)
@@ -162,6 +166,8 @@ class Watch:
             if since_us is None:
                 continue
             shown_before = old.marks.get(symbol) if old else None
+            if old and shown_before is None and self.history[symbol][0][0] <= old.written_us:
+                continue  # it had a price and was not held
             missed = self._positions[symbol, shown_before][1] + 1 if shown_before is not None else 0
             while missed < len(self.history[symbol]) and self.history[symbol][missed][0] < 0:
                 missed += 1  # from before the beginning

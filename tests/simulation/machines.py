@@ -11,7 +11,6 @@ from greenlet import getcurrent, greenlet
 from foliostream.errors import FoliostreamError, RetryableError
 from tests.simulation.world import MS, Crash, World
 
-
 FRAGILE = 1 / 3
 # Where it matters most that somebody may die or be slow.
 CALLS = (
@@ -137,9 +136,7 @@ class Network:
         if crashes and world.chance(0.3):
             world.trace(self._name, what, "crash before it")
             raise Crash
-        chosen = list(range(len(steps)))
-        if (crashes or loses) and len(steps) > 1:
-            chosen = [number for number in chosen if world.chance(0.5)]
+        chosen = self._chosen(len(steps), is_cut=crashes or loses)
         answers = _Answers(len(steps), getcurrent(), world)
         repeats = is_faulty and repeatable and world.chance(faults.twice)
         there_us = self._latency.there(what, world)
@@ -156,6 +153,12 @@ class Network:
         if answers.fault is not None:
             raise answers.fault
         return answers.results
+
+    def _chosen(self, steps: int, *, is_cut: bool) -> list[int]:
+        """The steps that are done; not all of several where the call is cut short."""
+        if not is_cut or steps == 1:
+            return list(range(steps))
+        return [number for number in range(steps) if self._world.chance(0.5)]
 
     def _is_stopped(self, what: str) -> bool:
         now_us = self._world.now_us

@@ -153,7 +153,9 @@ class RemoteHot:
         return {name: price for name, price in zip(names, found, strict=True) if price is not None}
 
     def put(self, updates: Sequence[PriceUpdate]) -> list[bool]:
-        return self._call("prices.put", [partial(self._stores.put_price, item) for item in updates], in_order=True, repeatable=True)
+        return self._call(
+            "prices.put", [partial(self._stores.put_price, item) for item in updates], in_order=True, repeatable=True
+        )
 
     def holders(self, symbols: Collection[str], account_type: str) -> Iterator[Sequence[str]]:
         for symbol in sorted(symbols):
@@ -162,7 +164,9 @@ class RemoteHot:
 
     def add(self, portfolio_key: str, symbols: Collection[str]) -> None:
         names = sorted(symbols)
-        self._call("holders.add", [partial(self._stores.add_holder, portfolio_key, [name]) for name in names], repeatable=True)
+        self._call(
+            "holders.add", [partial(self._stores.add_holder, portfolio_key, [name]) for name in names], repeatable=True
+        )
 
     def put_book(self, portfolio: Portfolio) -> None:
         self._call("put_book", [partial(self._hot.put_book, portfolio)], repeatable=True)
@@ -194,7 +198,9 @@ class RemoteHot:
         self._call("unwatch", [partial(self._hot.unwatch, portfolio_id, connection_ids)], repeatable=True)
 
     def record(self, account_type: str, bundles: Sequence[Bundle]) -> None:
-        self._call("record", [partial(self._stores.record, account_type, bundle) for bundle in bundles], repeatable=True)
+        self._call(
+            "record", [partial(self._stores.record, account_type, bundle) for bundle in bundles], repeatable=True
+        )
 
     def forget(self, account_type: str, bundle_ids: Collection[tuple[int, str]]) -> None:
         names = sorted(bundle_ids)
@@ -306,5 +312,6 @@ class RemoteBus:
         self._call = network.call
 
     def publish(self, detail_type: str, details: Sequence[Mapping[str, object]]) -> None:
-        self._call("publish", [partial(self._bus.publish, detail_type, [detail]) for detail in details], repeatable=True)
-
+        self._call(
+            "publish", [partial(self._bus.publish, detail_type, [detail]) for detail in details], repeatable=True
+        )

@@ -23,7 +23,7 @@ from foliostream.domain.instrument import Instrument
 from foliostream.domain.keys import ACCOUNT_TYPES
 from tests.simulation.checks import SKEW_MS, Watch
 from tests.simulation.lambdas import POLL_MOST_US, Function, Invocation, QueueSource, StreamSource
-from tests.simulation.machines import Faults, Latency, Machine, Network
+from tests.simulation.machines import CALLS, Faults, Latency, Machine, Network
 from tests.simulation.queues import Queue
 from tests.simulation.stores import (
     RemoteBus,
@@ -49,7 +49,8 @@ INSTRUMENTS = tuple(Instrument(symbol, "stock", "USD") for symbol in SYMBOLS)
 
 @dataclass
 class Settings:
-    """Of one run. ``skew_us``: how far two machines' clocks are apart at most."""
+    """Of one run. ``skew_us``: how far two machines' clocks are apart at most; ``calls``: of these the fragile and
+    the slow one are chosen for each storm."""
 
     window_ms: dict[str, int] = field(default_factory=lambda: {"live": 200, "demo": 1000, "paper": 3000})
     shards: int = 4
@@ -60,6 +61,7 @@ class Settings:
     latency: Latency = field(default_factory=lambda: Latency(3 * MS, 10 * MS))
     faults: Faults = field(default_factory=Faults)
     eventual_us: int = 0
+    calls: Sequence[str] = CALLS
 
 
 class Container:
@@ -170,11 +172,11 @@ class System:
         self.stores.queues[name] = queue
         return queue
 
-    def _source(self, queue: Queue, function: str, handle: Callable[[Container, Sequence[Received]], list[str]]) -> None:
+    def _source(
+        self, queue: Queue, function: str, handle: Callable[[Container, Sequence[Received]], list[str]]
+    ) -> None:
         concurrency = self.settings.concurrency
-        QueueSource(
-            self.world, queue, self._functions[function], handle, self.settings.faults, concurrency=concurrency
-        )
+        QueueSource(self.world, queue, self._functions[function], handle, self.settings.faults, concurrency=concurrency)
 
     def ask(self, handle: Callable[[Container], Any]) -> Invocation:
         """Of the REST API or the WebSocket's, by a client who waits for the answer (in a greenlet of its own)."""

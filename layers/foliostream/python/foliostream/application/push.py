@@ -112,16 +112,10 @@ def push(
 
     def flush(connection_id: str) -> str | None:
         try:
-            sender.flush(connection_id)
-        except BusyClientError as fault:
-            return str(fault)
+            return _fault(sender, connection_id, is_last=highest[connection_id] >= MAX_ATTEMPTS)
         except RetryableError as fault:
-            if highest[connection_id] < MAX_ATTEMPTS:
-                return str(fault)
             unserved.append(fault.message)
-        except (FoliostreamError, msgspec.MsgspecError) as fault:
-            return str(fault)
-        return None
+            return None
 
     for connection_id, fault in zip(highest, each(flush, highest), strict=True):
         if fault is not None:
@@ -129,3 +123,15 @@ def push(
     if unserved:
         raise RetryableError(f"a store fails for {len(unserved)} connections: {unserved[0]}")
     return batch.failed
+
+
+def _fault(sender: Sender, connection_id: str, *, is_last: bool) -> str | None:
+    """Why a connection could not be served, to be tried again alone; a failing store's ``RetryableError`` if this was
+    the last of the attempts."""
+    try:
+        sender.flush(connection_id)
+    except (FoliostreamError, msgspec.MsgspecError) as fault:
+        if is_last and isinstance(fault, RetryableError) and not isinstance(fault, BusyClientError):
+            raise
+        return str(fault)
+    return None
