@@ -278,7 +278,9 @@ class Storm:
         self._try(lambda container: container.portfolios.refresh(ALICE, identifier))
 
     def _subscribe(self, connection_id: str) -> None:
-        chosen = self.world.random.sample(sorted(self._books), self.world.between(1, len(self._books)))
+        chosen = sorted(self._books)
+        if self.world.chance(0.4):
+            chosen = self.world.random.sample(chosen, self.world.between(1, len(chosen)))
         body = json.dumps({"action": "subscribe", "portfolio_ids": chosen})
         self._persist(lambda container: container.watching.receive(connection_id, body))
 
