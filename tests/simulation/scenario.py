@@ -169,7 +169,9 @@ class Storm:
 
     def _break(self, settings: Settings) -> None:
         world, faults = self.world, settings.faults
-        faults.until_us = self._begin_us + self._length_us + world.between(0, 4 * SECOND)
+        # Sometimes also what comes again after the visibility timeout meets them.
+        longer_us = world.between(0, 4 * SECOND) + (40 * SECOND if world.chance(0.4) else 0)
+        faults.until_us = self._begin_us + self._length_us + longer_us
         faults.outages.clear()
         if faults.fragile:
             faults.fragile = world.random.choice(settings.calls)
