@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from foliostream.domain import margin, price, trading_hours
+from foliostream.domain import margin, price
+from foliostream.domain.instrument import expires_at_ms
 from foliostream.domain.margin_states import MarginStatus, Thresholds, judge
 from foliostream.domain.portfolio import Portfolio
 from foliostream.domain.price import Price, PriceUpdate
@@ -106,8 +107,7 @@ def system(portfolio: Portfolio, seen: Iterable[Moment]) -> Raised:
 def _stale(stored: Price | None, now_ms: int) -> list[str]:
     if stored is None:
         return []
-    expires_ms = trading_hours.expires_at_ms(EURUSD.hours, stored.quote_ts_ms, MAX_AGE_MS)
-    return ["EURUSD"] if expires_ms <= now_ms else []
+    return ["EURUSD"] if expires_at_ms(EURUSD, stored.quote_ts_ms, MAX_AGE_MS) <= now_ms else []
 
 
 def expected(portfolio: Portfolio, seen: Iterable[Moment]) -> list[tuple[int, str]]:

@@ -224,3 +224,22 @@ def test_the_context_of_the_caller_does_not_matter() -> None:
     with localcontext() as context:
         context.prec = 5
         assert shown(figures("50000", british(), leverage=None)) == ("49800.00", "28559.97", "21240.03", "174.37")
+
+
+@pytest.mark.parametrize(
+    ("hours", "used"), [("Sun 17:00-Fri 17:00 America/New_York", 800), (None, 1000)], ids=["hours", "none"]
+)
+def test_a_cross_counts_as_fresh_within_the_trading_hours_of_its_legs(hours: str | None, used: int) -> None:
+    """On Sunday the cross over the dollar is as fresh as on Friday; without hours the one over the rupee is taken."""
+    friday, sunday = 1_772_229_599_000, 1_772_366_400_000  # 2026-02-27T21:59:59Z, 2026-03-01T12:00:00Z
+    quotes = {
+        "EURUSD": quote("1", "1", friday),
+        "USDGBP": quote("0.8", "0.8", friday),
+        "EURINR": quote("100", "100", sunday),
+        "GBPINR": quote("100", "100", sunday),
+        "DAX": quote("100", "100", sunday),
+    }
+    index = cfd("DAX", "EUR")
+    book = account("0", base_currency="GBP", positions={"DAX": held("10", "100", index)}, leverage=D(1))
+    legs = [forex(symbol, hours=hours) for symbol in ("EURUSD", "USDGBP")]
+    assert margin.assess(book, market(quotes, index, *legs, now_ms=sunday)).used == used

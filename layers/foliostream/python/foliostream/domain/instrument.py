@@ -100,6 +100,15 @@ class Instrument(Struct, frozen=True, omit_defaults=True):
         return self.margin_rate is not None or bool(self.margin_tiers)
 
 
+def expires_at_ms(instrument: Instrument | None, ts_ms: int, stale_after_ms: int) -> int:
+    """From when on a price of ``ts_ms`` is stale: its age counts within trading hours only (definitions 13).
+    ``stale_after_ms`` is the limit of instruments that name none."""
+    if instrument is None:
+        return ts_ms + stale_after_ms + 1
+    max_age_ms = stale_after_ms if instrument.max_age_seconds is None else instrument.max_age_seconds * 1000
+    return trading_hours.expires_at_ms(instrument.hours, ts_ms, max_age_ms)
+
+
 def checked(instrument: Instrument) -> Instrument:
     """The instrument with its splits in order, if books and prices can be kept with it; ``CallerError`` names the
     field otherwise."""

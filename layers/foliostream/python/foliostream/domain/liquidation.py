@@ -102,8 +102,8 @@ def _planned(account: Account, now: Margin, plan_id: str, until: Decimal) -> Pla
 
 def _order(lines: Sequence[Line], now: Margin) -> list[Line]:
     def key(line: Line) -> tuple[Decimal, Decimal, int, str]:
-        found = now.positions[line.symbol]
-        return found.unrealized, -found.used, line.position.opened_at_ms, line.symbol
+        used = now.used_of(line.symbol) or ZERO
+        return now.positions[line.symbol].unrealized, -used, line.position.opened_at_ms, line.symbol
 
     return sorted(lines, key=key)
 

@@ -11,9 +11,9 @@ from decimal import Decimal, localcontext
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
-from foliostream.domain import marking, money, price, rates, splitting
+from foliostream.domain import money, price, rates, splitting
 from foliostream.domain.account import Portfolio, Position
-from foliostream.domain.instrument import Instrument
+from foliostream.domain.instrument import Instrument, expires_at_ms
 from foliostream.domain.money import ONE, ZERO
 from foliostream.domain.price import Price
 from foliostream.domain.rates import Rate
@@ -37,7 +37,7 @@ class Market(NamedTuple):
 
     def fresh(self, symbol: str, ts_ms: int) -> bool:
         """Whether a pair's price of a time is not stale: which of two crosses is taken."""
-        return ts_ms + marking.max_age_ms(self.instruments.get(symbol), self.stale_after_ms) >= self.now_ms
+        return expires_at_ms(self.instruments.get(symbol), ts_ms, self.stale_after_ms) > self.now_ms
 
 
 class Sides(NamedTuple):
@@ -76,7 +76,9 @@ class Required(NamedTuple):
 
     def amount(self, leverage: Decimal | None) -> Decimal:
         """The used margin; exact as far as it has an end."""
-        return self.rated + money.EXACT.divide(self.levered, leverage or ONE)
+        if leverage is None or not self.levered:
+            return self.rated
+        return money.EXACT.add(self.rated, money.EXACT.divide(self.levered, leverage))
 
 
 class PositionMargin(NamedTuple):
@@ -88,7 +90,6 @@ class PositionMargin(NamedTuple):
     exposure: Decimal
     notional: Decimal
     required: Required
-    used: Decimal
 
 
 class Margin(NamedTuple):
@@ -109,6 +110,11 @@ class Margin(NamedTuple):
     required: Required
     positions: Mapping[str, PositionMargin]
     missing: tuple[str, ...]
+
+    def used_of(self, symbol: str) -> Decimal | None:
+        """A position's used margin; None where it is not known, or not held."""
+        found = self.positions.get(symbol)
+        return None if found is None else found.required.amount(self.leverage)
 
     def at_or_below(self, percent: Decimal) -> bool:
         """Whether the level is at most that, compared without dividing; never without a level."""
@@ -143,14 +149,12 @@ def figures(balance: Decimal, leverage: Decimal | None, lines: Iterable[Line], b
         missing: list[str] = []
         unrealized, known = ZERO, True
         for line in lines:
-            found = _position(line, leverage, basis)
+            gained, found = _position(line, leverage, basis)
+            known, unrealized = known and gained is not None, unrealized + (gained or ZERO)
             if found is None:
                 missing.append(line.symbol)
-                gained = unrealized_of(line, basis)
-                known, unrealized = known and gained is not None, unrealized + (gained or ZERO)
             else:
                 valued.append(found)
-                unrealized += found.unrealized
         return _margin(balance, leverage, balance + unrealized if known else None, valued, tuple(missing))
 
 
@@ -164,60 +168,54 @@ def lines_of(portfolio: Portfolio, market: Market) -> list[Line]:
     """The positions of a book, sorted by symbol, with their prices and rates."""
     found: dict[str, Rate | None] = {}
     lines = []
-    for symbol, position in sorted(portfolio.positions.items()):
-        currency, instrument = position.currency, market.instruments.get(symbol)
-        if currency not in found:
-            found[currency] = rates.find(currency, portfolio.base_currency, market.prices, market.fresh)
-        sides = sides_of(market.prices.get(symbol), instrument, position)
-        lines.append(Line(symbol, position, instrument, sides, found[currency]))
+    with localcontext(money.EXACT):
+        for symbol, position in sorted(portfolio.positions.items()):
+            currency, instrument = position.currency, market.instruments.get(symbol)
+            if currency not in found:
+                found[currency] = rates.find(currency, portfolio.base_currency, market.prices, market.fresh)
+            sides = _sides(market.prices.get(symbol), instrument, position)
+            lines.append(Line(symbol, position, instrument, sides, found[currency]))
     return lines
 
 
-def sides_of(quote: Price | None, instrument: Instrument | None, position: Position) -> Sides:
+def _sides(quote: Price | None, instrument: Instrument | None, position: Position) -> Sides:
     """The prices that close a position, in units of after its splits. A stock has one for both directions (definitions
     11)."""
-    kind = instrument.kind if instrument else "stock"
-    with localcontext(money.EXACT):
-        bid, ask = (price.mark(quote, kind, long=long) for long in (True, False))
-        return Sides(_after_splits(bid, position), _after_splits(ask, position))
-
-
-def _after_splits(mark: price.Mark | None, position: Position) -> Decimal | None:
-    if mark is None:
-        return None
-    return mark.value / splitting.factor(position, mark.ts_ms) if position.splits else mark.value
+    if quote is None:
+        return Sides(None, None)
+    if instrument is not None and instrument.kind != "stock":
+        bid, ask, ts_ms = quote.bid, quote.ask, quote.quote_ts_ms
+    else:
+        mark = price.mark(quote)
+        bid, ask, ts_ms = (mark.value, mark.value, mark.ts_ms) if mark else (None, None, 0)
+    if not position.splits:
+        return Sides(bid, ask)
+    factor = splitting.factor(position, ts_ms)
+    return Sides(None if bid is None else bid / factor, None if ask is None else ask / factor)
 
 
 # --- one position ----------------------------------------------------------------------------------------------------
 
 
-def unrealized_of(line: Line, basis: Basis = "current") -> Decimal | None:
-    """Profit or loss in base, converted at the side that is worse for it; None without a price or rate."""
-    mark = _mark(line, basis)
-    if mark is None or line.rate is None:
-        return None
-    position = line.position
-    with localcontext(money.EXACT):
-        gained = position.quantity * position.multiplier * mark - position.signed_cost
-        return gained * line.rate.worse(gained)
-
-
-def _mark(line: Line, basis: Basis) -> Decimal | None:
-    return line.sides.mid if basis == "mid" else line.sides.of(long=line.position.quantity > 0)
-
-
-def _position(line: Line, leverage: Decimal | None, basis: Basis) -> PositionMargin | None:
-    mark, native = _mark(line, basis), _notional(line, basis)
-    unrealized = unrealized_of(line, basis)
-    if mark is None or native is None or unrealized is None or line.rate is None:
-        return None
-    notional = native * max(line.rate.bid, line.rate.ask)
+def _position(line: Line, leverage: Decimal | None, basis: Basis) -> tuple[Decimal | None, PositionMargin | None]:
+    """Profit or loss in base, converted at the side that is worse for it, and all figures; None without a price, a
+    rate, or for the second a margin rate."""
+    position, rate = line.position, line.rate
+    mark = line.sides.mid if basis == "mid" else line.sides.of(long=position.quantity > 0)
+    if mark is None or rate is None:
+        return None, None
+    units = position.quantity * position.multiplier
+    gained = units * mark - position.signed_cost
+    side = rate.worse(gained)
+    native = _notional(line, basis)
+    if native is None:
+        return gained * side, None
+    notional = native * max(rate.bid, rate.ask)
     required = requirement(notional, line.instrument, leverage)
     if required is None:
-        return None
-    worth = abs(line.position.quantity) * line.position.multiplier * abs(mark)
-    exposure = worth * line.rate.worse(unrealized)  # as its market value is shown (definitions 15)
-    return PositionMargin(line.symbol, unrealized, exposure, notional, required, required.amount(leverage))
+        return gained * side, None
+    exposure = abs(units * mark) * side  # as its market value is shown (definitions 15)
+    return gained * side, PositionMargin(line.symbol, gained * side, exposure, notional, required)
 
 
 def _notional(line: Line, basis: Basis) -> Decimal | None:
@@ -225,7 +223,7 @@ def _notional(line: Line, basis: Basis) -> Decimal | None:
     if basis == "open":
         return line.position.cost
     at = line.sides.ask if basis == "current" else line.sides.mid
-    return None if at is None else abs(line.position.quantity) * line.position.multiplier * abs(at)
+    return None if at is None else abs(line.position.quantity * line.position.multiplier * at)
 
 
 def requirement(notional: Decimal, instrument: Instrument | None, leverage: Decimal | None) -> Required | None:
@@ -242,10 +240,10 @@ def requirement(notional: Decimal, instrument: Instrument | None, leverage: Deci
     return Required(rated, levered)
 
 
-def _parts(notional: Decimal, instrument: Instrument | None) -> list[tuple[Decimal, Decimal | None]]:
+def _parts(notional: Decimal, instrument: Instrument | None) -> Sequence[tuple[Decimal, Decimal | None]]:
     """The notional cut at the tiers' borders, each part with its rate."""
     if instrument is None or not instrument.margin_tiers:
-        return [(notional, instrument.margin_rate if instrument else None)]
+        return ((notional, instrument.margin_rate if instrument else None),)
     tiers = instrument.margin_tiers
     parts: list[tuple[Decimal, Decimal | None]] = [
         (min(notional, upper.notional_from) - lower.notional_from, lower.margin_rate)

@@ -83,8 +83,12 @@ def open_ms_between(hours: str | None, from_ms: int, until_ms: int) -> int:
 def expires_at_ms(hours: str | None, ts_ms: int, max_age_ms: int) -> int:
     """The first time at which the market has been open for more than ``max_age_ms`` since ``ts_ms``: from then on a
     price of ``ts_ms`` is stale (definitions 13). A price of a closed market ages from its next opening."""
-    if hours is None:
-        return ts_ms + max_age_ms + 1
+    return ts_ms + max_age_ms + 1 if hours is None else _expires_at_ms(hours, ts_ms, max_age_ms)
+
+
+# Many portfolios are valued from one price.
+@lru_cache(maxsize=32_768)
+def _expires_at_ms(hours: str, ts_ms: int, max_age_ms: int) -> int:
     left_ms, week = max_age_ms + 1, _week_of(ts_ms) - 2
     while True:
         for start_ms, end_ms in _week(hours, week):
