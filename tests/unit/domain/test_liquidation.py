@@ -116,7 +116,11 @@ def test_fees_are_counted() -> None:
 def test_ids_name_the_breach_and_the_book_and_are_valid_ids() -> None:
     first = planned(account("0", losing("M&M", "10"), losing("B", "30")))
     assert first.plan_id == "demo:1:5000:7"
-    assert [close.fill_id for close in first.closes] == ["STOP_OUT:demo:1:5000:7:1", "STOP_OUT:demo:1:5000:7:2"]
+    ids = {close.symbol: close.fill_id for close in first.closes}
+    assert len(set(ids.values())) == 2
+    assert all(identifier.startswith("STOP_OUT:demo:1:5000:7:") for identifier in ids.values())
+    other_order = planned(account("0", losing("M&M", "30"), losing("B", "10")))
+    assert {close.symbol: close.fill_id for close in other_order.closes} == ids
     longest = account("0", losing("A", "1"))._replace(portfolio_key=f"paper:{'x' * 64}", ledger_version=10**10)
     assert fill_id(planned(longest).closes[0].fill_id)
     assert keys.transaction_id("fill:" + planned(longest).closes[0].fill_id)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from foliostream.domain import lots, margin, money, posting
+from foliostream.domain import keys, lots, margin, money, posting
 from foliostream.domain.account import Portfolio
 from foliostream.domain.entries import Entry
 from foliostream.domain.margin import Basis, Line, Margin
@@ -67,10 +67,11 @@ def plan(account: Account, calc_status: CalcStatus, stop_out_version: int, limit
     figures are not to be trusted or the level is not at or below the threshold.
 
     The position with the largest loss first, then the larger margin, the older, the symbol; after each the level is
-    computed again, and the plan ends with the first close that suffices: no proper prefix of it would do. The id is
-    that of the breach and of the book it was made from, so the same book never has two plans, and of two messages for
-    one breach the second finds another book. A book changes with each fill, so a plan is booked as a whole or, by a
-    broker, a further one is only made once all fills of the last are booked.
+    computed again, and the plan ends with the first close that suffices: no proper prefix of it would do.
+
+    The id names the breach and the book it was made from. Booked as a whole, on the condition that the book is still
+    that one, a plan counts once however often it is asked for, at whatever prices. Where fills come one by one, from
+    a broker, each of them makes another book: then a further plan is made only once all fills of the last are booked.
     """
     now = _figures(account, account.balance, account.lines)
     if calc_status != "ok" or now.used is None or not now.at_or_below(limits.stop_out):
@@ -95,9 +96,13 @@ def _planned(account: Account, now: Margin, plan_id: str, until: Decimal) -> Pla
         if rest is not None:
             lines[line.symbol] = rest
         after = _figures(account, balance, lines.values())
-        fill_id = f"{REASON}:{plan_id}:{len(closes) + 1}"
-        closes.append(Close(fill_id, line.symbol, quantity, _price(line)))
+        closes.append(Close(_fill_id(plan_id, line.symbol), line.symbol, quantity, _price(line)))
     return Plan(plan_id, tuple(closes), skipped, after, after.above(until))
+
+
+def _fill_id(plan_id: str, symbol: str) -> str:
+    """The same for a symbol whatever its place in the plan: made again at other prices, it closes nothing twice."""
+    return f"{REASON}:{plan_id}:{keys.stable_hash(symbol):016x}"
 
 
 def _order(lines: Sequence[Line], now: Margin) -> list[Line]:

@@ -80,7 +80,7 @@ class MarginEvent(Struct, frozen=True, array_like=True):
         return f"{self.kind}:{portfolio_key}:{self.begun}"
 
 
-class MarginStatus(Struct, frozen=True, array_like=True, omit_defaults=True):
+class MarginStatus(Struct, frozen=True, array_like=True):
     """Where a margin account stands; ``unknown`` until its first snapshot that is ok.
 
     ``call_version``: of the snapshot at which it came to call or worse, 0 while it is not; ``stop_out_version`` the
