@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from foliostream.domain import trading_hours
+from foliostream.domain.instrument import Instrument
+from foliostream.domain.instrument import expires_at_ms as expires_at_of
 from foliostream.domain.times import epoch_ms
 from foliostream.domain.trading_hours import expires_at_ms, is_open, open_ms_between
 from foliostream.errors import CallerError
@@ -91,6 +93,26 @@ def test_a_price_ages_while_its_market_is_open(hours: str | None, ts: str, max_a
     assert expires_ms == at(expected)
     assert open_ms_between(hours, at(ts), expires_ms) == max_age_ms + 1
     assert open_ms_between(hours, at(ts), expires_ms - 1) == max_age_ms
+
+
+def test_borders_in_the_hour_that_clocks_leave_out_count_nothing_twice() -> None:
+    """02:30 does not exist on 2026-03-08 in New York; the session that ends then and the next meet."""
+    hours = "Sun 01:00-02:30, Sun 03:00-05:00 America/New_York"
+    start, end = at("2026-03-08T06:00:00Z"), at("2026-03-08T09:00:00Z")
+    assert open_ms_between(hours, start, end) == 3 * HOUR
+    assert is_open(hours, at("2026-03-08T07:15:00Z"))
+    backwards = "Sun 02:30-03:00, Mon 10:00-12:00 America/New_York"
+    assert open_ms_between(backwards, start, end) == 0
+
+
+def test_an_instrument_says_from_when_on_its_price_is_stale() -> None:
+    friday = at("2026-02-27T21:59:00Z")
+    plain, forex = Instrument("EURUSD", "forex", "USD"), Instrument("EURUSD", "forex", "USD", hours=FOREX)
+    assert expires_at_of(None, friday, 900_000) == friday + 900_001
+    assert expires_at_of(plain, friday, 900_000) == friday + 900_001
+    assert expires_at_of(forex, friday, 900_000) == at("2026-03-01T22:14:00.001Z")
+    strict = Instrument("EURUSD", "forex", "USD", hours=FOREX, max_age_seconds=90)
+    assert expires_at_of(strict, friday, 900_000) == at("2026-03-01T22:00:30.001Z")
 
 
 def test_hours_are_read_as_sessions_in_the_order_of_the_week() -> None:

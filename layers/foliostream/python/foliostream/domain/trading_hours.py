@@ -64,7 +64,7 @@ def parse(text: str) -> Hours:
 
 def is_open(hours: str | None, at_ms: int) -> bool:
     """Whether the market trades at a time; without hours it always does."""
-    return hours is None or open_ms_between(hours, at_ms, at_ms + 1) == 1
+    return hours is None or open_ms_between(hours, at_ms, at_ms + 1) > 0
 
 
 def open_ms_between(hours: str | None, from_ms: int, until_ms: int) -> int:
@@ -116,10 +116,16 @@ def _week_of(at_ms: int) -> int:
 
 @lru_cache(maxsize=4096)
 def _week(hours: str, week: int) -> tuple[tuple[int, int], ...]:
-    """The sessions that begin in a week, as epoch milliseconds."""
+    """The sessions that begin in a week, as epoch milliseconds. Where clocks go forward over a border of one, it is
+    cut so that no time is in two of them."""
     zone, sessions = parse(hours)
     monday = _EPOCH_MONDAY + timedelta(weeks=week)
-    return tuple((at_wall_time_ms(zone, monday, start), at_wall_time_ms(zone, monday, end)) for start, end in sessions)
+    found: list[tuple[int, int]] = []
+    for start, end in sessions:
+        start_ms, end_ms = at_wall_time_ms(zone, monday, start), at_wall_time_ms(zone, monday, end)
+        start_ms = max(start_ms, found[-1][1]) if found else start_ms
+        found.append((start_ms, max(start_ms, end_ms)))
+    return tuple(found)
 
 
 # --- the text --------------------------------------------------------------------------------------------------------
