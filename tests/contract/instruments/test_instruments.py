@@ -196,3 +196,8 @@ def test_of_two_instruments_with_a_token_the_later_has_it(instruments: Instrumen
     instruments.put(Instrument("OLD", "stock", "INR", token="7"))
     instruments.put(Instrument("NEW", "stock", "INR", token="7"))
     assert instruments.by_token(["7"]) == {"7": "NEW"}
+
+
+def test_a_field_of_the_next_release_is_left_out_on_reading() -> None:
+    written = dynamodb_instruments.encode(APPLE).removesuffix("}") + ',"halted":true}'
+    assert dynamodb_instruments.decode(written) == APPLE

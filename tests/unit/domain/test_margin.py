@@ -7,6 +7,7 @@ from decimal import Decimal, localcontext
 import pytest
 
 from foliostream.domain import margin, money
+from foliostream.domain.instrument import Split
 from foliostream.domain.margin import Line, Margin
 from foliostream.domain.rates import Rate
 from tests.unit.domain.accounts import account, cfd, figures, forex, held, line, market, quote, tiers
@@ -157,6 +158,17 @@ def test_a_split_divides_older_prices() -> None:
     old, new = last("100", ts_ms=NOW), last("25", ts_ms=NOW + 2)
     figures_of = [margin.assess(after, market({"AAPL": price}, stock())) for price in (old, new)]
     assert [(found.equity, found.used) for found in figures_of] == [(1000, 100), (1000, 100)]
+
+
+def test_a_split_of_the_instrument_divides_older_prices_whether_it_is_booked_or_not() -> None:
+    book = booked(account("1000", leverage=D(2)), buy("2", "100"))
+    apple = stock(splits=(Split(NOW + 1, D(4), D(1)),))
+    found = margin.assess(book, market({"AAPL": last("100", ts_ms=NOW)}, apple))
+    assert (found.equity, found.used) == (850, 25)
+    split = cash("SPLIT", "0", instrument_id="AAPL", ratio=(D(4), D(1)), timestamp_ms=NOW + 5)
+    after = booked(book, split, now_ms=NOW + 5)
+    found = margin.assess(after, market({"AAPL": last("100", ts_ms=NOW)}, apple))
+    assert (found.equity, found.used) == (1000, 100)
 
 
 # --- what is missing, and what is nothing -----------------------------------------------------------------------------

@@ -9,10 +9,18 @@ import pytest
 
 from foliostream.domain import margin_states
 from foliostream.domain.margin import Margin, State
-from foliostream.domain.margin_states import MAX_UNSENT, MarginEvent, MarginStatus, Thresholds, judge, thresholds
+from foliostream.domain.margin_states import (
+    MAX_UNSENT,
+    MarginEvent,
+    MarginStatus,
+    Thresholds,
+    judge,
+    limits_of,
+    thresholds,
+)
 from foliostream.domain.state import CalcStatus
 from foliostream.errors import CallerError
-from tests.unit.domain.accounts import at_level, figures, line
+from tests.unit.domain.accounts import account, at_level, figures, line
 
 D = Decimal
 UNKNOWN_AFTER_MS = 60_000
@@ -224,6 +232,24 @@ def test_a_portfolio_has_its_own_thresholds() -> None:
     levels = ("161", "160", "140", "80", "85", "86", "146", "166")
     expected = ["ok", "warning", "call", "stop_out", "stop_out", "call", "warning", "ok"]
     assert Account(limits).states(*levels) == expected
+
+
+@pytest.mark.parametrize(
+    ("own", "expected"),
+    [
+        ({}, ("100", "50")),
+        ({"margin_call_percent": D(140)}, ("140", "50")),
+        ({"stop_out_percent": D(70)}, ("100", "70")),
+        ({"margin_call_percent": D(60), "stop_out_percent": D(30)}, ("60", "30")),
+        ({"margin_call_percent": D(40)}, ("40", "40")),
+        ({"stop_out_percent": D(110)}, ("100", "100")),
+    ],
+)
+def test_what_a_portfolio_does_not_set_comes_from_its_account_type(
+    own: dict[str, Decimal], expected: tuple[str, str]
+) -> None:
+    call, stop_out = map(D, expected)
+    assert limits_of(account("0", **own), Thresholds()) == Thresholds(call + 20, call, stop_out)
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,11 @@ class Instrument(Struct, frozen=True, omit_defaults=True):
         return money.FOREX_PRICE_DECIMALS if self.kind == "forex" else money.PRICE_DECIMALS
 
     @property
+    def limits_age(self) -> bool:
+        """Whether it says itself when a price of it is stale."""
+        return self.max_age_seconds is not None or self.hours is not None
+
+    @property
     def has_margin_rate(self) -> bool:
         """Whether it says itself what margin it needs."""
         return self.margin_rate is not None or bool(self.margin_tiers)

@@ -188,9 +188,10 @@ def _sides(quote: Price | None, instrument: Instrument | None, position: Positio
     else:
         mark = price.mark(quote)
         bid, ask, ts_ms = (mark.value, mark.value, mark.ts_ms) if mark else (None, None, 0)
-    if not position.splits:
+    splits = splitting.known(position.splits, instrument)
+    if not splits:
         return Sides(bid, ask)
-    factor = splitting.factor(position, ts_ms)
+    factor = splitting.factor(splits, ts_ms)
     return Sides(None if bid is None else bid / factor, None if ask is None else ask / factor)
 
 

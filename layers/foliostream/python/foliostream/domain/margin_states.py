@@ -19,6 +19,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from foliostream.domain import money
+from foliostream.domain.account import Portfolio
 from foliostream.domain.margin import Margin, State
 from foliostream.domain.money import ZERO
 from foliostream.domain.state import CalcStatus
@@ -62,6 +63,16 @@ def thresholds(margin_call_percent: Decimal, stop_out_percent: Decimal) -> Thres
             f"{stop_out_percent} and {margin_call_percent}"
         )
     return Thresholds(margin_call_percent + WARNING_ABOVE_CALL_PERCENT, margin_call_percent, stop_out_percent)
+
+
+def limits_of(portfolio: Portfolio, defaults: Thresholds) -> Thresholds:
+    """A portfolio's own levels, else those of its account type. Where these were lowered below a stop-out it set for
+    itself, the stop-out is at the call: no account is without levels."""
+    if portfolio.margin_call_percent is None and portfolio.stop_out_percent is None:
+        return defaults
+    call = defaults.call if portfolio.margin_call_percent is None else portfolio.margin_call_percent
+    stop_out = defaults.stop_out if portfolio.stop_out_percent is None else portfolio.stop_out_percent
+    return Thresholds(call + WARNING_ABOVE_CALL_PERCENT, call, min(stop_out, call))
 
 
 class MarginEvent(Struct, frozen=True, array_like=True):
