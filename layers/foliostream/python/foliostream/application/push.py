@@ -13,7 +13,8 @@ from foliostream.application.receiving import Received, attempts, wait_until_due
 from foliostream.application.rendering import Rendered
 from foliostream.application.valuing import Valuer
 from foliostream.domain import messages
-from foliostream.errors import FoliostreamError
+from foliostream.domain.coalescing import MAX_ATTEMPTS
+from foliostream.errors import BusyClientError, FoliostreamError, RetryableError
 from foliostream.ports import Clock, Connections, ConnectionView, Gateway, Snapshots, Subscription
 
 # A notice that is announced again comes soon after the first time: of older ones nobody repeats any.
@@ -60,7 +61,7 @@ class Sender:
             for entry in view.outbox:
                 digest = _digest(entry.event_id)
                 if not entry.event_id or (entry.channel in channels.get(entry.portfolio_id, ()) and digest not in sent):
-                    if not self.gateway.post(connection_id, entry.payload):
+                    if not self._post(connection_id, entry.payload):
                         return False
                     sent += [digest] if entry.event_id else []
                 done.append(entry.entry_id)
@@ -88,7 +89,7 @@ class Sender:
             elif not self._send_snapshot(connection_id, subscription, newest):
                 return False
         for payload in messages.batched(encoded, self.clock.now_ms()):
-            if not self.gateway.post(connection_id, payload):
+            if not self._post(connection_id, payload):
                 return False
         # Remembered after the post: a crash in between sends it again, and a client drops versions it has.
         for subscription in sent:
@@ -98,10 +99,16 @@ class Sender:
     def _send_snapshot(self, connection_id: str, subscription: Subscription, newest: Rendered) -> bool:
         version = newest.head.version
         first = messages.snapshot(subscription.portfolio_id, version, newest.body, self.clock.now_ms())
-        if not self.gateway.post(connection_id, first.encoded):
+        if not self._post(connection_id, first.encoded):
             return False
         self.connections.mark_sent(connection_id, replace(subscription, sent_version=version, parts=first.parts))
         return True
+
+    def _post(self, connection_id: str, payload: bytes) -> bool:
+        try:
+            return self.gateway.post(connection_id, payload)
+        except RetryableError as fault:
+            raise BusyClientError(fault.message) from fault
 
 
 def _digest(event_id: str) -> str:
@@ -122,19 +129,36 @@ def push(received: Sequence[Received], *, sender: Sender, marker: Marker, clock:
     """Flush the connections the messages name; the ids of messages that could not be read.
 
     The flush window only gathers: what is sent is read now, and whatever changes later has a message of its own.
-    A connection that cannot be served now is sent again alone; its messages count as done.
+    A connection that cannot be served now is sent again alone; its messages count as done. Where a store has failed
+    through all attempts, the messages are returned (``RetryableError``): given up, they would leave their clients
+    behind until something changes again.
     """
     batch = wait_until_due(received, clock, skew_ms=0)
     highest = attempts(batch.due)
+    unserved: list[str] = []
 
     def flush(connection_id: str) -> str | None:
         try:
-            sender.flush(connection_id)
-        except (FoliostreamError, msgspec.MsgspecError) as fault:
-            return str(fault)
-        return None
+            return _fault(sender, connection_id, is_last=highest[connection_id] >= MAX_ATTEMPTS)
+        except RetryableError as fault:
+            unserved.append(fault.message)
+            return None
 
     for connection_id, fault in zip(highest, each(flush, highest), strict=True):
         if fault is not None:
             marker.retry_connection(connection_id, highest[connection_id], fault)
+    if unserved:
+        raise RetryableError(f"a store fails for {len(unserved)} connections: {unserved[0]}")
     return batch.failed
+
+
+def _fault(sender: Sender, connection_id: str, *, is_last: bool) -> str | None:
+    """Why a connection could not be served, to be tried again alone; a failing store's ``RetryableError`` if this was
+    the last of the attempts."""
+    try:
+        sender.flush(connection_id)
+    except (FoliostreamError, msgspec.MsgspecError) as fault:
+        if is_last and isinstance(fault, RetryableError) and not isinstance(fault, BusyClientError):
+            raise
+        return str(fault)
+    return None
