@@ -249,6 +249,11 @@ def test_a_margin_account_without_leverage_or_rate_cannot_trade() -> None:
     assert refusal(funded("9999"), buy("1", "1", instrument_id="XAUUSD")) == "MARGIN_ACCOUNT_NEEDED"
 
 
+def test_an_instrument_with_a_margin_rate_of_its_own_needs_no_leverage_of_the_account() -> None:
+    rated = {"AAPL": stock(margin_rate=Decimal("0.2"))}
+    assert booked(margin(leverage=None), buy("1", "1"), instruments=rated).positions["AAPL"].quantity == 1
+
+
 # --- FIFO ------------------------------------------------------------------------------------------------------------
 
 

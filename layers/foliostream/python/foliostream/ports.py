@@ -17,6 +17,7 @@ from foliostream.domain.coalescing import Bundle, DirtyMessage
 from foliostream.domain.fills import Fill
 from foliostream.domain.history import Day
 from foliostream.domain.instrument import Instrument
+from foliostream.domain.notices import CHANNELS, Channel, NoticeKind
 from foliostream.domain.portfolio import Portfolio, Transaction
 from foliostream.domain.price import Price, PriceUpdate
 from foliostream.domain.snapshot import Snapshot
@@ -245,6 +246,9 @@ class Snapshots(Protocol):
     def unwatch(self, portfolio_id: str, connection_ids: Collection[str]) -> None:
         """Remove watchers; unknown ones are no error."""
 
+    def watchers(self, portfolio_ids: Collection[str], at_ms: int) -> dict[str, list[str]]:
+        """Connections whose lease goes on after ``at_ms``, by portfolio; without those that nobody watches."""
+
 
 class Promised(NamedTuple):
     """A bundle on record; ``message`` is None where the record cannot be read."""
@@ -443,31 +447,41 @@ class TokenVerifier(Protocol):
 
 @dataclass(frozen=True)
 class Connection:
-    """A WebSocket connection and who is behind it."""
+    """A WebSocket connection and who is behind it; ``sent_events``: digests of the ids of
+    the notices sent last, oldest first."""
 
     connection_id: str
     owner: str
     scopes: frozenset[str]
     connected_at_ms: int
     expires_at_ms: int
+    sent_events: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Subscription:
     """``sent_version`` 0: nothing sent yet. ``parts``: digest of each part of the state as last sent, by name.
-    ``generation`` names the subscribe call that made it: what was sent for an older one does not count any more."""
+    ``channels``: what of the portfolio goes to the client. ``generation`` names the subscribe call that made it: what
+    was sent for an older one does not count any more."""
 
     portfolio_id: str
     sent_version: int = 0
     parts: Mapping[str, str] | None = None
     generation: str = ""
+    channels: tuple[Channel, ...] = CHANNELS
 
 
 class Outgoing(NamedTuple):
-    """An entry of a connection's outbox; ids sort in the order of sending."""
+    """An entry of a connection's outbox; ids sort in the order of sending.
+
+    A notice has its ``event_id`` and goes only to who is subscribed to the ``channel`` of the portfolio then.
+    """
 
     entry_id: str
     payload: bytes
+    event_id: str = ""
+    portfolio_id: str = ""
+    channel: Channel | None = None
 
 
 @dataclass(frozen=True)
@@ -520,11 +534,35 @@ class Connections(Protocol):
     def mark_sent(self, connection_id: str, subscription: Subscription) -> None:
         """Remember what was sent, if the subscription of this ``generation`` (``""``: of any) still exists."""
 
-    def enqueue(self, connection: Connection, outgoing: Outgoing) -> None:
-        """Put an entry into the outbox."""
+    def enqueue(self, letters: Sequence[tuple[str, Outgoing]], expires_at_ms: int) -> None:
+        """Put entries into the outboxes of the connections named; one that is there already is the same one."""
 
     def dequeue(self, connection_id: str, entry_ids: Collection[str]) -> None:
         """Remove sent entries."""
+
+    def note_events(self, connection_id: str, event_ids: Sequence[str]) -> None:
+        """Remember which notices were sent last, if the connection still exists."""
+
+
+class KeptNotice(NamedTuple):
+    """A notice as it is kept for replay; ``payload`` is the message."""
+
+    portfolio_id: str
+    event_id: str
+    kind: NoticeKind
+    kept_at_ms: int
+    payload: bytes
+
+
+class Notices(Protocol):
+    """What happened to portfolios, for who was not there."""
+
+    def keep(self, notices: Sequence[KeptNotice], expires_at_ms: int) -> None:
+        """One kept again at another time is there twice."""
+
+    def since(self, portfolio_id: str, after_ms: int, limit: int, now_ms: int) -> list[KeptNotice]:
+        """The newest ``limit`` of those kept at or after the time and not expired, oldest first; strongly
+        consistent."""
 
 
 class Gateway(Protocol):
@@ -532,6 +570,9 @@ class Gateway(Protocol):
 
     def post(self, connection_id: str, payload: bytes) -> bool:
         """False if the connection is gone; ``RetryableError`` if it may be delivered later."""
+
+    def close(self, connection_id: str) -> None:
+        """End the connection; one that is gone is no error."""
 
 
 class Heard(NamedTuple):

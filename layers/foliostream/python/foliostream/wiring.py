@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from foliostream.adapters.redis_hot_store import RedisHotStore
     from foliostream.application.accept_fills import FillAccepter
     from foliostream.application.amending import Amending
+    from foliostream.application.announcing import Announcer
     from foliostream.application.close_day import DayClosing
     from foliostream.application.marking import Marker
     from foliostream.application.portfolios import Portfolios
@@ -231,6 +232,21 @@ class Wiring:
         return DynamoDbConnections(self._dynamodb, self.settings.sessions_table)
 
     @cached_property
+    def notices(self) -> ports.Notices:
+        """What happened to portfolios, kept for replay."""
+        from foliostream.adapters.dynamodb_notices import DynamoDbNotices
+
+        return DynamoDbNotices(self._dynamodb, self.settings.sessions_table)
+
+    @cached_property
+    def announcer(self) -> Announcer:
+        """Tells watchers what happened to a portfolio."""
+        from foliostream.application.announcing import Announcer
+
+        kept_ms = self.settings.session_ttl_seconds * 1000
+        return Announcer(self.notices, self.connections, self.hot, self.marker, self.clock, kept_ms)
+
+    @cached_property
     def gateway(self) -> ports.Gateway:
         """Posts to WebSocket clients."""
         import boto3
@@ -295,7 +311,7 @@ class Wiring:
         """What becomes of a change of the ledger."""
         from foliostream.application.project_ledger import LedgerProjection
 
-        return LedgerProjection(self.projector, self.valuer, self.bus, self.queues, self.clock)
+        return LedgerProjection(self.projector, self.valuer, self.bus, self.queues, self.clock, self.announcer)
 
     @cached_property
     def hot_rebuild(self) -> HotRebuild:

@@ -33,6 +33,7 @@ class RedisHotStore:
         self.save = portfolios.save
         self.watch = portfolios.watch
         self.unwatch = portfolios.unwatch
+        self.watchers = portfolios.watchers
 
         records = RedisDirtyRecords(connection, clock)
         self.record = records.record

@@ -177,6 +177,18 @@ class RedisPortfolios:
         if connection_ids:
             self._redis.call_all([command("HDEL", self._key("watchers", portfolio_id), *connection_ids)])
 
+    def watchers(self, portfolio_ids: Collection[str], at_ms: int) -> dict[str, list[str]]:
+        """Those whose lease goes on after ``at_ms``; one HGETALL a portfolio, pipelined."""
+        ids = list(portfolio_ids)
+        answers: list[dict[bytes, bytes]] = self._redis.call_all(
+            [command("HGETALL", self._key("watchers", portfolio_id)) for portfolio_id in ids]
+        )
+        found = {}
+        for portfolio_id, leases in zip(ids, answers, strict=True):
+            if live := [connection_id.decode() for connection_id, lease in leases.items() if int(lease) > at_ms]:
+                found[portfolio_id] = live
+        return found
+
     def _key(self, kind: str, portfolio_id: str) -> str:
         return f"{kind}:{{s{_shard_of(portfolio_id, self._redis.shards)}}}:{portfolio_id}"
 

@@ -13,7 +13,7 @@ from foliostream.api.models import InstrumentRequest, PortfolioChange, Portfolio
 from foliostream.application.amending import Wanted
 from foliostream.application.portfolios import NewPortfolio
 from foliostream.domain import fills, keys, money
-from foliostream.domain.instrument import Instrument, Split
+from foliostream.domain.instrument import Instrument, MarginTier, Split, Swap
 from foliostream.domain.keys import CASH_PREFIX
 from foliostream.domain.portfolio import Entry
 from foliostream.errors import CallerError
@@ -259,5 +259,8 @@ def instrument(symbol: str, body: InstrumentRequest) -> Instrument:
         keys.currency(body.base_currency)
     if body.contract_size is not None:
         money.checked("contract_size", body.contract_size, money.QUANTITY_DECIMALS, zero=False)
+    fields = body.model_dump(exclude={"margin_tiers", "splits", "swap"})
     splits = tuple(Split(item.effective_at, *item.ratio) for item in body.splits)
-    return Instrument(symbol=symbol, **body.model_dump(exclude={"splits"}), splits=splits)
+    tiers = tuple(MarginTier(tier.notional_from, tier.margin_rate) for tier in body.margin_tiers or ())
+    swap = Swap(**body.swap.model_dump()) if body.swap else None
+    return Instrument(symbol=symbol, splits=splits, margin_tiers=tiers, swap=swap, **fields)

@@ -8,9 +8,9 @@ from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, WithJsonSchema, model_validator
 
-from foliostream.domain import times
+from foliostream.domain import times, trading_hours
 from foliostream.domain.closes import MAX_CLOSES
-from foliostream.domain.instrument import MAX_SPLITS, Kind
+from foliostream.domain.instrument import MAX_SPLITS, MAX_TIERS, Kind, SwapMode, Weekday
 from foliostream.domain.portfolio import MAX_NAME_LENGTH, AccountKind, AccountType, CostBasis, Status, TransactionType
 from foliostream.errors import CallerError, RefusedError
 
@@ -180,11 +180,32 @@ class SplitIn(_Body):
     ratio: Ratio
 
 
+class MarginTierIn(_Body):
+    """The part of a position's notional, in the portfolio's base currency, from ``notional_from`` up to the next tier
+    needs ``margin_rate`` of itself as margin."""
+
+    notional_from: Amount
+    margin_rate: Amount
+
+
+class SwapIn(_Body):
+    """What a night brings or, negative, costs. ``points`` of the price, an amount of the instrument's ``currency`` a
+    lot, or ``interest`` in percent a year. ``triple_day``: its night counts three times and those of Saturday and
+    Sunday do not; without it every night counts once."""
+
+    long: Amount
+    short: Amount
+    mode: SwapMode
+    triple_day: Weekday | None = None
+
+
 class InstrumentRequest(_Body):
-    """What is known about an instrument. Forex and cfd are traded in margin accounts only. ``splits`` concern its
+    """What is known about an instrument. Forex and cfd are traded in margin accounts only. ``margin_rate`` (above 0, at
+    most 1) or ``margin_tiers`` (ascending, the first from 0): the margin it needs at least, whatever the portfolio's
+    leverage. ``hours``: sessions and a time zone such as ``Sun 17:00-Fri 17:00 America/New_York`` or
+    ``Mon-Fri 09:30-12:00, Mon-Fri 13:00-16:00 Asia/Hong_Kong``; prices age within them only. ``splits`` concern its
     prices; what a split does to a portfolio's quantity is booked there, as a SPLIT."""
 
-    later: ClassVar = frozenset({"margin_rate", "margin_tiers", "lot_step", "hours", "swap"})
     kind: Kind
     currency: str
     base_currency: str | None = None
@@ -195,6 +216,11 @@ class InstrumentRequest(_Body):
     isin: Annotated[str, Field(pattern=r"^[A-Z]{2}[A-Z0-9]{9}[0-9]$")] | None = None
     token: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,128}$")] | None = None
     splits: Annotated[list[SplitIn], Field(max_length=MAX_SPLITS)] = []
+    margin_rate: Amount | None = None
+    margin_tiers: Annotated[tuple[MarginTierIn, ...], Field(max_length=MAX_TIERS)] | None = None
+    lot_step: Amount | None = None
+    hours: Annotated[str, Field(min_length=1, max_length=trading_hours.MAX_LENGTH)] | None = None
+    swap: SwapIn | None = None
 
 
 class CloseIn(_Body):

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Raw, Struct
 
 from foliostream.application.price_input import MAX_UPDATES
-from foliostream.domain.instrument import Kind
+from foliostream.domain.instrument import Kind, MarginTier, Swap
 from foliostream.domain.price import Refusal
 
 
@@ -185,6 +185,11 @@ class InstrumentOut(Struct):
     isin: str | None
     token: str | None
     splits: list[SplitOut]
+    margin_rate: Decimal | None
+    margin_tiers: tuple[MarginTier, ...]
+    lot_step: Decimal | None
+    hours: str | None
+    swap: Swap | None
 
 
 class CloseOut(Struct):

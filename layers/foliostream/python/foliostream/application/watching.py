@@ -155,7 +155,8 @@ class Watching:
         """Through the outbox, since it must come before the snapshots it announces."""
         now_ms = self.clock.now_ms()
         payload = messages.message(kind, now_ms, portfolio_ids=sorted(active), request_id=request_id)
-        self.connections.enqueue(connection, Outgoing(f"{now_ms:015d}-{self.marker.new_nonce()}", payload))
+        entry = Outgoing(f"{now_ms:015d}-{self.marker.new_nonce()}", payload)
+        self.connections.enqueue([(connection.connection_id, entry)], connection.expires_at_ms)
         self.marker.connections_now([connection.connection_id])
 
     def _answer_error(self, connection_id: str, fault: FoliostreamError, request_id: str | None) -> None:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from foliostream.domain import marking, snapshot, splitting
 from foliostream.domain.account import Portfolio
 from foliostream.domain.figures import figures_of
-from foliostream.domain.instrument import Instrument
+from foliostream.domain.instrument import Instrument, expires_at_ms
 from foliostream.domain.marking import NEVER_MS
 from foliostream.domain.money import ONE, ZERO
 from foliostream.domain.price import Mark, Price
@@ -127,7 +127,7 @@ class _Lines(dict[str, _Line]):
         factor = splitting.factor(instrument.splits, found.ts_ms) if instrument and instrument.splits else ONE
         if factor != 1:
             return _Line(found.value / factor, 0, encoded, found.ts_ms)
-        expires_ms = marking.expires_ms(found, instrument, self._market.stale_after_ms)
+        expires_ms = expires_at_ms(instrument, found.ts_ms, self._market.stale_after_ms)
         return _Line(found.value, expires_ms, encoded, found.ts_ms)
 
 

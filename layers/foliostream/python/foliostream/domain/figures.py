@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from foliostream.domain import daily, marking, money, rates
 from foliostream.domain.account import Portfolio
-from foliostream.domain.instrument import Instrument
+from foliostream.domain.instrument import Instrument, expires_at_ms
 from foliostream.domain.keys import CASH_PREFIX
 from foliostream.domain.marking import NEVER_MS, Marked
 from foliostream.domain.money import ONE, ZERO
@@ -103,7 +103,7 @@ def _quoted(
     """Each currency's rate; its worse side is that of the currency's net value (definitions 9)."""
 
     def fresh(symbol: str, ts_ms: int) -> bool:
-        return ts_ms + marking.max_age_ms(instruments.get(symbol), stale_after_ms) >= read_at_ms
+        return expires_at_ms(instruments.get(symbol), ts_ms, stale_after_ms) > read_at_ms
 
     net = {currency: portfolio.cash.get(currency, ZERO) for currency in foreign}
     for item in positions:
