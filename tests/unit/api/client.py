@@ -16,11 +16,13 @@ from foliostream.api.rest import Api, build
 from foliostream.application.accept_fills import FillAccepter
 from foliostream.application.amending import Amending
 from foliostream.application.marking import Marker
+from foliostream.application.ordering import Ordering
 from foliostream.application.portfolios import Portfolios
 from foliostream.application.status import Operations
 from foliostream.application.valuing import Valuer
 from foliostream.domain.instrument import Instrument
 from foliostream.ports import QueueDepth
+from foliostream.settings import Costs
 from tests.fakes.bus import FakeBus
 from tests.fakes.clock import FakeClock
 from tests.fakes.closes import FakeCloses
@@ -86,6 +88,20 @@ class Parts:
     @property
     def holders(self) -> FakeHotStore:
         return self.hot
+
+    @cached_property
+    def ordering(self) -> Ordering:
+        numbers = count()
+        return Ordering(
+            self.ledger,
+            self.ledger,
+            self.instruments,
+            self.hot,
+            self.clock,
+            Costs(Decimal("0.05"), Decimal("0.02")),
+            900_000,
+            lambda: f"{next(numbers):012x}",
+        )
 
     @cached_property
     def amending(self) -> Amending:

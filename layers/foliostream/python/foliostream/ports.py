@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from foliostream.domain.changes import Change
 from foliostream.domain.closes import Closes
@@ -21,6 +21,9 @@ from foliostream.domain.notices import CHANNELS, Channel, NoticeKind
 from foliostream.domain.portfolio import Portfolio, Transaction
 from foliostream.domain.price import Price, PriceUpdate
 from foliostream.domain.snapshot import Snapshot
+
+if TYPE_CHECKING:  # the hot functions do without them
+    from foliostream.domain.orders import Order, State
 
 
 class Clock(Protocol):
@@ -68,12 +71,15 @@ class Ledger(Protocol):
         transactions: Sequence[Transaction],
         opened: Collection[str],
         closed: Collection[str],
+        order: Order | None = None,
     ) -> None:
         """One transaction: the portfolio if the stored version is ``portfolio.version - 1``, every transaction if its
-        id was never seen in this portfolio, holder items added for ``opened`` symbols and removed for ``closed`` ones.
+        id was never seen in this portfolio, holder items added for ``opened`` symbols and removed for ``closed`` ones,
+        the order that this fills, if its id was never seen either.
 
-        ``ConflictError`` ``VERSION_CONFLICT`` (read again) or ``TRANSACTION_EXISTS`` (look the ids up);
-        ``RefusedError`` ``TOO_MANY_ITEMS`` beyond 100 items, ``PORTFOLIO_TOO_LARGE`` beyond the item size.
+        ``ConflictError`` ``TRANSACTION_EXISTS`` (look the ids up), ``ORDER_CHANGED`` (look it up) or
+        ``VERSION_CONFLICT`` (read again); ``RefusedError`` ``TOO_MANY_ITEMS`` beyond 100 items,
+        ``PORTFOLIO_TOO_LARGE`` beyond the item size.
         """
 
     def transactions(self, portfolio_id: str, transaction_ids: Collection[str]) -> dict[str, Transaction]:
@@ -103,6 +109,24 @@ class Ledger(Protocol):
     def walk(self, bucket: int, after: str | None, limit: int) -> Page:
         """Ids of all portfolios of a bucket in an order of its own, those after the cursor (an id); one created or
         restored less than seconds ago may be missing."""
+
+
+class OrderPage(NamedTuple):
+    """A page of orders; ``cursor`` (an order id) is None on the last one."""
+
+    orders: list[Order]
+    cursor: str | None
+
+
+class Orders(Protocol):
+    """Simulated orders, kept beside the books; all reads are strongly consistent."""
+
+    def get(self, portfolio_id: str, order_id: str) -> Order | None:
+        """None if there never was one."""
+
+    def page(self, portfolio_id: str, state: State | None, after: str | None, limit: int) -> OrderPage:
+        """At most ``limit`` of the portfolio's orders (of one state) in the reverse order of their ids, those after
+        the cursor. A page may hold fewer and yet not be the last one."""
 
 
 # All instruments are walked bucket by bucket: 0 to this.

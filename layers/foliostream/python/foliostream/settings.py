@@ -11,13 +11,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from datetime import date
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from foliostream.errors import SettingsError
 
 PREFIX = "PORTFOLIO_"
 _ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]{0,31}(/[A-Za-z0-9_+-]{1,32}){0,2}")
+_PERCENT = re.compile(r"[0-9](\.[0-9]{1,4})?")
 ACCOUNT_TYPES = ("live", "demo", "paper")
 # Of the queues (or topics) whose consumers give messages up by themselves.
 DEAD_LETTER_QUEUES = (*ACCOUNT_TYPES, "push", "ledger", "fills", "order_filled", "price")
@@ -126,6 +127,24 @@ def _pairs(names: tuple[str, ...], parse_value: Callable[[str], Any]) -> Callabl
     return parse
 
 
+class Costs(NamedTuple):
+    """What a simulated trade costs beside its price, in percent: ``fee`` of its value, ``slippage`` of the price of a
+    market order."""
+
+    fee: Decimal
+    slippage: Decimal
+
+
+def _percent(raw: str) -> Decimal:
+    if not _PERCENT.fullmatch(raw):
+        raise ValueError(f"must be a percentage from 0 to 9.9999, is {raw[:40]!r}")
+    return Decimal(raw)
+
+
+def _costs(raw: str) -> Costs:
+    return Costs(**_pairs(Costs._fields, _percent)(raw))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """Field ``x_y`` is the variable ``PORTFOLIO_X_Y``; times in the unit of the name."""
@@ -158,6 +177,7 @@ class Settings:
     market_holidays: frozenset[str]
     fills_owner: str
     starting_cash: Decimal
+    paper_costs: Costs
     market_update_interval_seconds: int
     market_provider: str
     market_http_url: str
@@ -219,6 +239,7 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "stale_price_seconds": _integer(1, 30 * 86_400),
     "fills_owner": _owner,
     "starting_cash": _amount,
+    "paper_costs": _costs,
     "market_update_interval_seconds": _integer(1, 86_400),
     "market_provider": _one_of("none", "replay", "http"),
     "market_http_url": _optional_url,

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from foliostream.application.announcing import Announcer
     from foliostream.application.close_day import DayClosing
     from foliostream.application.marking import Marker
+    from foliostream.application.ordering import Ordering
     from foliostream.application.portfolios import Portfolios
     from foliostream.application.project_ledger import LedgerProjection
     from foliostream.application.projecting import Projector
@@ -405,6 +406,24 @@ class Wiring:
         from foliostream.application.amending import Amending
 
         return Amending(self.ledger, self.portfolios, self.clock)
+
+    @cached_property
+    def ordering(self) -> Ordering:
+        """Simulated orders of paper accounts."""
+        from foliostream.adapters.dynamodb_orders import DynamoDbOrders
+        from foliostream.application.ordering import Ordering
+
+        settings = self.settings
+        return Ordering(
+            ledger=self.ledger,
+            orders=DynamoDbOrders(self._dynamodb, settings.ledger_table),
+            instruments=self.instruments,
+            prices=self.hot,
+            clock=self.clock,
+            costs=settings.paper_costs,
+            stale_after_ms=settings.stale_price_seconds * 1000,
+            new_suffix=lambda: uuid4().hex[:12],
+        )
 
     @cached_property
     def day_closing(self) -> DayClosing:

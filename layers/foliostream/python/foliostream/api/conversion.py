@@ -12,7 +12,7 @@ import msgspec
 from foliostream.api.models import InstrumentRequest, PortfolioChange, PortfolioRequest, UpdateLine, UpdateRequest
 from foliostream.application.amending import Wanted
 from foliostream.application.portfolios import NewPortfolio
-from foliostream.domain import fills, keys, money
+from foliostream.domain import fills, keys, money, orders
 from foliostream.domain.instrument import Instrument, MarginTier, Split, Swap
 from foliostream.domain.keys import CASH_PREFIX
 from foliostream.domain.portfolio import Entry
@@ -88,6 +88,8 @@ def entries(
                 raise CallerError("an ADJUSTMENT needs a transaction_id or an Idempotency-Key: it must not count twice")
             if fills.is_of_fill(keys.transaction_id(identifier)):
                 raise CallerError("transaction ids that start with fill: are those of reported fills")
+            if orders.is_of_order(identifier):
+                raise CallerError("transaction ids that start with order: are those of simulated orders")
             timestamp_ms = body.timestamp if line.timestamp is None else line.timestamp
             result.append(_entry(line, identifier, timestamp_ms))
         except CallerError as fault:

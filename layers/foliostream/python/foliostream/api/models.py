@@ -10,7 +10,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, 
 
 from foliostream.domain import times, trading_hours
 from foliostream.domain.closes import MAX_CLOSES
+from foliostream.domain.fills import Side
 from foliostream.domain.instrument import MAX_SPLITS, MAX_TIERS, Kind, SwapMode, Weekday
+from foliostream.domain.orders import OrderType
 from foliostream.domain.portfolio import MAX_NAME_LENGTH, AccountKind, AccountType, CostBasis, Status, TransactionType
 from foliostream.errors import CallerError, RefusedError
 
@@ -171,6 +173,18 @@ class UpdateRequest(_Body):
     portfolio_id: str
     timestamp: Timestamp
     updates: list[UpdateLine]
+
+
+class OrderRequest(_Body):
+    """An order of a paper account. A market order is filled at once, at the ask (a sale at the bid; ``last`` where
+    there is no quote), made worse by the deployment's slippage, or refused. ``client_order_id`` makes the call
+    repeatable and is the order's id; without it one is made."""
+
+    instrument_id: str
+    side: Side
+    quantity: Amount
+    order_type: OrderType
+    client_order_id: str | None = None
 
 
 class SplitIn(_Body):

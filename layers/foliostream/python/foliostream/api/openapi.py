@@ -27,6 +27,8 @@ _SHAPES = (
     shapes.PricesTaken,
     shapes.FillIn,
     shapes.FillsTaken,
+    shapes.OrderOut,
+    shapes.OrderList,
     shapes.InstrumentOut,
     shapes.ClosesOut,
     shapes.ClosesKept,

@@ -8,6 +8,7 @@ from typing import Protocol
 from foliostream.application.accept_fills import FillAccepter
 from foliostream.application.amending import Amending
 from foliostream.application.marking import Marker
+from foliostream.application.ordering import Ordering
 from foliostream.application.portfolios import Portfolios
 from foliostream.application.status import Operations
 from foliostream.ports import Clock, Holders, HotStore, Instruments, Ledger, PriceHistory
@@ -64,6 +65,10 @@ class Parts(Protocol):
     @property
     def amending(self) -> Amending:
         """Changes of status and settings."""
+
+    @property
+    def ordering(self) -> Ordering:
+        """Simulated orders of paper accounts."""
 
     @property
     def portfolios(self) -> Portfolios:

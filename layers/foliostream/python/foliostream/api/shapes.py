@@ -9,6 +9,7 @@ from msgspec import Meta, Raw, Struct
 
 from foliostream.application.price_input import MAX_UPDATES
 from foliostream.domain.instrument import Kind, MarginTier, Swap
+from foliostream.domain.orders import OrderType, State
 from foliostream.domain.price import Refusal
 
 
@@ -238,6 +239,32 @@ class FillIn(Struct, omit_defaults=True):
     exchange: str | None = None
     product: str | None = None
     owner: str | None = None
+
+
+class OrderOut(Struct):
+    """A simulated order. ``fill_price``, ``fee`` (in ``fee_currency``) and ``transaction_id`` once it is FILLED, null
+    before."""
+
+    order_id: str
+    portfolio_id: str
+    instrument_id: str
+    side: Literal["BUY", "SELL"]
+    quantity: Decimal
+    order_type: OrderType
+    state: State
+    fill_price: Decimal | None
+    fee: Decimal | None
+    fee_currency: str | None
+    transaction_id: str | None
+    created_at: str
+    updated_at: str
+
+
+class OrderList(Struct):
+    """A page of orders; ``cursor`` is null on the last one."""
+
+    orders: list[OrderOut]
+    cursor: str | None
 
 
 class RejectedFill(Struct):
