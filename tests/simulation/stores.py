@@ -26,6 +26,7 @@ from tests.fakes.gateway import FakeGateway
 from tests.fakes.hot_store import FakeHotStore
 from tests.fakes.instruments import FakeInstruments
 from tests.fakes.ledger import FakeLedger
+from tests.fakes.notices import FakeNotices
 from tests.simulation.checks import Watch
 from tests.simulation.lambdas import StreamSource
 from tests.simulation.machines import Machine, Network
@@ -78,6 +79,7 @@ class Stores:
         self.instruments = FakeInstruments(*instruments)
         self.connections = FakeConnections()
         self.gateway = FakeGateway()
+        self.notices = FakeNotices()
         self.bus = FakeBus()
         self.queues: dict[str, Queue] = {}
         self.given_up: list[tuple[str, DirtyMessage, str]] = []
@@ -289,11 +291,14 @@ class RemoteConnections:
     def mark_sent(self, connection_id: str, subscription: Subscribed) -> None:
         self._call("mark_sent", [partial(self._all.mark_sent, connection_id, subscription)])
 
-    def enqueue(self, connection: Connection, outgoing: Outgoing) -> None:
-        self._call("enqueue", [partial(self._all.enqueue, connection, outgoing)])
+    def enqueue(self, letters: Sequence[tuple[str, Outgoing]], expires_at_ms: int) -> None:
+        self._call("enqueue", [partial(self._all.enqueue, [letter], expires_at_ms) for letter in letters])
 
     def dequeue(self, connection_id: str, entry_ids: Collection[str]) -> None:
         self._call("dequeue", [partial(self._all.dequeue, connection_id, list(entry_ids))])
+
+    def note_events(self, connection_id: str, event_ids: Sequence[str]) -> None:
+        self._call("note_events", [partial(self._all.note_events, connection_id, list(event_ids))])
 
 
 class RemoteGateway:
@@ -306,6 +311,9 @@ class RemoteGateway:
     def post(self, connection_id: str, payload: bytes) -> bool:
         [is_there] = self._call("post", [partial(self._stores.post, connection_id, payload)])
         return is_there
+
+    def close(self, connection_id: str) -> None:
+        self._call("close", [partial(self._stores.gateway.close, connection_id)])
 
 
 class RemoteBus:

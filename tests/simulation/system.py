@@ -11,6 +11,7 @@ from greenlet import getcurrent
 
 from foliostream.application import price_input, recalculate, update_prices
 from foliostream.application.access import Caller
+from foliostream.application.announcing import Announcer
 from foliostream.application.marking import Marker
 from foliostream.application.portfolios import Portfolios
 from foliostream.application.project_ledger import LedgerProjection
@@ -39,6 +40,7 @@ from tests.simulation.world import MS, SECOND, World
 EPOCH_MS = 1_772_101_800_000  # 2026-02-26T10:30:00.000Z
 STALE_AFTER_MS = 900_000
 FLUSH_MS = 100
+KEPT_MS = 86_400_000
 TIMEOUT_US = 30 * SECOND
 REST_TIMEOUT_US = 29 * SECOND
 LANES = 2
@@ -91,7 +93,8 @@ class Container:
         self.portfolios = Portfolios(ledger, instruments, self.valuer, self.marker, self.clock)
         self.watching = Watching(connections, hot, ledger, gateway, self.marker, self.sender, self.clock)
         projector = Projector(hot, hot, self.marker)
-        self.projection = LedgerProjection(projector, self.valuer, bus, queues, self.clock)
+        announce = Announcer(stores.notices, connections, hot, self.marker, self.clock, KEPT_MS)
+        self.projection = LedgerProjection(projector, self.valuer, bus, queues, self.clock, announce)
         self._instruments = instruments
 
     # --- the handlers, as functions/*/app.py have them ----------------------------------------------------------------
