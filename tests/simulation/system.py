@@ -22,6 +22,7 @@ from foliostream.application.valuing import Valuer
 from foliostream.application.watching import Watching
 from foliostream.domain.instrument import Instrument
 from foliostream.domain.keys import ACCOUNT_TYPES
+from tests.fakes.sessions import FakeSessions
 from tests.simulation.checks import SKEW_MS, Watch
 from tests.simulation.lambdas import POLL_MOST_US, Function, Invocation, QueueSource, StreamSource
 from tests.simulation.machines import CALLS, Faults, Latency, Machine, Network
@@ -89,9 +90,12 @@ class Container:
         )
         hot = self.hot
         self.valuer = Valuer(hot, hot, hot, instruments, ledger, hot, self.marker, self.clock, STALE_AFTER_MS)
-        self.sender = Sender(connections, hot, self.valuer, gateway, self.clock)
+        sessions = FakeSessions()
+        self.sender = Sender(connections, sessions, hot, self.valuer, gateway, self.clock)
         self.portfolios = Portfolios(ledger, instruments, self.valuer, self.marker, self.clock)
-        self.watching = Watching(connections, hot, ledger, gateway, self.marker, self.sender, self.clock)
+        self.watching = Watching(
+            connections, sessions, hot, ledger, gateway, self.marker, self.sender, self.clock, session_ms=KEPT_MS
+        )
         projector = Projector(hot, hot, self.marker)
         announce = Announcer(stores.notices, connections, hot, self.marker, self.clock, KEPT_MS)
         self.projection = LedgerProjection(projector, self.valuer, bus, queues, self.clock, announce)

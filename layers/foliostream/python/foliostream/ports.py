@@ -20,6 +20,7 @@ from foliostream.domain.instrument import Instrument
 from foliostream.domain.notices import CHANNELS, Channel, NoticeKind
 from foliostream.domain.portfolio import Portfolio, Transaction
 from foliostream.domain.price import Price, PriceUpdate
+from foliostream.domain.sessions import NOTHING_TOLD, RunStatus, Session, Told
 from foliostream.domain.snapshot import Snapshot
 
 if TYPE_CHECKING:  # the hot functions do without them
@@ -472,7 +473,7 @@ class TokenVerifier(Protocol):
 @dataclass(frozen=True)
 class Connection:
     """A WebSocket connection and who is behind it; ``sent_events``: digests of the ids of
-    the notices sent last, oldest first."""
+    the notices sent last, oldest first; ``told``: what was sent of the session's runs."""
 
     connection_id: str
     owner: str
@@ -480,6 +481,8 @@ class Connection:
     connected_at_ms: int
     expires_at_ms: int
     sent_events: tuple[str, ...] = ()
+    session_id: str = ""
+    told: Told = NOTHING_TOLD
 
 
 @dataclass(frozen=True)
@@ -496,7 +499,8 @@ class Subscription:
 
 
 class Outgoing(NamedTuple):
-    """An entry of a connection's outbox; ids sort in the order of sending.
+    """An entry of a connection's outbox; ids sort in the order of sending. Without a payload: look into the session,
+    something of its run has not been told.
 
     A notice has its ``event_id`` and goes only to who is subscribed to the ``channel`` of the portfolio then.
     """
@@ -567,6 +571,9 @@ class Connections(Protocol):
     def note_events(self, connection_id: str, event_ids: Sequence[str]) -> None:
         """Remember which notices were sent last, if the connection still exists."""
 
+    def note_told(self, connection_id: str, told: Told) -> None:
+        """Remember what was sent of the session's runs, if the connection still exists."""
+
 
 class KeptNotice(NamedTuple):
     """A notice as it is kept for replay; ``payload`` is the message."""
@@ -587,6 +594,37 @@ class Notices(Protocol):
     def since(self, portfolio_id: str, after_ms: int, limit: int, now_ms: int) -> list[KeptNotice]:
         """The newest ``limit`` of those kept at or after the time and not expired, oldest first; strongly
         consistent."""
+
+
+class Sessions(Protocol):
+    """What a client finds again when it comes back; gone at ``expires_at_ms``, checked on every read. All reads are
+    strongly consistent."""
+
+    def open(self, session_id: str, owner: str, connection_id: str, now_ms: int, expires_at_ms: int) -> Session | None:
+        """Make the connection the session's; the session as it was, None if it is a new one. ``UnauthorizedError``
+        (``SESSION_NOT_YOURS``) if somebody else has it."""
+
+    def view(self, session_id: str, now_ms: int) -> Session | None:
+        """None if unknown or expired."""
+
+    def touch(self, session_id: str, expires_at_ms: int) -> None:
+        """Move its end; one that is gone stays so."""
+
+    def remember(
+        self, session_id: str, added: Mapping[str, Collection[Channel]], removed: Collection[str] = ()
+    ) -> None:
+        """The portfolios it is subscribed to, with their channels; of a session that is gone nothing is kept."""
+
+    def open_run(self, session: Session) -> None:
+        """Store its run (with ``opening`` and ``superseded``) as the current one, without results; ``ConflictError`` if
+        the stored run is not the one numbered just before it."""
+
+    def put_result(self, session_id: str, run_id: str, metric: str, payload: bytes, now_ms: int) -> str | None:
+        """Store a result of the run; the session's connection, or None, and nothing is stored, if the run is not
+        running any more or has the metric already."""
+
+    def end_run(self, session_id: str, run_id: str, status: RunStatus, ending: bytes) -> str | None:
+        """End the run; the session's connection, or None if the run is not running any more."""
 
 
 class Gateway(Protocol):

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from foliostream.application.push import Sender
     from foliostream.application.rebuild_hot import HotRebuild
     from foliostream.application.record_fill import FillRecorder
+    from foliostream.application.runs import Runs
     from foliostream.application.status import Operations
     from foliostream.application.sweep import Sweep
     from foliostream.application.symbols import Symbols
@@ -231,6 +232,20 @@ class Wiring:
         from foliostream.adapters.dynamodb_connections import DynamoDbConnections
 
         return DynamoDbConnections(self._dynamodb, self.settings.sessions_table)
+
+    @cached_property
+    def sessions(self) -> ports.Sessions:
+        """What clients find again."""
+        from foliostream.adapters.dynamodb_sessions import DynamoDbSessions
+
+        return DynamoDbSessions(self._dynamodb, self.settings.sessions_table)
+
+    @cached_property
+    def runs(self) -> Runs:
+        """Runs of an analysis, in sessions."""
+        from foliostream.application.runs import Runs
+
+        return Runs(self.sessions, self.connections, self.marker, self.clock, lambda: uuid4().hex)
 
     @cached_property
     def notices(self) -> ports.Notices:
@@ -450,14 +465,24 @@ class Wiring:
         """Sends connections what waits for them."""
         from foliostream.application.push import Sender
 
-        return Sender(self.connections, self.hot, self.valuer, self.gateway, self.clock)
+        return Sender(self.connections, self.sessions, self.hot, self.valuer, self.gateway, self.clock)
 
     @cached_property
     def watching(self) -> Watching:
         """What WebSocket clients may do."""
         from foliostream.application.watching import Watching
 
-        return Watching(self.connections, self.hot, self.ledger, self.gateway, self.marker, self.sender, self.clock)
+        return Watching(
+            connections=self.connections,
+            sessions=self.sessions,
+            snapshots=self.hot,
+            ledger=self.ledger,
+            gateway=self.gateway,
+            marker=self.marker,
+            sender=self.sender,
+            clock=self.clock,
+            session_ms=self.settings.session_ttl_seconds * 1000,
+        )
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
