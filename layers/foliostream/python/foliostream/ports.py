@@ -205,13 +205,15 @@ class Dependents(Protocol):
 
 
 class Head(NamedTuple):
-    """What is known about a stored snapshot without its body."""
+    """What is known about a stored snapshot without its body. ``margin``: the encoded ``MarginStatus``, which the next
+    valuation of a margin account goes on from; empty for others."""
 
     version: int
     ledger_version: int
     read_at_ms: int
     fresh_until_ms: int
     owner: str
+    margin: str = ""
 
 
 class Stored(NamedTuple):
@@ -231,7 +233,8 @@ class StoredSnapshot(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """A snapshot to be written if the stored head is still ``expected`` (None: there was none)."""
+    """A snapshot to be written if the stored head is still ``expected`` (None: there was none), ``margin`` apart: of
+    one version only what became of its events can change."""
 
     snapshot: Snapshot
     expected: Head | None

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from foliostream.application.symbols import Symbols
     from foliostream.application.valuing import Valuer
     from foliostream.application.watching import Watching
+    from foliostream.domain.margin_states import MarginRules
 
 # Connections of one client, and the threads that use them: one core is busy with 16.
 MAX_POOL_CONNECTIONS = 16
@@ -299,6 +300,14 @@ class Wiring:
         )
 
     @cached_property
+    def margin_rules(self) -> MarginRules:
+        """The levels at which margin accounts are called and stopped out."""
+        from foliostream.domain.margin_states import MarginRules, thresholds
+
+        calls, stops = self.settings.margin_call_percent, self.settings.stop_out_percent
+        return MarginRules({name: thresholds(calls[name], stops[name]) for name in calls})
+
+    @cached_property
     def valuer(self) -> Valuer:
         """Values portfolios."""
         from foliostream.application.valuing import Valuer
@@ -313,6 +322,7 @@ class Wiring:
             marker=self.marker,
             clock=self.clock,
             stale_after_ms=self.settings.stale_price_seconds * 1000,
+            rules=self.margin_rules,
         )
 
     @cached_property
