@@ -39,10 +39,16 @@ class Seen:
 
 @dataclass
 class Untold:
-    """Clients that wait to be told of a portfolio's newest snapshot, and the messages for which it was written."""
+    """Clients that wait to be told of a portfolio's newest snapshot, who wrote it, and for which messages."""
 
+    by: Invocation | None
     promises: frozenset[_Name]
     watchers: set[str]
+
+    def is_broken_by(self, message: DirtyMessage) -> bool:
+        """Whether nobody is left to tell them once the promise is forgotten: who wrote it is gone."""
+        is_over = self.by is None or self.by.outcome != "running"
+        return is_over and bool(self.watchers) and _name(message) in self.promises
 
 
 @dataclass
@@ -158,7 +164,7 @@ class Watch:
             return
         snapshot = candidate.snapshot
         identifier = snapshot.portfolio_id
-        self._untold[identifier] = Untold(_promises(by), set(saved.watchers))
+        self._untold[identifier] = Untold(by, _promises(by), set(saved.watchers))
         self._read_at_ms[identifier] = max(self._read_at_ms.get(identifier, 0), snapshot.read_at_ms)
         version, ledger_version = snapshot.version, snapshot.ledger_version
         old = self.seen.get(identifier)
@@ -229,7 +235,7 @@ class Watch:
             if not (is_kept or self.is_recorded(key, message.attempt) or identifier in self._given_up):
                 self.violated("records", f"the promise of {key} for {message.window_end_ms} is forgotten, not kept")
             untold = self._untold.get(identifier)
-            if untold is not None and untold.watchers and _name(message) in untold.promises:
+            if untold is not None and untold.is_broken_by(message) and identifier not in self.poisoned:
                 self.violated("push", f"the promise of {key} is forgotten and {untold.watchers} are not told of it")
 
     def is_sent(self, message: DirtyMessage) -> bool:
