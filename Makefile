@@ -19,12 +19,15 @@ PARAMETERS ?=
 PARTS ?=
 TICKS ?=
 REDIS_URL ?=
+SEEDS ?= 5000
+FILE ?=
+ADJUSTED ?=
 
 export PYTHONDONTWRITEBYTECODE := 1
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help env env-all up down demo bridge rebuild-hot status logs token test lint format types template unit contract property \
-	infra integration e2e bench figures lock build deploy clean
+.PHONY: help env env-all up down demo bridge import-history rebuild-hot status logs token test lint format types template unit contract \
+	property infra simulation simulate integration e2e bench figures lock build deploy clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +46,9 @@ down: env ## stop everything that was started, also after a crash
 
 bridge: env ## take the ticks of a Redis channel to the local cloud (REDIS_URL=redis://..., default: its own Valkey)
 	@$(if $(REDIS_URL),PORTFOLIO_REDIS_URL="$(REDIS_URL)") $(PY) -m local bridge
+
+import-history: env ## give daily closes to the local cloud: make import-history FILE=closes.csv (ADJUSTED=1: for splits)
+	@$(PY) -m local import-history "$(FILE)" $(if $(ADJUSTED),--adjusted)
 
 status: env ## say whether the cloud runs, and where
 	@$(PY) -m local status
@@ -81,8 +87,11 @@ template: env-all ## cfn-lint and sam validate
 	@$(VENV)/cfn-lint template.yaml
 	@AWS_DEFAULT_REGION=$(REGION) $(SAM) validate --lint
 
-unit contract property infra integration e2e: env-all ## only the tests of this kind
+unit contract property infra simulation integration e2e: env-all ## only the tests of this kind
 	@trap '$(STOP_TEST_CLOUDS)' EXIT; $(PY) -m pytest tests/$@
+
+simulate: env ## storms on virtual time over the real use cases: make simulate SEEDS=5000
+	@PYTHONPATH=layers/foliostream/python:. $(PY) -m tests.simulation --seeds $(SEEDS)
 
 # Its servers stop by themselves; this is for the run that is killed.
 bench: env-all ## measure speed, latency and cost, writes .local/bench.json: make bench PARTS="cost ticks" TICKS=FILE

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from itertools import count
 
+from foliostream.domain.sessions import Told
 from foliostream.errors import NotFoundError
 from foliostream.ports import Connection, ConnectionView, Outgoing, Subscription, Watch, WatchPage
 
@@ -16,7 +17,7 @@ class FakeConnections:
     def __init__(self) -> None:
         self._open: dict[str, Connection] = {}
         self._subscriptions: dict[tuple[str, str], Subscription] = {}
-        self._outbox: dict[tuple[str, str], bytes] = {}
+        self._outbox: dict[tuple[str, str], tuple[Outgoing, int]] = {}
         self._generations = count(1)
 
     def open(self, connection: Connection) -> None:
@@ -29,7 +30,11 @@ class FakeConnections:
         return ConnectionView(
             connection,
             [self._subscriptions[key] for key in sorted(self._subscriptions) if key[0] == connection_id],
-            [Outgoing(key[1], self._outbox[key]) for key in sorted(self._outbox) if key[0] == connection_id],
+            [
+                outgoing
+                for key, (outgoing, expires_at_ms) in sorted(self._outbox.items())
+                if key[0] == connection_id and -(-expires_at_ms // 1000) * 1000 > now_ms
+            ],
         )
 
     def close(self, connection_id: str) -> list[str]:
@@ -67,9 +72,18 @@ class FakeConnections:
             parts = dict(subscription.parts or {})
             self._subscriptions[key] = replace(stored, sent_version=subscription.sent_version, parts=parts)
 
-    def enqueue(self, connection: Connection, outgoing: Outgoing) -> None:
-        self._outbox[connection.connection_id, outgoing.entry_id] = outgoing.payload
+    def enqueue(self, letters: Sequence[tuple[str, Outgoing]], expires_at_ms: int) -> None:
+        for connection_id, outgoing in letters:
+            self._outbox[connection_id, outgoing.entry_id] = outgoing, expires_at_ms
 
     def dequeue(self, connection_id: str, entry_ids: Collection[str]) -> None:
         for name in entry_ids:
             self._outbox.pop((connection_id, name), None)
+
+    def note_events(self, connection_id: str, event_ids: Sequence[str]) -> None:
+        if connection_id in self._open:
+            self._open[connection_id] = replace(self._open[connection_id], sent_events=tuple(event_ids))
+
+    def note_told(self, connection_id: str, told: Told) -> None:
+        if connection_id in self._open:
+            self._open[connection_id] = replace(self._open[connection_id], told=told)

@@ -24,3 +24,6 @@ class FakeGateway:
     def to(self, connection_id: str) -> list[bytes]:
         """What the connection was sent, in order."""
         return [payload for posted_to, payload in self.posted if posted_to == connection_id]
+
+    def close(self, connection_id: str) -> None:
+        self.gone.add(connection_id)

@@ -19,7 +19,7 @@ HOLDERS_PER_PART = 100
 
 class FakeHotStore:
     """The ports ``HotStore``, ``Holders``, ``Dependents``. Open to tests: ``prices``, ``snapshots``, ``books``,
-    ``watchers`` (portfolio id -> connection id -> lease), ``records`` ((account type, shard, bundle id) -> record)."""
+    ``leases`` (portfolio id -> connection id -> lease), ``records`` ((account type, shard, bundle id) -> record)."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -28,7 +28,7 @@ class FakeHotStore:
         self.dependents: dict[tuple[str, str], set[str]] = {}
         self.books: dict[str, tuple[int, bytes]] = {}
         self.snapshots: dict[str, StoredSnapshot] = {}
-        self.watchers: dict[str, dict[str, int]] = {}
+        self.leases: dict[str, dict[str, int]] = {}
         self.records: dict[tuple[str, int, str], DirtyRecord] = {}
         self.sums: dict[str, int] = {}
         self.since_ms = 0
@@ -116,7 +116,7 @@ class FakeHotStore:
         snapshot, portfolio_id = candidate.snapshot, candidate.snapshot.portfolio_id
         with self._lock:
             current = self._head(portfolio_id)
-            if current != candidate.expected:
+            if _compared(current) != _compared(candidate.expected):
                 return Saved(written=False, watchers=[], current=current)
             self.snapshots[portfolio_id] = StoredSnapshot(head_of(snapshot), snapshots.encode(snapshot), None)
             return Saved(written=True, watchers=self._live(portfolio_id, snapshot.read_at_ms), current=None)
@@ -124,17 +124,26 @@ class FakeHotStore:
     def watch(self, portfolio_id: str, connection_id: str, lease_until_ms: int) -> None:
         """Register a watcher, or move the end of its lease."""
         with self._lock:
-            leases = self.watchers.setdefault(portfolio_id, {})
+            leases = self.leases.setdefault(portfolio_id, {})
             is_full = connection_id not in leases and len(leases) >= WATCHERS_MAX
             if is_full and len(self._live(portfolio_id, self._clock.now_ms())) >= WATCHERS_MAX:
                 raise too_many_watchers(portfolio_id)
-            self.watchers[portfolio_id][connection_id] = lease_until_ms
+            self.leases[portfolio_id][connection_id] = lease_until_ms
 
     def unwatch(self, portfolio_id: str, connection_ids: Collection[str]) -> None:
         """Remove watchers."""
         with self._lock:
             for connection_id in connection_ids:
-                self.watchers.get(portfolio_id, {}).pop(connection_id, None)
+                self.leases.get(portfolio_id, {}).pop(connection_id, None)
+
+    def watchers(self, portfolio_ids: Collection[str], at_ms: int) -> dict[str, list[str]]:
+        """Those whose lease goes on after the time."""
+        with self._lock:
+            found = {
+                name: [watcher for watcher, lease in self.leases.get(name, {}).items() if lease > at_ms]
+                for name in portfolio_ids
+            }
+        return {name: live for name, live in found.items() if live}
 
     def record(self, account_type: str, bundles: Sequence[Bundle]) -> None:
         """Before they are sent."""
@@ -189,7 +198,11 @@ class FakeHotStore:
         return stored.head if stored else None
 
     def _live(self, portfolio_id: str, at_ms: int) -> list[str]:
-        leases = self.watchers.get(portfolio_id, {})
+        leases = self.leases.get(portfolio_id, {})
         live = {name: lease for name, lease in leases.items() if lease > at_ms}
-        self.watchers[portfolio_id] = live
+        self.leases[portfolio_id] = live
         return list(live)
+
+
+def _compared(head: Head | None) -> Head | None:
+    return head and head._replace(margin="")

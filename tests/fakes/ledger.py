@@ -5,22 +5,23 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from threading import Lock
 
-from foliostream.domain import changes, history
+from foliostream.domain import changes, history, orders
 from foliostream.domain import portfolio as books
 from foliostream.domain.changes import Change
 from foliostream.domain.history import Day
 from foliostream.domain.keys import stable_hash
+from foliostream.domain.orders import Order, State
 from foliostream.domain.portfolio import Portfolio, Transaction
 from foliostream.errors import CallerError, ConflictError, RefusedError
-from foliostream.ports import WALK_BUCKETS, Page
+from foliostream.ports import WALK_BUCKETS, OrderPage, Page
 
 ITEMS_MAX = 100
 BOOK_BYTES_MAX = 399 * 1024
 
 
 class FakeLedger:
-    """Implements ``ports.Ledger``; ``holders`` are the (portfolio key, symbol) pairs it keeps, ``changes`` the records
-    of changes."""
+    """Implements ``ports.Ledger`` and ``ports.Orders``; ``holders`` are the (portfolio key, symbol) pairs it keeps,
+    ``changes`` the records of changes."""
 
     def __init__(self) -> None:
         self.holders: set[tuple[str, str]] = set()
@@ -29,6 +30,7 @@ class FakeLedger:
         self._books: dict[str, bytes] = {}
         self._digests: dict[str, str] = {}
         self._transactions: dict[tuple[str, str], bytes] = {}
+        self._orders: dict[tuple[str, str], bytes] = {}
         self._lock = Lock()
 
     def load(self, portfolio_ids: Collection[str]) -> dict[str, Portfolio]:
@@ -51,16 +53,31 @@ class FakeLedger:
         transactions: Sequence[Transaction],
         opened: Collection[str],
         closed: Collection[str],
+        order: Order | None = None,
     ) -> None:
         removed = set(closed) - set(opened)
-        _check(portfolio, 1 + len(transactions) + len(set(opened)) + len(removed))
+        _check(portfolio, 1 + len(transactions) + len(set(opened)) + len(removed) + (order is not None))
         with self._lock:
             known = [name for name in map(_id, transactions) if (portfolio.portfolio_id, name) in self._transactions]
             if known:
                 details = [{"transaction_id": name} for name in known]
                 raise ConflictError(f"already booked: {known}", code="TRANSACTION_EXISTS", details=details)
+            if order is not None and (order.portfolio_id, order.order_id) in self._orders:
+                raise ConflictError(f"{order.order_id} is there", code="ORDER_CHANGED")
             self._check_version(portfolio)
+            if order is not None:
+                self._orders[order.portfolio_id, order.order_id] = orders.encode(order)
             self._store(portfolio, transactions, opened, removed)
+
+    def get(self, portfolio_id: str, order_id: str) -> Order | None:
+        raw = self._orders.get((portfolio_id, order_id))
+        return None if raw is None else orders.decode(raw)
+
+    def page(self, portfolio_id: str, state: State | None, after: str | None, limit: int) -> OrderPage:
+        names = sorted((name for owner, name in self._orders if owner == portfolio_id), reverse=True)
+        known = [orders.decode(self._orders[portfolio_id, name]) for name in names if after is None or name < after]
+        found = [order for order in known if state in (None, order.state)]
+        return OrderPage(found[:limit], found[limit - 1].order_id if len(found) > limit else None)
 
     def _check_version(self, portfolio: Portfolio) -> None:
         stored = self._books.get(portfolio.portfolio_id)

@@ -349,13 +349,13 @@ def ledger_stream() -> dict[str, Any]:
     return properties
 
 
-def test_of_the_ledgers_stream_portfolios_and_changes_of_their_status_are_read_from_the_first_one() -> None:
+def test_of_the_ledgers_stream_portfolios_changes_of_their_status_and_fills_are_read_from_the_first_one() -> None:
     source = ledger_stream()
     assert source == resources(FUNCTION)["ProjectLedgerFunction"]["Events"]["Ledger"]["Properties"]
     assert source["Stream"] == {"Fn::GetAtt": ["LedgerTable", "StreamArn"]}
     assert source["StartingPosition"] == "TRIM_HORIZON"
     (pattern,) = [json.loads(one["Pattern"]) for one in source["FilterCriteria"]["Filters"]]
-    read = ["PORTFOLIO", {"prefix": "CHANGE#"}]
+    read = ["PORTFOLIO", {"prefix": "CHANGE#"}, {"prefix": "TRANSACTION#fill:"}]
     assert pattern == {"eventName": ["INSERT", "MODIFY"], "dynamodb": {"Keys": {"sk": {"S": read}}}}
 
 

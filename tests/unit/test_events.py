@@ -56,6 +56,12 @@ def test_the_streamed_sample_gives_its_portfolios_and_leaves_other_items_out() -
     assert (poison.key, poison.book) == ("demo:poison", b"{")
 
 
+def test_the_streamed_sample_has_a_fill_and_leaves_other_transactions_out() -> None:
+    (booked,) = lambda_events.booked_fills(event("project_ledger.stream.json"))
+    assert booked.record is not None
+    assert portfolio.decode_transaction(booked.record).entry.transaction_id == "fill:f-1"
+
+
 def test_the_streamed_sample_has_the_record_of_a_change_of_status() -> None:
     (told,) = lambda_events.amended(event("project_ledger.stream.json"))
     assert told.record is not None

@@ -39,6 +39,12 @@ def test_a_missing_name_is_a_fault_also_where_it_may_be_empty(name: str) -> None
     assert fault(**{name.removeprefix("PORTFOLIO_"): None}) == f"settings: {name}: missing"
 
 
+def test_levels_are_one_number_or_one_an_account_type() -> None:
+    settings = Settings.read(GOOD)
+    assert settings.margin_call_percent == {"live": 100, "demo": 100, "paper": 100}
+    assert settings.stop_out_percent == {"live": 50, "demo": 50, "paper": 40}
+
+
 def test_an_empty_environment_names_every_variable_in_one_message() -> None:
     with pytest.raises(SettingsError) as refused:
         Settings.read({})
@@ -82,10 +88,19 @@ def test_every_kind_of_fault_stands_in_the_one_message() -> None:
         ("MARKET_HOLIDAYS", ",".join(f"20{year}-12-25" for year in range(10, 41)), "at most 30"),
         ("CLOSE_TIME_ZONE", "../etc/passwd", "must be the name of a time zone"),
         ("STARTING_CASH", "NaN", "must be an amount"),
+        ("PAPER_COSTS", "fee=0.05", "must name fee, slippage once each"),
+        ("PAPER_COSTS", "fee=10,slippage=0", "must be a percentage from 0 to 9.9999, is '10'"),
+        ("PAPER_COSTS", "fee=-1,slippage=0", "must be a percentage"),
         ("STARTING_CASH", "much", "must be an amount"),
         ("STARTING_CASH", "0.0000001", "must be an amount"),
         ("STARTING_CASH", "1e15", "must be an amount"),
         ("JWKS_URL", "https://[", "PORTFOLIO_JWKS_URL"),
+        ("MARGIN_CALL_PERCENT", "0", "must be a percentage above 0 and at most 1000"),
+        ("MARGIN_CALL_PERCENT", "1000.01", "must be a percentage above 0 and at most 1000"),
+        ("MARGIN_CALL_PERCENT", "live=100,demo=100", "must name live, demo, paper once each"),
+        ("STOP_OUT_PERCENT", "50.001", "must be a percentage above 0"),
+        ("STOP_OUT_PERCENT", "half", "must be an amount"),
+        ("STOP_OUT_PERCENT", "live=50,demo=100,paper=50", "100 of demo is not below the margin call at 100"),
         ("MARKET_PROVIDER", "yahoo", "must be one of none, replay, http"),
     ],
 )

@@ -41,6 +41,11 @@ def watched(connections: Connections) -> list[str]:
     return [subscription.portfolio_id for subscription in view(connections).subscriptions]
 
 
+def enqueue(connections: Connections, connection: Connection, *outgoing: Outgoing) -> None:
+    letters = [(connection.connection_id, entry) for entry in outgoing]
+    connections.enqueue(letters, connection.expires_at_ms)
+
+
 def everything_watched(connections: Connections, limit: int) -> list[Watch]:
     found, cursor = [], None
     while True:
@@ -58,7 +63,7 @@ def test_all_subscriptions_of_all_connections_are_listed_page_by_page(connection
     assert everything_watched(connections, limit) == []
     for connection in (ALICE, bob):
         connections.open(connection)
-        connections.enqueue(connection, Outgoing("1", b"hello"))
+        enqueue(connections, connection, Outgoing("1", b"hello"))
     connections.subscribe(ALICE, ["p1", "p2"])
     connections.subscribe(bob, ["p1"])
     found = everything_watched(connections, limit)
@@ -88,7 +93,7 @@ def test_a_connection_without_scopes_is_one_too(connections: Connections) -> Non
 def test_a_connection_is_gone_from_the_millisecond_it_expires(connections: Connections) -> None:
     connections.open(ALICE)
     connections.subscribe(ALICE, ["p1"])
-    connections.enqueue(ALICE, Outgoing("1", b"hello"))
+    enqueue(connections, ALICE, Outgoing("1", b"hello"))
     last = connections.view("c1=", ALICE.expires_at_ms - 1)
     assert last is not None
     assert (len(last.subscriptions), len(last.outbox)) == (1, 1)
@@ -149,7 +154,7 @@ def test_marking_a_subscription_that_is_gone_does_not_bring_it_back(connections:
 def test_the_outbox_keeps_the_order_of_its_ids_and_loses_only_what_was_taken_out(connections: Connections) -> None:
     connections.open(ALICE)
     for entry_id in ("0003-c", "0001-a", "0002-b"):
-        connections.enqueue(ALICE, Outgoing(entry_id, f'{{"n":"{entry_id} ü"}}'.encode()))
+        enqueue(connections, ALICE, Outgoing(entry_id, f'{{"n":"{entry_id} ü"}}'.encode()))
     assert [entry.entry_id for entry in view(connections).outbox] == ["0001-a", "0002-b", "0003-c"]
     assert view(connections).outbox[0].payload == '{"n":"0001-a ü"}'.encode()
     connections.dequeue("c1=", ["0001-a", "unknown"])
@@ -157,11 +162,37 @@ def test_the_outbox_keeps_the_order_of_its_ids_and_loses_only_what_was_taken_out
     assert [entry.entry_id for entry in view(connections).outbox] == ["0002-b", "0003-c"]
 
 
+def test_a_notice_in_the_outbox_keeps_its_tags_and_is_there_once(connections: Connections) -> None:
+    connections.open(ALICE)
+    bob = replace(ALICE, connection_id="c2=")
+    connections.open(bob)
+    notice = Outgoing("0001-e", b"{}", event_id="e", portfolio_id="p1", channel="margin")
+    for _ in range(2):
+        connections.enqueue([("c1=", notice), ("c2=", notice)], ALICE.expires_at_ms)
+    assert view(connections).outbox == [notice]
+    assert view(connections, bob).outbox == [notice]
+
+
+def test_an_entry_of_the_outbox_goes_at_its_own_time(connections: Connections) -> None:
+    connections.open(ALICE)
+    connections.enqueue([("c1=", Outgoing("1", b"x"))], NOW_MS - 2_000)
+    assert view(connections).outbox == []
+
+
+def test_the_notices_sent_last_are_remembered_while_the_connection_is_there(connections: Connections) -> None:
+    connections.note_events("c1=", ["a"])
+    assert connections.view("c1=", NOW_MS) is None
+    connections.open(ALICE)
+    assert view(connections).connection.sent_events == ()
+    connections.note_events("c1=", ["a", "b"])
+    assert view(connections).connection == replace(ALICE, sent_events=("a", "b"))
+
+
 def test_a_view_larger_than_one_page_is_whole(connections: Connections) -> None:
     connections.open(ALICE)
     connections.subscribe(ALICE, ["p1"])
     for number in range(24):
-        connections.enqueue(ALICE, Outgoing(f"{number:04d}", bytes([number]) * 100_000))
+        enqueue(connections, ALICE, Outgoing(f"{number:04d}", bytes([number]) * 100_000))
     found = view(connections)
     assert [entry.payload[:1] for entry in found.outbox] == [bytes([number]) for number in range(24)]
     assert len(found.subscriptions) == 1
@@ -174,7 +205,7 @@ def test_closing_deletes_everything_and_names_what_was_watched(connections: Conn
         connections.open(connection)
         connections.subscribe(connection, ["p2", "p1"])
         for number in range(30):
-            connections.enqueue(connection, Outgoing(f"{number}", b"x"))
+            enqueue(connections, connection, Outgoing(f"{number}", b"x"))
     assert sorted(connections.close("c1=")) == ["p1", "p2"]
     assert connections.view("c1=", NOW_MS) is None
     assert connections.close("c1=") == []
@@ -190,7 +221,7 @@ def test_nothing_brings_a_closed_connection_back(connections: Connections) -> No
         connections.subscribe(ALICE, ["p1"])
     assert refused.value.code == "CONNECTION_CLOSED"
     connections.mark_sent("c1=", Subscription("p1", 3, {}))
-    connections.enqueue(ALICE, Outgoing("1", b"x"))
+    enqueue(connections, ALICE, Outgoing("1", b"x"))
     connections.unsubscribe("c1=", ["p1"])
     assert connections.view("c1=", NOW_MS) is None
 
@@ -251,7 +282,7 @@ def test_every_item_tells_dynamodb_when_to_delete_it_and_never_too_early(minista
     connections = DynamoDbConnections(client, table)
     connections.open(ALICE)
     connections.subscribe(ALICE, ["p1"])
-    connections.enqueue(ALICE, Outgoing("1", b"x"))
+    enqueue(connections, ALICE, Outgoing("1", b"x"))
     connections.mark_sent("c1=", Subscription("p1", 1, {}))
     items: Any = client.scan(TableName=table, ConsistentRead=True)["Items"]
     assert len(items) == 3

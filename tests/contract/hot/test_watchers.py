@@ -89,3 +89,13 @@ def test_ended_leases_make_room(backend: Backend) -> None:
     backend.clock.advance(MINUTE_MS)
     store.watch("12345", "one-more", NOW_MS + 2 * MINUTE_MS)
     assert len(told(store, read_at_ms=NOW_MS + MINUTE_MS)) == WATCHERS_MAX // 2 + 1
+
+
+def test_whoever_watches_can_be_asked_for_without_a_write(store: HotStore) -> None:
+    store.watch("12345", "c1", NOW_MS + MINUTE_MS)
+    store.watch("12345", "c2", NOW_MS)
+    store.watch("2", "c1", NOW_MS + MINUTE_MS)
+    store.watch("3", "c3", NOW_MS)
+    assert store.watchers(["12345", "2", "3", "4"], NOW_MS) == {"12345": ["c1"], "2": ["c1"]}
+    assert store.watchers([], NOW_MS) == {}
+    assert set(store.watchers(["12345"], NOW_MS - 1)["12345"]) == {"c1", "c2"}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from foliostream.adapters import dynamodb_instruments
 from foliostream.adapters.dynamodb_instruments import DynamoDbInstruments
-from foliostream.domain.instrument import Instrument, Split
+from foliostream.domain.instrument import Instrument, MarginTier, Split, Swap
 from foliostream.ports import SYMBOL_BUCKETS, Instruments
 from tests.fakes.clock import FakeClock
 from tests.fakes.instruments import FakeInstruments
@@ -27,6 +27,10 @@ EURO = Instrument(
     allow_zero=True,
     max_age_seconds=3,
     isin="EU0009652759",
+    margin_tiers=(MarginTier(Decimal("0.00"), Decimal("0.005")), MarginTier(Decimal(500_000), Decimal("0.0333333"))),
+    lot_step=Decimal("0.010"),
+    hours="Sun 17:00-Fri 17:00 America/New_York",
+    swap=Swap(Decimal("-7.20"), Decimal("2.1"), "points", "Wed"),
 )
 
 
@@ -44,6 +48,14 @@ def test_what_was_put_is_found_with_every_field_and_digit(instruments: Instrumen
     found = instruments.get(["AAPL", "EURUSD", "UNKNOWN"])
     assert found == {"AAPL": APPLE, "EURUSD": EURO}
     assert str(found["EURUSD"].contract_size) == "100000.00"
+    assert str(found["EURUSD"].swap and found["EURUSD"].swap.long) == "-7.20"
+    assert str(found["EURUSD"].lot_step) == "0.010"
+
+
+def test_a_margin_rate_is_found_as_it_was_put(instruments: Instruments) -> None:
+    rated = Instrument("IBM", "stock", "USD", margin_rate=Decimal("0.20"))
+    instruments.put(rated)
+    assert instruments.get(["IBM"]) == {"IBM": rated}
 
 
 def test_a_symbol_that_was_unknown_is_found_once_it_is_put(instruments: Instruments) -> None:
@@ -184,3 +196,8 @@ def test_of_two_instruments_with_a_token_the_later_has_it(instruments: Instrumen
     instruments.put(Instrument("OLD", "stock", "INR", token="7"))
     instruments.put(Instrument("NEW", "stock", "INR", token="7"))
     assert instruments.by_token(["7"]) == {"7": "NEW"}
+
+
+def test_a_field_of_the_next_release_is_left_out_on_reading() -> None:
+    written = dynamodb_instruments.encode(APPLE).removesuffix("}") + ',"halted":true}'
+    assert dynamodb_instruments.decode(written) == APPLE

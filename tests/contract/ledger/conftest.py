@@ -10,16 +10,18 @@ import pytest
 
 from foliostream.adapters.dynamodb_holders import DynamoDbHolders
 from foliostream.adapters.dynamodb_ledger import DynamoDbLedger
-from foliostream.ports import Ledger
+from foliostream.adapters.dynamodb_orders import DynamoDbOrders
+from foliostream.ports import Ledger, Orders
 from tests.fakes.ledger import FakeLedger
 from tests.support.ministack import Emulator
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A ledger, and a look at the holder items beside it: (symbol, account type) -> portfolio keys."""
+    """A ledger, its orders, and a look at the holder items beside it: (symbol, account type) -> portfolio keys."""
 
     ledger: Ledger
+    orders: Orders
     holders: Callable[[str, str], set[str]]
 
 
@@ -27,7 +29,7 @@ class Subject:
 def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
     if request.param == "fake":
         fake = FakeLedger()
-        yield Subject(fake, lambda symbol, kind: _held(fake, symbol, kind))
+        yield Subject(fake, fake, lambda symbol, kind: _held(fake, symbol, kind))
         return
     emulator: Emulator = request.getfixturevalue("ministack")
     client, table = emulator.dynamodb(), emulator.ledger_table()
@@ -35,6 +37,7 @@ def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
         holders = DynamoDbHolders(client, table, pool)
         yield Subject(
             DynamoDbLedger(client, table),
+            DynamoDbOrders(client, table),
             lambda symbol, kind: {key for page in holders.holders([symbol], kind) for key in page},
         )
 

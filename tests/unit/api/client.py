@@ -10,18 +10,22 @@ from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from foliostream.api.rest import Api, build
 from foliostream.application.accept_fills import FillAccepter
 from foliostream.application.amending import Amending
 from foliostream.application.marking import Marker
+from foliostream.application.ordering import Ordering
 from foliostream.application.portfolios import Portfolios
 from foliostream.application.status import Operations
 from foliostream.application.valuing import Valuer
 from foliostream.domain.instrument import Instrument
 from foliostream.ports import QueueDepth
+from foliostream.settings import Costs
 from tests.fakes.bus import FakeBus
 from tests.fakes.clock import FakeClock
+from tests.fakes.closes import FakeCloses
 from tests.fakes.fills import FakeFillQueue
 from tests.fakes.hot_store import FakeHotStore
 from tests.fakes.instruments import FakeInstruments
@@ -59,6 +63,8 @@ class Parts:
             Instrument("M&M", "stock", "USD"),
             Instrument("EURUSD", "forex", "USD", base_currency="EUR"),
         )
+        self.price_history = FakeCloses()
+        self.market_zone = ZoneInfo("America/New_York")
         self.hot = FakeHotStore(self.clock)
         self.queues = FakeQueues()
         self.bus = FakeBus()
@@ -82,6 +88,20 @@ class Parts:
     @property
     def holders(self) -> FakeHotStore:
         return self.hot
+
+    @cached_property
+    def ordering(self) -> Ordering:
+        numbers = count()
+        return Ordering(
+            self.ledger,
+            self.ledger,
+            self.instruments,
+            self.hot,
+            self.clock,
+            Costs(Decimal("0.05"), Decimal("0.02")),
+            900_000,
+            lambda: f"{next(numbers):012x}",
+        )
 
     @cached_property
     def amending(self) -> Amending:

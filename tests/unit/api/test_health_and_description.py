@@ -64,6 +64,8 @@ def test_the_description_has_every_call_and_no_other(document: dict[str, Any]) -
         "POST /api/v1/portfolios",
         "GET /api/v1/portfolios",
         "GET /api/v1/portfolio/{portfolio_id}/state",
+        "POST /api/v1/portfolio/{portfolio_id}/orders",
+        "GET /api/v1/portfolio/{portfolio_id}/orders",
         "POST /api/v1/portfolio/{portfolio_id}/update",
         "GET /api/v1/portfolio/{portfolio_id}/positions",
         "POST /api/v1/portfolio/{portfolio_id}/refresh",
@@ -76,6 +78,8 @@ def test_the_description_has_every_call_and_no_other(document: dict[str, Any]) -
         "POST /api/v1/fills",
         "PUT /api/v1/instruments/{symbol}",
         "GET /api/v1/instruments/{symbol}",
+        "PUT /api/v1/instruments/{symbol}/history",
+        "GET /api/v1/instruments/{symbol}/history",
         "GET /health",
         "GET /openapi.json",
     }
@@ -103,6 +107,7 @@ def test_requests_are_described_by_what_checks_them(document: dict[str, Any]) ->
         "POST /api/v1/portfolio/{portfolio_id}/update": "UpdateRequest",
         "POST /api/v1/prices": "PricesIn",
         "PUT /api/v1/instruments/{symbol}": "InstrumentRequest",
+        "PUT /api/v1/instruments/{symbol}/history": "ClosesRequest",
         "PATCH /api/v1/portfolio/{portfolio_id}": "PortfolioChange",
     }
     for call, name in expected.items():

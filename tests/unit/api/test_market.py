@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from decimal import Decimal
+
 import pytest
 
 from tests.unit.api.client import NOW_MS, Client, buy
@@ -36,6 +39,11 @@ def test_an_instrument_is_registered_and_shown_with_null_for_what_is_left_out(cl
         "isin": "US4592001014",
         "token": None,
         "splits": [],
+        "margin_rate": None,
+        "margin_tiers": [],
+        "lot_step": None,
+        "hours": None,
+        "swap": None,
     }
     for answer in (client.send("PUT", "/api/v1/instruments/IBM", body), client.send("GET", "/api/v1/instruments/IBM")):
         assert (answer.status, answer.body) == (200, shown)
@@ -77,12 +85,42 @@ def test_what_books_depend_on_cannot_be_changed(client: Client) -> None:
     assert (answer.status, answer.code) == (422, "INSTRUMENT_FIXED")
 
 
-@pytest.mark.parametrize("field", ["margin_rate", "margin_tiers", "lot_step", "hours", "swap"])
-def test_a_field_of_a_later_release_is_refused_by_its_name_unless_it_is_null(client: Client, field: str) -> None:
-    body = {"kind": "stock", "currency": "USD"}
-    answer = client.send("PUT", "/api/v1/instruments/IBM", body | {field: 1})
-    assert (answer.status, answer.code, answer.details) == (422, "FIELD_NOT_SUPPORTED", [{"field": field}])
-    assert client.send("PUT", "/api/v1/instruments/IBM", body | {field: None}).status == 200
+GOLD: dict[str, object] = {
+    "kind": "cfd",
+    "currency": "USD",
+    "contract_size": 100,
+    "price_decimals": 2,
+    "margin_tiers": [
+        {"notional_from": 0, "margin_rate": "0.0000001"},
+        {"notional_from": 1_000_000, "margin_rate": "0.1"},
+    ],
+    "lot_step": "0.01",
+    "hours": "Sun 18:00-Fri 17:00 America/New_York",
+    "swap": {"long": "-38.55", "short": 12, "mode": "points", "triple_day": "Wed"},
+}
+
+
+def test_margin_tiers_hours_and_swap_are_shown_as_they_were_put(client: Client) -> None:
+    for answer in (
+        client.send("PUT", "/api/v1/instruments/XAUUSD", GOLD),
+        client.send("GET", "/api/v1/instruments/XAUUSD"),
+    ):
+        assert answer.status == 200
+        assert answer.body["margin_tiers"] == [
+            {"notional_from": 0, "margin_rate": Decimal("0.0000001")},
+            {"notional_from": 1_000_000, "margin_rate": Decimal("0.1")},
+        ]
+        assert answer.body["hours"] == GOLD["hours"]
+        assert answer.body["swap"] == {"long": Decimal("-38.55"), "short": 12, "mode": "points", "triple_day": "Wed"}
+        assert (answer.body["lot_step"], answer.body["margin_rate"]) == (Decimal("0.01"), None)
+        assert "E-" not in answer.text
+
+
+def test_what_is_shown_of_an_instrument_can_be_put_again(client: Client) -> None:
+    shown = client.send("PUT", "/api/v1/instruments/XAUUSD", GOLD).body
+    del shown["symbol"]
+    again = client.send("PUT", "/api/v1/instruments/XAUUSD", json.dumps(shown, default=str))
+    assert (again.status, again.body) == (200, shown | {"symbol": "XAUUSD"})
 
 
 @pytest.mark.parametrize(
@@ -94,7 +132,19 @@ def test_a_field_of_a_later_release_is_refused_by_its_name_unless_it_is_null(cli
      {"splits": [{"effective_at": NOW_MS, "ratio": 4}]}, {"splits": {"effective_at": NOW_MS, "ratio": "4:1"}},
      {"splits": [{"effective_at": NOW_MS - number, "ratio": "4:1"} for number in range(21)]},
      {"splits": [{"effective_at": NOW_MS, "ratio": "4:1"}, {"effective_at": NOW_MS, "ratio": "2:1"}]},
-     {"kind": "forex", "splits": [{"effective_at": NOW_MS, "ratio": "4:1"}]}],
+     {"kind": "forex", "splits": [{"effective_at": NOW_MS, "ratio": "4:1"}]},
+     {"margin_rate": 0}, {"margin_rate": "1.01"}, {"margin_rate": "-0.1"},
+     {"margin_rate": "0.000000001"}, {"margin_tiers": [{"notional_from": 1, "margin_rate": 1}]},
+     {"margin_tiers": [{"notional_from": at, "margin_rate": 1} for at in range(21)]},
+     {"margin_tiers": [{"notional_from": at, "margin_rate": 1} for at in (0, 9, 9)]},
+     {"margin_tiers": [{"notional_from": at, "margin_rate": 1} for at in (0, 9, 5)]},
+     {"margin_tiers": [{"notional_from": 0, "margin_rate": 2}]},
+     {"margin_tiers": [{"notional_from": 0}]}, {"margin_tiers": 1}, {"margin_tiers": [GOLD] * 21},
+     {"margin_rate": 1, "margin_tiers": GOLD["margin_tiers"]}, {"lot_step": 0}, {"lot_step": "0.0000001"},
+     {"hours": ""}, {"hours": "always"}, {"hours": "Mon 09:00-Fri 17:00 Mars/Base"}, {"hours": "x" * 401},
+     {"swap": {"long": 1, "short": 1, "mode": "percent"}}, {"swap": {"long": 1, "mode": "currency"}},
+     {"swap": {"long": 1, "short": 1, "mode": "currency", "triple_day": "wednesday"}},
+     {"swap": {"long": 1, "short": 1, "mode": "points"}}],
 )  # fmt: skip
 def test_a_wrong_instrument_is_refused(client: Client, change: dict[str, object]) -> None:
     answer = client.send("PUT", "/api/v1/instruments/IBM", {"kind": "stock", "currency": "USD"} | change)

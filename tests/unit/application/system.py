@@ -11,12 +11,14 @@ from typing import Any
 import msgspec
 
 from foliostream.application.access import Caller
+from foliostream.application.announcing import Announcer
 from foliostream.application.marking import Marker
 from foliostream.application.pacing import Pacer
 from foliostream.application.portfolios import NewPortfolio, Portfolios
 from foliostream.application.push import Sender, push
 from foliostream.application.recalculate import recalculate
 from foliostream.application.receiving import Received
+from foliostream.application.runs import Runs
 from foliostream.application.update_prices import PriceReport, update_prices
 from foliostream.application.valuing import Valuer
 from foliostream.application.watching import Watching
@@ -33,10 +35,13 @@ from tests.fakes.gateway import FakeGateway
 from tests.fakes.hot_store import FakeHotStore
 from tests.fakes.instruments import FakeInstruments
 from tests.fakes.ledger import FakeLedger
+from tests.fakes.notices import FakeNotices
 from tests.fakes.queues import FakeQueues
+from tests.fakes.sessions import FakeSessions
 from tests.unit.domain.examples import NOW, STALE_AFTER_MS, buy, stock
 
 SKEW_MS = 50
+KEPT_MS = 86_400_000
 WINDOW_MS = {"live": 200, "demo": 1000, "paper": 3000}
 ALICE, BOB = Caller("alice"), Caller("bob")
 SYMBOLS = ("AAPL", "GOOGL", "MSFT")
@@ -72,10 +77,22 @@ class System:
         )
         self.pacer = Pacer(self.hot, self.marker, self.clock)
         self.valuer = self.valuer_over(self.hot, self.hot, self.ledger)
-        self.sender = Sender(self.connections, self.hot, self.valuer, self.gateway, self.clock)
+        self.sessions = FakeSessions()
+        self.runs = Runs(self.sessions, self.connections, self.marker, self.clock, lambda: f"run-{next(nonces):04d}")
+        self.sender = Sender(self.connections, self.sessions, self.hot, self.valuer, self.gateway, self.clock)
+        self.notices = FakeNotices()
+        self.announce = Announcer(self.notices, self.connections, self.hot, self.marker, self.clock, KEPT_MS)
         self.portfolios = Portfolios(self.ledger, self.instruments, self.valuer, self.marker, self.clock)
         self.watching = Watching(
-            self.connections, self.hot, self.ledger, self.gateway, self.marker, self.sender, self.clock
+            connections=self.connections,
+            sessions=self.sessions,
+            snapshots=self.hot,
+            ledger=self.ledger,
+            gateway=self.gateway,
+            marker=self.marker,
+            sender=self.sender,
+            clock=self.clock,
+            session_ms=KEPT_MS,
         )
 
     def valuer_over(self, books: Books, snapshots: Snapshots, ledger: Ledger) -> Valuer:
@@ -153,7 +170,7 @@ class System:
 
     def watchers(self) -> dict[str, dict[str, int]]:
         """Connection id -> end of its lease, of every portfolio that somebody watches."""
-        return {name: dict(leases) for name, leases in self.hot.watchers.items() if leases}
+        return {name: dict(leases) for name, leases in self.hot.leases.items() if leases}
 
     def messages(self, connection_id: str = "c1") -> list[dict[str, Any]]:
         """What the connection was sent so far, decoded; forgotten then."""

@@ -7,10 +7,11 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from foliostream.application.project_ledger import LedgerProjection, LedgerReport
 from foliostream.application.projecting import Projector
-from foliostream.application.receiving import Amended, Change
+from foliostream.application.receiving import Amended, Booked, Change
 from foliostream.domain import changes
 from foliostream.domain import portfolio as books
 from foliostream.domain.changes import STATUS_CHANGED, Standing
@@ -72,7 +73,12 @@ class Stream:
         assert isinstance(system.hot, Store)
         self.store = system.hot
         self.project = LedgerProjection(
-            Projector(system.hot, system.hot, system.marker), system.valuer, self.bus, system.queues, system.clock
+            Projector(system.hot, system.hot, system.marker),
+            system.valuer,
+            self.bus,
+            system.queues,
+            system.clock,
+            system.announce,
         )
 
     def commit(self, portfolio_id: str, *entries: Entry) -> Change:
@@ -417,3 +423,77 @@ def test_a_record_that_cannot_be_read_is_given_up_with_its_reason(stream: Stream
 def test_a_status_event_that_the_bus_refuses_for_good_is_given_up(stream: Stream) -> None:
     stream.bus.refused = "status_changed"
     assert list(stream.project([], [amended()]).given_up) == ["a"]
+
+
+# --- fills ------------------------------------------------------------------------------------------------------------
+
+
+def booked(stream: Stream, fill_id: str, quantity: str, price: str) -> Booked:
+    """A fill that was committed, as the stream tells of it."""
+    system = stream.system
+    before = system.ledger.load(["one"])["one"]
+    entry = replace(buy(quantity, price), transaction_id=f"fill:{fill_id}", reported=True)
+    instruments = system.instruments.get(("AAPL",))
+    after, [transaction] = books.apply(before, [entry], instruments, system.clock.now_ms())
+    system.ledger.commit(after, [transaction], (), ())
+    return Booked(f"t-{fill_id}", ":one", books.encode(transaction))
+
+
+def watched(stream: Stream) -> System:
+    system = stream.system
+    system.connect()
+    system.subscribe("one")
+    system.flush()
+    system.messages()
+    return system
+
+
+def test_a_booked_fill_is_told_to_who_watches_the_portfolio(stream: Stream) -> None:
+    system = watched(stream)
+    report = stream.project([], [], [booked(stream, "f1", "5", "101.50")])
+    assert (report.again, report.given_up) == ([], {})
+    system.flush()
+    [fill] = [message for message in system.messages() if message["type"] == "fill"]
+    assert fill == {
+        "type": "fill",
+        "timestamp": fill["timestamp"],
+        "event_id": "fill:one:f1",
+        "portfolio_id": "one",
+        "fill_id": "f1",
+        "instrument_id": "AAPL",
+        "side": "BUY",
+        "quantity": 5,
+        "price": Decimal("101.50"),
+        "currency": "USD",
+        "fee": 0,
+        "realized_pnl": 0,
+        "quantity_after": 15,
+        "ledger_version": 3,
+        "executed_at": fill["executed_at"],
+    }
+
+
+def test_a_fill_delivered_again_is_told_once(stream: Stream) -> None:
+    system = watched(stream)
+    item = booked(stream, "f1", "5", "101.50")
+    for _ in range(3):
+        stream.project([], [], [item])
+        system.flush()
+        system.clock.advance(1_000)
+    assert [message["event_id"] for message in system.messages() if message["type"] == "fill"] == ["fill:one:f1"]
+
+
+def test_a_fill_that_cannot_be_read_is_given_up_and_one_that_cannot_be_kept_comes_again(stream: Stream) -> None:
+    system = watched(stream)
+    good = booked(stream, "f1", "5", "101.50")
+    report = stream.project([], [], [Booked("bad", ":one", b"{}"), Booked("none", ":one", None), good])
+    assert sorted(report.given_up) == ["bad", "none"]
+
+    def fails(*_: object) -> None:
+        raise RetryableError("the store fails")
+
+    system.notices.keep = fails  # type: ignore[method-assign]
+    bad = Booked("bad", ":one", b"{}")
+    assert stream.project([], [], [bad, good]).again == ["t-f1"]
+    with pytest.raises(RetryableError):
+        stream.project([], [], [good])

@@ -6,6 +6,7 @@ import pytest
 
 from foliostream.domain.coalescing import MAX_ATTEMPTS
 from foliostream.errors import RetryableError
+from foliostream.ports import ConnectionView
 from tests.fakes.connections import FakeConnections
 from tests.unit.application.system import BOB, System, received
 from tests.unit.domain.examples import NOW
@@ -198,6 +199,27 @@ def test_a_connection_unreachable_five_times_more_is_a_dead_letter_with_its_reas
     (given_up,) = system.queues.given_up
     assert (given_up.queue, given_up.message.keys) == ("push", ["c1"])
     assert "posting to c1 fails" in given_up.reason
+
+
+def test_a_store_that_fails_through_all_attempts_returns_the_message_rather_than_giving_it_up(system: System) -> None:
+    system.subscribe("one")
+    system.flush()
+    moved(system, "AAPL", "101")
+    view = system.connections.view
+
+    def failing(connection_id: str, now_ms: int) -> ConnectionView | None:
+        raise RetryableError(f"no view of {connection_id} at {now_ms}")
+
+    system.connections.view = failing  # type: ignore[method-assign]
+    for _ in range(MAX_ATTEMPTS):
+        system.flush()
+    last = received(system.queues.receive("push"))
+    with pytest.raises(RetryableError, match="a store fails for 1 connections: no view of c1"):
+        system.push(last)
+    assert system.queues.given_up == []
+    system.connections.view = view  # type: ignore[method-assign]
+    assert system.push(last) == []
+    assert kinds(system)[-1] == "portfolio_update"
 
 
 def test_what_could_not_be_posted_is_sent_whole_by_the_next_flush(system: System) -> None:

@@ -38,7 +38,7 @@ class Store(FakeHotStore):
         super().put_book(portfolio)
 
     def lose(self) -> None:
-        for kept in (self.prices, self.dependents, self.books, self.snapshots, self.watchers, self.records):
+        for kept in (self.prices, self.dependents, self.books, self.snapshots, self.leases, self.records):
             kept.clear()
 
 

@@ -264,6 +264,11 @@ def test_silence_is_that_of_the_instrument_where_it_sets_a_limit(swept: Swept) -
     assert swept().stale == 1
 
 
+def test_a_closed_market_is_not_silent(swept: Swept) -> None:
+    swept.system.instruments.put(stock("AAPL", max_age_seconds=5, hours="Mon-Fri 09:30-16:00 America/New_York"))
+    assert swept(60_000).stale == 0
+
+
 def test_silence_is_told_again_when_marking_failed(swept: Swept) -> None:
     system = swept.system
     system.clock.advance(STALE_AFTER_MS)

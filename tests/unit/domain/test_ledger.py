@@ -214,7 +214,7 @@ def test_published_example_of_a_margin_account_at_sided_prices() -> None:
     assert (figures.total_value, figures.unrealized_pnl, figures.weights) == (49800, -200, None)
     assert figures.margin is not None
     assert (figures.margin.balance, figures.margin.equity, figures.margin.exposure) == (50000, 49800, 856600)
-    assert (figures.margin.used, figures.margin.state) == (None, "unknown")
+    assert (figures.margin.used, figures.margin.free, figures.margin.state) == (28560, 21240, "ok")
 
 
 def test_a_margin_accounts_balance_moves_by_realized_profit_and_fees_in_base() -> None:
@@ -247,6 +247,11 @@ def test_a_margin_account_without_leverage_or_rate_cannot_trade() -> None:
     conversion = cash("FX", "1", currency="USD", to_currency="EUR", rate=Decimal(1))
     assert refusal(margin(), conversion) == "CASH_ACCOUNT_NEEDED"
     assert refusal(funded("9999"), buy("1", "1", instrument_id="XAUUSD")) == "MARGIN_ACCOUNT_NEEDED"
+
+
+def test_an_instrument_with_a_margin_rate_of_its_own_needs_no_leverage_of_the_account() -> None:
+    rated = {"AAPL": stock(margin_rate=Decimal("0.2"))}
+    assert booked(margin(leverage=None), buy("1", "1"), instruments=rated).positions["AAPL"].quantity == 1
 
 
 # --- FIFO ------------------------------------------------------------------------------------------------------------

@@ -165,7 +165,20 @@ def test_staleness_is_derived_again_when_the_feed_is_silent() -> None:  # G7
 def test_staleness_derived_again_knows_the_instruments_own_limit() -> None:
     found = valued(APPLE, {"AAPL": last("160")}, instruments={"AAPL": stock(max_age_seconds=10)})
     assert found.snapshot.fresh_until_ms == NOW + 10_001
-    assert valuation.with_staleness(found.state, {"AAPL": 10_000}, STALE_AFTER_MS, NOW + 10_001).stale == ["AAPL"]
+    assert valuation.with_staleness(
+        found.state, {"AAPL": stock(max_age_seconds=10)}, STALE_AFTER_MS, NOW + 10_001
+    ).stale == ["AAPL"]
+
+
+def test_a_price_does_not_age_while_its_market_is_closed() -> None:
+    registry = {"AAPL": stock(hours="Mon-Fri 09:30-16:00 America/New_York")}
+    opens_ms = NOW + 4 * 3_600_000  # it is 05:30 there
+    found = valued(APPLE, {"AAPL": last("160")}, instruments=registry)
+    assert found.snapshot.fresh_until_ms == opens_ms + STALE_AFTER_MS + 1
+    closed = valuation.with_staleness(found.state, registry, STALE_AFTER_MS, opens_ms + STALE_AFTER_MS)
+    assert closed.calc_status == "ok"
+    opened = valuation.with_staleness(found.state, registry, STALE_AFTER_MS, opens_ms + STALE_AFTER_MS + 1)
+    assert opened.stale == ["AAPL"]
 
 
 def test_a_snapshot_is_fresh_until_the_first_of_its_prices_is_stale() -> None:

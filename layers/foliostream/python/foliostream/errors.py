@@ -79,6 +79,12 @@ class RetryableError(FoliostreamError):
     default_code = "UNAVAILABLE"
 
 
+class BusyClientError(RetryableError):
+    """A client takes nothing now; everybody else may."""
+
+    default_code = "CLIENT_BUSY"
+
+
 class PermanentError(FoliostreamError):
     """Data or configuration that no retry can mend."""
 

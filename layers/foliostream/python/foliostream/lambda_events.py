@@ -7,7 +7,7 @@ from base64 import b64decode
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from foliostream.application.receiving import Amended, Change, Received, TopicRecord
+from foliostream.application.receiving import Amended, Booked, Change, Received, TopicRecord
 
 
 def received(event: Mapping[str, Any]) -> list[Received]:
@@ -33,6 +33,12 @@ def amended(event: Mapping[str, Any]) -> list[Amended]:
     """The records of changes of status or settings in the same event, in order."""
     found = [record for record in _written(event) if _sort_key(record).startswith("CHANGE#")]
     return [Amended(record["SequenceNumber"], _key(record), _text(record, "record")) for record in found]
+
+
+def booked_fills(event: Mapping[str, Any]) -> list[Booked]:
+    """The transactions of fills in the same event, in order."""
+    found = [record for record in _written(event) if _sort_key(record).startswith("TRANSACTION#fill:")]
+    return [Booked(record["SequenceNumber"], _key(record), _text(record, "record")) for record in found]
 
 
 def _written(event: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -8,17 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from decimal import Decimal
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from foliostream.domain.changes import Change
+from foliostream.domain.closes import Closes
 from foliostream.domain.coalescing import Bundle, DirtyMessage
 from foliostream.domain.fills import Fill
 from foliostream.domain.history import Day
 from foliostream.domain.instrument import Instrument
+from foliostream.domain.notices import CHANNELS, Channel, NoticeKind
 from foliostream.domain.pacing import Pace
 from foliostream.domain.portfolio import Portfolio, Transaction
 from foliostream.domain.price import Price, PriceUpdate
+from foliostream.domain.sessions import NOTHING_TOLD, RunStatus, Session, Told
 from foliostream.domain.snapshot import Snapshot
+
+if TYPE_CHECKING:  # the hot functions do without them
+    from foliostream.domain.orders import Order, State
 
 
 class Clock(Protocol):
@@ -66,12 +73,15 @@ class Ledger(Protocol):
         transactions: Sequence[Transaction],
         opened: Collection[str],
         closed: Collection[str],
+        order: Order | None = None,
     ) -> None:
         """One transaction: the portfolio if the stored version is ``portfolio.version - 1``, every transaction if its
-        id was never seen in this portfolio, holder items added for ``opened`` symbols and removed for ``closed`` ones.
+        id was never seen in this portfolio, holder items added for ``opened`` symbols and removed for ``closed`` ones,
+        the order that this fills, if its id was never seen either.
 
-        ``ConflictError`` ``VERSION_CONFLICT`` (read again) or ``TRANSACTION_EXISTS`` (look the ids up);
-        ``RefusedError`` ``TOO_MANY_ITEMS`` beyond 100 items, ``PORTFOLIO_TOO_LARGE`` beyond the item size.
+        ``ConflictError`` ``TRANSACTION_EXISTS`` (look the ids up), ``ORDER_CHANGED`` (look it up) or
+        ``VERSION_CONFLICT`` (read again); ``RefusedError`` ``TOO_MANY_ITEMS`` beyond 100 items,
+        ``PORTFOLIO_TOO_LARGE`` beyond the item size.
         """
 
     def transactions(self, portfolio_id: str, transaction_ids: Collection[str]) -> dict[str, Transaction]:
@@ -103,6 +113,24 @@ class Ledger(Protocol):
         restored less than seconds ago may be missing."""
 
 
+class OrderPage(NamedTuple):
+    """A page of orders; ``cursor`` (an order id) is None on the last one."""
+
+    orders: list[Order]
+    cursor: str | None
+
+
+class Orders(Protocol):
+    """Simulated orders, kept beside the books; all reads are strongly consistent."""
+
+    def get(self, portfolio_id: str, order_id: str) -> Order | None:
+        """None if there never was one."""
+
+    def page(self, portfolio_id: str, state: State | None, after: str | None, limit: int) -> OrderPage:
+        """At most ``limit`` of the portfolio's orders (of one state) in the reverse order of their ids, those after
+        the cursor. A page may hold fewer and yet not be the last one."""
+
+
 # All instruments are walked bucket by bucket: 0 to this.
 SYMBOL_BUCKETS = 64
 
@@ -122,6 +150,20 @@ class Instruments(Protocol):
 
     def walk(self, bucket: int) -> list[Instrument]:
         """All of a bucket, 0 to ``SYMBOL_BUCKETS``; as they were registered up to seconds ago, never from a cache."""
+
+
+class PriceHistory(Protocol):
+    """Daily closes by symbol, as they were traded. All reads are strongly consistent, dates oldest first."""
+
+    def merge(self, symbol: str, closes: Mapping[str, Decimal]) -> Closes:
+        """Add closes by date, a date's new one in the place of its old one; what is kept then (the newest
+        ``closes.MAX_CLOSES``)."""
+
+    def all(self, symbol: str) -> Closes:
+        """All that are kept; empty if there are none."""
+
+    def recent(self, symbols: Collection[str]) -> dict[str, Closes]:
+        """The newest ``closes.RECENT_CLOSES`` of each symbol that has any."""
 
 
 # --- the hot store --------------------------------------------------------------------------------------------------
@@ -164,13 +206,15 @@ class Dependents(Protocol):
 
 
 class Head(NamedTuple):
-    """What is known about a stored snapshot without its body."""
+    """What is known about a stored snapshot without its body. ``margin``: the encoded ``MarginStatus``, which the next
+    valuation of a margin account goes on from; empty for others."""
 
     version: int
     ledger_version: int
     read_at_ms: int
     fresh_until_ms: int
     owner: str
+    margin: str = ""
 
 
 class Stored(NamedTuple):
@@ -190,7 +234,8 @@ class StoredSnapshot(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """A snapshot to be written if the stored head is still ``expected`` (None: there was none)."""
+    """A snapshot to be written if the stored head is still ``expected`` (None: there was none), ``margin`` apart: of
+    one version only what became of its events can change."""
 
     snapshot: Snapshot
     expected: Head | None
@@ -229,6 +274,9 @@ class Snapshots(Protocol):
 
     def unwatch(self, portfolio_id: str, connection_ids: Collection[str]) -> None:
         """Remove watchers; unknown ones are no error."""
+
+    def watchers(self, portfolio_ids: Collection[str], at_ms: int) -> dict[str, list[str]]:
+        """Connections whose lease goes on after ``at_ms``, by portfolio; without those that nobody watches."""
 
 
 class Promised(NamedTuple):
@@ -457,31 +505,44 @@ class TokenVerifier(Protocol):
 
 @dataclass(frozen=True)
 class Connection:
-    """A WebSocket connection and who is behind it."""
+    """A WebSocket connection and who is behind it; ``sent_events``: digests of the ids of
+    the notices sent last, oldest first; ``told``: what was sent of the session's runs."""
 
     connection_id: str
     owner: str
     scopes: frozenset[str]
     connected_at_ms: int
     expires_at_ms: int
+    sent_events: tuple[str, ...] = ()
+    session_id: str = ""
+    told: Told = NOTHING_TOLD
 
 
 @dataclass(frozen=True)
 class Subscription:
     """``sent_version`` 0: nothing sent yet. ``parts``: digest of each part of the state as last sent, by name.
-    ``generation`` names the subscribe call that made it: what was sent for an older one does not count any more."""
+    ``channels``: what of the portfolio goes to the client. ``generation`` names the subscribe call that made it: what
+    was sent for an older one does not count any more."""
 
     portfolio_id: str
     sent_version: int = 0
     parts: Mapping[str, str] | None = None
     generation: str = ""
+    channels: tuple[Channel, ...] = CHANNELS
 
 
 class Outgoing(NamedTuple):
-    """An entry of a connection's outbox; ids sort in the order of sending."""
+    """An entry of a connection's outbox; ids sort in the order of sending. Without a payload: look into the session,
+    something of its run has not been told.
+
+    A notice has its ``event_id`` and goes only to who is subscribed to the ``channel`` of the portfolio then.
+    """
 
     entry_id: str
     payload: bytes
+    event_id: str = ""
+    portfolio_id: str = ""
+    channel: Channel | None = None
 
 
 @dataclass(frozen=True)
@@ -534,11 +595,69 @@ class Connections(Protocol):
     def mark_sent(self, connection_id: str, subscription: Subscription) -> None:
         """Remember what was sent, if the subscription of this ``generation`` (``""``: of any) still exists."""
 
-    def enqueue(self, connection: Connection, outgoing: Outgoing) -> None:
-        """Put an entry into the outbox."""
+    def enqueue(self, letters: Sequence[tuple[str, Outgoing]], expires_at_ms: int) -> None:
+        """Put entries into the outboxes of the connections named; one that is there already is the same one."""
 
     def dequeue(self, connection_id: str, entry_ids: Collection[str]) -> None:
         """Remove sent entries."""
+
+    def note_events(self, connection_id: str, event_ids: Sequence[str]) -> None:
+        """Remember which notices were sent last, if the connection still exists."""
+
+    def note_told(self, connection_id: str, told: Told) -> None:
+        """Remember what was sent of the session's runs, if the connection still exists."""
+
+
+class KeptNotice(NamedTuple):
+    """A notice as it is kept for replay; ``payload`` is the message."""
+
+    portfolio_id: str
+    event_id: str
+    kind: NoticeKind
+    kept_at_ms: int
+    payload: bytes
+
+
+class Notices(Protocol):
+    """What happened to portfolios, for who was not there."""
+
+    def keep(self, notices: Sequence[KeptNotice], expires_at_ms: int) -> None:
+        """One kept again at another time is there twice."""
+
+    def since(self, portfolio_id: str, after_ms: int, limit: int, now_ms: int) -> list[KeptNotice]:
+        """The newest ``limit`` of those kept at or after the time and not expired, oldest first; strongly
+        consistent."""
+
+
+class Sessions(Protocol):
+    """What a client finds again when it comes back; gone at ``expires_at_ms``, checked on every read. All reads are
+    strongly consistent."""
+
+    def open(self, session_id: str, owner: str, connection_id: str, now_ms: int, expires_at_ms: int) -> Session | None:
+        """Make the connection the session's; the session as it was, None if it is a new one. ``UnauthorizedError``
+        (``SESSION_NOT_YOURS``) if somebody else has it."""
+
+    def view(self, session_id: str, now_ms: int) -> Session | None:
+        """None if unknown or expired."""
+
+    def touch(self, session_id: str, expires_at_ms: int) -> None:
+        """Move its end; one that is gone stays so."""
+
+    def remember(
+        self, session_id: str, added: Mapping[str, Collection[Channel]], removed: Collection[str] = ()
+    ) -> None:
+        """The portfolios it is subscribed to, with their channels; of a session that is gone nothing is kept."""
+
+    def open_run(self, session: Session) -> None:
+        """Store its run (with ``opening`` and ``superseded``) as the current one, without results; ``ConflictError`` if
+        the stored run is not the one numbered just before it."""
+
+    def put_result(self, session_id: str, run_id: str, metric: str, payload: bytes, now_ms: int) -> str | None:
+        """Store a result of the run; the session's connection, or None, and nothing is stored, if the run is not
+        running any more or has the metric already."""
+
+    def end_run(self, session_id: str, run_id: str, status: RunStatus, ending: bytes) -> str | None:
+        """End the run; the session's connection, or None if the run is not running any more."""
 
 
 class Gateway(Protocol):
@@ -546,6 +665,9 @@ class Gateway(Protocol):
 
     def post(self, connection_id: str, payload: bytes) -> bool:
         """False if the connection is gone; ``RetryableError`` if it may be delivered later."""
+
+    def close(self, connection_id: str) -> None:
+        """End the connection; one that is gone is no error."""
 
 
 class Heard(NamedTuple):

@@ -11,18 +11,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from datetime import date
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from foliostream.errors import SettingsError
 
 PREFIX = "PORTFOLIO_"
 _ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]{0,31}(/[A-Za-z0-9_+-]{1,32}){0,2}")
+_PERCENT = re.compile(r"[0-9](\.[0-9]{1,4})?")
 ACCOUNT_TYPES = ("live", "demo", "paper")
 # Of the queues (or topics) whose consumers give messages up by themselves.
 DEAD_LETTER_QUEUES = (*ACCOUNT_TYPES, "bulk", "delayed", "push", "ledger", "fills", "order_filled", "price")
 MAX_AMOUNT_DIGITS = 15
 MAX_OWNER_LENGTH = 128
+MAX_PERCENT = 1_000
 # Two years or three of a market; the environment of a function has 4 KB for everything.
 MAX_HOLIDAYS = 30
 AMOUNT_DECIMALS = 6
@@ -126,6 +128,36 @@ def _pairs(names: tuple[str, ...], parse_value: Callable[[str], Any]) -> Callabl
     return parse
 
 
+def _level(raw: str) -> Decimal:
+    value = _amount(raw)
+    if not 0 < value <= MAX_PERCENT or value != round(value, 2):
+        raise ValueError(f"must be a percentage above 0 and at most {MAX_PERCENT} with two decimals, is {raw!r}")
+    return value
+
+
+def _levels(raw: str) -> dict[str, Decimal]:
+    """One for all account types, or one each."""
+    return _pairs(ACCOUNT_TYPES, _level)(raw) if "=" in raw else dict.fromkeys(ACCOUNT_TYPES, _level(raw))
+
+
+class Costs(NamedTuple):
+    """What a simulated trade costs beside its price, in percent: ``fee`` of its value, ``slippage`` of the price of a
+    market order."""
+
+    fee: Decimal
+    slippage: Decimal
+
+
+def _percent(raw: str) -> Decimal:
+    if not _PERCENT.fullmatch(raw):
+        raise ValueError(f"must be a percentage from 0 to 9.9999, is {raw[:40]!r}")
+    return Decimal(raw)
+
+
+def _costs(raw: str) -> Costs:
+    return Costs(**_pairs(Costs._fields, _percent)(raw))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """Field ``x_y`` is the variable ``PORTFOLIO_X_Y``; times in the unit of the name."""
@@ -160,6 +192,9 @@ class Settings:
     market_holidays: frozenset[str]
     fills_owner: str
     starting_cash: Decimal
+    margin_call_percent: dict[str, Decimal]
+    stop_out_percent: dict[str, Decimal]
+    paper_costs: Costs
     market_update_interval_seconds: int
     market_provider: str
     market_http_url: str
@@ -223,6 +258,9 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "stale_price_seconds": _integer(1, 30 * 86_400),
     "fills_owner": _owner,
     "starting_cash": _amount,
+    "margin_call_percent": _levels,
+    "stop_out_percent": _levels,
+    "paper_costs": _costs,
     "market_update_interval_seconds": _integer(1, 86_400),
     "market_provider": _one_of("none", "replay", "http"),
     "market_http_url": _optional_url,
@@ -240,4 +278,10 @@ def _contradictions(values: Mapping[str, Any]) -> list[str]:
         faults.append("PORTFOLIO_REDIS_URL: needed when PORTFOLIO_HOT_STORE is valkey")
     if values.get("market_provider") == "http" and values.get("market_http_url") == "":
         faults.append("PORTFOLIO_MARKET_HTTP_URL: needed when PORTFOLIO_MARKET_PROVIDER is http")
+    calls, stops = values.get("margin_call_percent", {}), values.get("stop_out_percent", {})
+    faults += [
+        f"PORTFOLIO_STOP_OUT_PERCENT: {stops[name]} of {name} is not below the margin call at {calls[name]}"
+        for name in calls.keys() & stops.keys()
+        if stops[name] >= calls[name]
+    ]
     return faults

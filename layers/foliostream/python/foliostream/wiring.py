@@ -18,6 +18,8 @@ from foliostream.errors import SettingsError
 from foliostream.settings import Settings
 
 if TYPE_CHECKING:
+    from datetime import tzinfo
+
     from botocore.config import Config
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_sqs import SQSClient
@@ -26,8 +28,10 @@ if TYPE_CHECKING:
     from foliostream.adapters.redis_hot_store import RedisHotStore
     from foliostream.application.accept_fills import FillAccepter
     from foliostream.application.amending import Amending
+    from foliostream.application.announcing import Announcer
     from foliostream.application.close_day import DayClosing
     from foliostream.application.marking import Marker
+    from foliostream.application.ordering import Ordering
     from foliostream.application.pacing import Pacer
     from foliostream.application.portfolios import Portfolios
     from foliostream.application.project_ledger import LedgerProjection
@@ -35,11 +39,13 @@ if TYPE_CHECKING:
     from foliostream.application.push import Sender
     from foliostream.application.rebuild_hot import HotRebuild
     from foliostream.application.record_fill import FillRecorder
+    from foliostream.application.runs import Runs
     from foliostream.application.status import Operations
     from foliostream.application.sweep import Sweep
     from foliostream.application.symbols import Symbols
     from foliostream.application.valuing import Valuer
     from foliostream.application.watching import Watching
+    from foliostream.domain.margin_states import MarginRules
 
 # Connections of one client, and the threads that use them: one core is busy with 16.
 MAX_POOL_CONNECTIONS = 16
@@ -96,6 +102,23 @@ class Wiring:
         from foliostream.adapters.dynamodb_instruments import DynamoDbInstruments
 
         return DynamoDbInstruments(self._dynamodb, self.settings.ledger_table, self.clock)
+
+    @cached_property
+    def price_history(self) -> ports.PriceHistory:
+        """Daily closes."""
+        from foliostream.adapters.dynamodb_closes import DynamoDbCloses
+
+        return DynamoDbCloses(self._dynamodb, self.settings.ledger_table, self._pool)
+
+    @cached_property
+    def market_zone(self) -> tzinfo:
+        """The time zone whose dates name the market's days; ``SettingsError`` for one that the system has not."""
+        from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+        try:
+            return ZoneInfo(self.settings.close_time_zone)
+        except (ZoneInfoNotFoundError, ValueError) as fault:
+            raise SettingsError(f"settings: PORTFOLIO_CLOSE_TIME_ZONE: {fault}") from None
 
     @cached_property
     def hot(self) -> ports.HotStore:
@@ -218,6 +241,35 @@ class Wiring:
         return DynamoDbConnections(self._dynamodb, self.settings.sessions_table)
 
     @cached_property
+    def sessions(self) -> ports.Sessions:
+        """What clients find again."""
+        from foliostream.adapters.dynamodb_sessions import DynamoDbSessions
+
+        return DynamoDbSessions(self._dynamodb, self.settings.sessions_table)
+
+    @cached_property
+    def runs(self) -> Runs:
+        """Runs of an analysis, in sessions."""
+        from foliostream.application.runs import Runs
+
+        return Runs(self.sessions, self.connections, self.marker, self.clock, lambda: uuid4().hex)
+
+    @cached_property
+    def notices(self) -> ports.Notices:
+        """What happened to portfolios, kept for replay."""
+        from foliostream.adapters.dynamodb_notices import DynamoDbNotices
+
+        return DynamoDbNotices(self._dynamodb, self.settings.sessions_table)
+
+    @cached_property
+    def announcer(self) -> Announcer:
+        """Tells watchers what happened to a portfolio."""
+        from foliostream.application.announcing import Announcer
+
+        kept_ms = self.settings.session_ttl_seconds * 1000
+        return Announcer(self.notices, self.connections, self.hot, self.marker, self.clock, kept_ms)
+
+    @cached_property
     def gateway(self) -> ports.Gateway:
         """Posts to WebSocket clients."""
         import boto3
@@ -254,6 +306,14 @@ class Wiring:
         )
 
     @cached_property
+    def margin_rules(self) -> MarginRules:
+        """The levels at which margin accounts are called and stopped out."""
+        from foliostream.domain.margin_states import MarginRules, thresholds
+
+        calls, stops = self.settings.margin_call_percent, self.settings.stop_out_percent
+        return MarginRules({name: thresholds(calls[name], stops[name]) for name in calls})
+
+    @cached_property
     def valuer(self) -> Valuer:
         """Values portfolios."""
         from foliostream.application.valuing import Valuer
@@ -268,6 +328,7 @@ class Wiring:
             marker=self.marker,
             clock=self.clock,
             stale_after_ms=self.settings.stale_price_seconds * 1000,
+            rules=self.margin_rules,
         )
 
     @cached_property
@@ -289,7 +350,7 @@ class Wiring:
         """What becomes of a change of the ledger."""
         from foliostream.application.project_ledger import LedgerProjection
 
-        return LedgerProjection(self.projector, self.valuer, self.bus, self.queues, self.clock)
+        return LedgerProjection(self.projector, self.valuer, self.bus, self.queues, self.clock, self.announcer)
 
     @cached_property
     def hot_rebuild(self) -> HotRebuild:
@@ -387,25 +448,38 @@ class Wiring:
         return Amending(self.ledger, self.portfolios, self.clock)
 
     @cached_property
-    def day_closing(self) -> DayClosing:
-        """Closes days in the market's time zone; ``SettingsError`` for one that the system does not know."""
-        from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+    def ordering(self) -> Ordering:
+        """Simulated orders of paper accounts."""
+        from foliostream.adapters.dynamodb_orders import DynamoDbOrders
+        from foliostream.application.ordering import Ordering
 
+        settings = self.settings
+        return Ordering(
+            ledger=self.ledger,
+            orders=DynamoDbOrders(self._dynamodb, settings.ledger_table),
+            instruments=self.instruments,
+            prices=self.hot,
+            clock=self.clock,
+            costs=settings.paper_costs,
+            stale_after_ms=settings.stale_price_seconds * 1000,
+            new_suffix=lambda: uuid4().hex[:12],
+        )
+
+    @cached_property
+    def day_closing(self) -> DayClosing:
+        """Closes days in the market's time zone."""
         from foliostream.adapters.sqs_close import SqsCloseQueue
         from foliostream.application.close_day import DayClosing
 
         settings = self.settings
-        try:
-            zone = ZoneInfo(settings.close_time_zone)
-        except (ZoneInfoNotFoundError, ValueError) as fault:
-            raise SettingsError(f"settings: PORTFOLIO_CLOSE_TIME_ZONE: {fault}") from None
         return DayClosing(
             ledger=self.ledger,
             prices=self.hot,
             instruments=self.instruments,
+            price_history=self.price_history,
             queue=SqsCloseQueue(self._sqs, settings.close_day_queue_url),
             clock=self.clock,
-            zone=zone,
+            zone=self.market_zone,
             holidays=settings.market_holidays,
             stale_after_ms=settings.stale_price_seconds * 1000,
             each=self.each,
@@ -416,14 +490,24 @@ class Wiring:
         """Sends connections what waits for them."""
         from foliostream.application.push import Sender
 
-        return Sender(self.connections, self.hot, self.valuer, self.gateway, self.clock)
+        return Sender(self.connections, self.sessions, self.hot, self.valuer, self.gateway, self.clock)
 
     @cached_property
     def watching(self) -> Watching:
         """What WebSocket clients may do."""
         from foliostream.application.watching import Watching
 
-        return Watching(self.connections, self.hot, self.ledger, self.gateway, self.marker, self.sender, self.clock)
+        return Watching(
+            connections=self.connections,
+            sessions=self.sessions,
+            snapshots=self.hot,
+            ledger=self.ledger,
+            gateway=self.gateway,
+            marker=self.marker,
+            sender=self.sender,
+            clock=self.clock,
+            session_ms=self.settings.session_ttl_seconds * 1000,
+        )
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:

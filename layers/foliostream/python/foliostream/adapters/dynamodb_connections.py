@@ -3,9 +3,10 @@
 ================  ===========================  =======================================================
 pk                sk                           what
 ================  ===========================  =======================================================
-CONNECTION#{id}   CONNECTION                   owner, scopes, connected_at_ms, expires_at_ms
+CONNECTION#{id}   CONNECTION                   owner, scopes, connected_at_ms, expires_at_ms, session_id,
+                                               sent_events, told (JSON)
 CONNECTION#{id}   SUBSCRIPTION#{portfolio_id}  sent_version, parts (JSON), generation
-CONNECTION#{id}   OUTBOX#{entry_id}            payload
+CONNECTION#{id}   OUTBOX#{entry_id}            payload; of a notice also event_id, portfolio_id, channel
 ================  ===========================  =======================================================
 
 Every item has ``expires_at``, epoch seconds, for DynamoDB's own deletion, which may come days late: reads check it.
@@ -14,13 +15,14 @@ Every item has ``expires_at``, epoch seconds, for DynamoDB's own deletion, which
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from foliostream.adapters.dynamodb_batch import batch_write, chunks, our_errors
 from foliostream.adapters.dynamodb_transactions import retried, transact_write
+from foliostream.domain.sessions import Told
 from foliostream.errors import ConflictError, NotFoundError
 from foliostream.ports import Connection, ConnectionView, Outgoing, Subscription, Watch, WatchPage
 
@@ -34,6 +36,7 @@ _OUTBOX: Final = "OUTBOX#"
 _SUBSCRIPTIONS_AT_ONCE: Final = 99
 
 _parts = msgspec.json.Decoder(dict[str, str])
+_told = msgspec.json.Decoder(Told)
 
 
 class DynamoDbConnections:
@@ -50,6 +53,8 @@ class DynamoDbConnections:
             "scopes": {"L": [{"S": scope} for scope in sorted(connection.scopes)]},
             "connected_at_ms": {"N": str(connection.connected_at_ms)},
             "expires_at_ms": {"N": str(connection.expires_at_ms)},
+            "session_id": {"S": connection.session_id},
+            "told": {"S": msgspec.json.encode(connection.told).decode()},
         }
         with our_errors(f"PutItem on {self._table}"):
             self._client.put_item(TableName=self._table, Item=item)
@@ -65,11 +70,7 @@ class DynamoDbConnections:
         return ConnectionView(
             _connection(connection_id, row),
             [_subscription(sk, item) for sk, item in items.items() if sk.startswith(_SUBSCRIPTION)],
-            [
-                Outgoing(sk.removeprefix(_OUTBOX), item["payload"]["B"])
-                for sk, item in items.items()
-                if sk.startswith(_OUTBOX)
-            ],
+            [_outgoing(sk, item) for sk, item in items.items() if sk.startswith(_OUTBOX)],
         )
 
     def close(self, connection_id: str) -> list[str]:
@@ -150,16 +151,40 @@ class DynamoDbConnections:
         except ConflictError:
             return  # unsubscribed, or subscribed anew: what was sent before does not count
 
-    def enqueue(self, connection: Connection, outgoing: Outgoing) -> None:
-        """Put an entry into the outbox; the entry of a connection that is gone is never read and expires with it."""
-        item = _item(connection, _OUTBOX + outgoing.entry_id) | {"payload": {"B": outgoing.payload}}
-        with our_errors(f"PutItem on {self._table}"):
-            self._client.put_item(TableName=self._table, Item=item)
+    def enqueue(self, letters: Sequence[tuple[str, Outgoing]], expires_at_ms: int) -> None:
+        """Put entries into outboxes; those of a connection that is gone are never read and expire."""
+        expires_at = _expires_at(expires_at_ms)
+        puts = [
+            _key(connection_id, _OUTBOX + outgoing.entry_id) | expires_at | _contents(outgoing)
+            for connection_id, outgoing in letters
+        ]
+        batch_write(self._client, self._table, puts=puts)
 
     def dequeue(self, connection_id: str, entry_ids: Collection[str]) -> None:
         """Remove sent entries; unknown ones are no error."""
         keys = [_key(connection_id, _OUTBOX + entry_id) for entry_id in entry_ids]
         batch_write(self._client, self._table, deletes=keys)
+
+    def note_events(self, connection_id: str, event_ids: Sequence[str]) -> None:
+        """Remember which notices were sent last."""
+        self._note(connection_id, "sent_events", {"L": [{"S": event_id} for event_id in event_ids]})
+
+    def note_told(self, connection_id: str, told: Told) -> None:
+        """Remember what was sent of the session's runs."""
+        self._note(connection_id, "told", {"S": msgspec.json.encode(told).decode()})
+
+    def _note(self, connection_id: str, name: str, value: dict[str, Any]) -> None:
+        update: dict[str, Any] = {
+            "TableName": self._table,
+            "Key": _key(connection_id, _CONNECTION),
+            "UpdateExpression": f"SET {name} = :value",
+            "ConditionExpression": "attribute_exists(pk)",
+            "ExpressionAttributeValues": {":value": value},
+        }
+        try:
+            retried(lambda: self._client.update_item(**update), f"UpdateItem on {self._table}")
+        except ConflictError:
+            return  # gone: nothing more is sent to it
 
     def _items(self, connection_id: str, projection: str = "") -> Iterator[dict[str, Any]]:
         """Everything in the connection's partition, in the order of sk."""
@@ -189,8 +214,25 @@ def _key(connection_id: str, sk: str) -> dict[str, Any]:
 
 
 def _item(connection: Connection, sk: str) -> dict[str, Any]:
+    return _key(connection.connection_id, sk) | _expires_at(connection.expires_at_ms)
+
+
+def _expires_at(expires_at_ms: int) -> dict[str, Any]:
     # Rounded up: an item is never deleted before its time.
-    return _key(connection.connection_id, sk) | {"expires_at": {"N": str(-(-connection.expires_at_ms // 1000))}}
+    return {"expires_at": {"N": str(-(-expires_at_ms // 1000))}}
+
+
+def _contents(outgoing: Outgoing) -> dict[str, Any]:
+    texts = {"event_id": outgoing.event_id, "portfolio_id": outgoing.portfolio_id, "channel": outgoing.channel}
+    return ({"payload": {"B": outgoing.payload}} if outgoing.payload else {}) | {
+        name: {"S": text} for name, text in texts.items() if text
+    }
+
+
+def _outgoing(sk: str, item: dict[str, Any]) -> Outgoing:
+    texts = {name: item[name]["S"] for name in ("event_id", "portfolio_id", "channel") if name in item}
+    payload = item["payload"]["B"] if "payload" in item else b""
+    return Outgoing(sk.removeprefix(_OUTBOX), payload, **texts)
 
 
 def _connection(connection_id: str, row: dict[str, Any]) -> Connection:
@@ -200,6 +242,9 @@ def _connection(connection_id: str, row: dict[str, Any]) -> Connection:
         scopes=frozenset(scope["S"] for scope in row["scopes"]["L"]),
         connected_at_ms=int(row["connected_at_ms"]["N"]),
         expires_at_ms=int(row["expires_at_ms"]["N"]),
+        sent_events=tuple(event["S"] for event in row.get("sent_events", {}).get("L", [])),
+        session_id=row.get("session_id", {}).get("S", ""),
+        told=_told.decode(row["told"]["S"]) if "told" in row else Told(),
     )
 
 
@@ -209,4 +254,5 @@ def _subscription(sk: str, item: dict[str, Any]) -> Subscription:
         sent_version=int(item["sent_version"]["N"]),
         parts=_parts.decode(item["parts"]["S"]) if "parts" in item else None,
         generation=item["generation"]["S"],
+        **({"channels": tuple(item["channels"]["S"].split(","))} if "channels" in item else {}),
     )

@@ -31,6 +31,7 @@ class DynamoDbHotStore:
         watchers = DynamoDbHotWatchers(client, hot_table, clock)
         self.watch = watchers.watch
         self.unwatch = watchers.unwatch
+        self.watchers = watchers.watchers
 
         portfolios = DynamoDbHotPortfolios(client, hot_table, watchers, fixed_shards, pool)
         self.put_book = portfolios.put_book

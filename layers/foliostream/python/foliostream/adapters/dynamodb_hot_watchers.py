@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
-from foliostream.adapters.dynamodb_batch import Attempt, Item, conditional
+from foliostream.adapters.dynamodb_batch import Attempt, Item, batch_get, conditional
 from foliostream.adapters.hot_codec import WATCHERS_MAX, too_many_watchers
 from foliostream.errors import RetryableError
 from foliostream.ports import Clock
@@ -55,6 +55,16 @@ class DynamoDbHotWatchers:
         if names:
             paths = ", ".join(f"#watchers.{name}" for name in names)
             self._update(portfolio_id, f"REMOVE {paths}", "attribute_exists(#watchers)", names, {})
+
+    def watchers(self, portfolio_ids: Collection[str], at_ms: int) -> dict[str, list[str]]:
+        """Those whose lease goes on after ``at_ms``."""
+        keys = [snapshot_key(portfolio_id) for portfolio_id in portfolio_ids]
+        items = batch_get(self._client, self._table, keys, projection="pk, watchers")
+        found = {
+            item["pk"]["S"].partition("#")[2]: [name for name, lease in leases(item).items() if lease > at_ms]
+            for item in items
+        }
+        return {portfolio_id: live for portfolio_id, live in found.items() if live}
 
     def live(self, portfolio_id: str, found: Mapping[str, int], at_ms: int) -> list[str]:
         """Those whose lease goes on after ``at_ms``; the others are removed, unless renewed meanwhile."""

@@ -7,6 +7,7 @@ PORTFOLIO#{id}              PORTFOLIO                     version, owner, accoun
 PORTFOLIO#{id}              TRANSACTION#{transaction_id}  version (that it made), record; never changed or deleted
 PORTFOLIO#{id}              CHANGE#{version}              record of a change of status or settings; the same
 PORTFOLIO#{id}              DAY#{2026-02-26}              record of a closed day; the same
+PORTFOLIO#{id}              ORDER#{order_id}              state, record (``dynamodb_orders``)
 OWNER#{owner}               PORTFOLIO#{id}                the owner's index
 as ``dynamodb_holders``                                   who is to be valued when a symbol's price changes
 ==========================  ============================  ====================================================
@@ -31,12 +32,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from foliostream.adapters.dynamodb_batch import ROUNDS_MAX, batch_get, our_errors, pause
 from foliostream.adapters.dynamodb_holders import holder_key
+from foliostream.adapters.dynamodb_orders import order_write
 from foliostream.adapters.dynamodb_transactions import CONDITION_FAILED, transact_write
 from foliostream.domain import changes, cursors, history
 from foliostream.domain import portfolio as books
 from foliostream.domain.changes import Change
 from foliostream.domain.history import Day
 from foliostream.domain.keys import stable_hash
+from foliostream.domain.orders import Order
 from foliostream.domain.portfolio import Portfolio, Transaction
 from foliostream.errors import ConflictError, RefusedError, RetryableError
 from foliostream.ports import WALK_BUCKETS, Page
@@ -104,8 +107,9 @@ class DynamoDbLedger:
         transactions: Sequence[Transaction],
         opened: Collection[str],
         closed: Collection[str],
+        order: Order | None = None,
     ) -> None:
-        """The portfolio's next version with its transactions and holder items, all or nothing."""
+        """The portfolio's next version with its transactions, holder items and order, all or nothing."""
         # A symbol named on both sides stays: one dependent too many costs a valuation, one missing loses updates.
         removed = set(closed) - set(opened)
         broken = self._write(
@@ -113,6 +117,7 @@ class DynamoDbLedger:
             *self._transactions(portfolio, transactions),
             *self._opened(portfolio, opened),
             *self._closed(portfolio, removed),
+            *(order_write(self._table, order) if order else ()),
         )
         if broken:
             raise _conflict(portfolio, transactions, broken)
@@ -319,6 +324,8 @@ def _conflict(portfolio: Portfolio, transactions: Sequence[Transaction], codes: 
             code="TRANSACTION_EXISTS",
             details=[{"transaction_id": name} for name in known],
         )
+    if CONDITION_FAILED in codes[1 + len(ids) :]:  # holder items have no condition, orders have
+        return ConflictError(f"an order of {portfolio.portfolio_id} changed meanwhile", code="ORDER_CHANGED")
     return _moved_on(portfolio)
 
 

@@ -34,6 +34,7 @@ class RedisHotStore:
         self.save = portfolios.save
         self.watch = portfolios.watch
         self.unwatch = portfolios.unwatch
+        self.watchers = portfolios.watchers
 
         paces = RedisPaces(connection)
         self.paces = paces.paces

@@ -37,6 +37,16 @@ class WebSocketGateway:
             raise translated(fault, _doing(connection_id, payload)) from fault
         return True
 
+    def close(self, connection_id: str) -> None:
+        """End the connection; errors as of ``post``."""
+        try:
+            self._client.delete_connection(ConnectionId=connection_id)
+        except ClientError as fault:
+            if code_of(fault) != "GoneException" and status_of(fault) != _GONE:
+                raise translated(fault, f"API Gateway, DeleteConnection {connection_id}") from fault
+        except BotoCoreError as fault:
+            raise translated(fault, f"API Gateway, DeleteConnection {connection_id}") from fault
+
 
 def _doing(connection_id: str, payload: bytes) -> str:
     return f"API Gateway, PostToConnection {connection_id} ({len(payload)} bytes)"

@@ -48,7 +48,7 @@ def _plain(item: object) -> object:
         return msgspec.Raw(format(item, "f"))
     if isinstance(item, dict):
         return {name: _plain(part) for name, part in item.items()}
-    return [_plain(part) for part in item] if isinstance(item, list) else item
+    return [_plain(part) for part in item] if isinstance(item, list | tuple) else item
 
 
 def ready(status: int, body: bytes, headers: Mapping[str, str | list[str]] | None = None) -> Response[str]:

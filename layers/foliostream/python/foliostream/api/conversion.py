@@ -13,8 +13,8 @@ from msgspec import UNSET
 from foliostream.api.models import InstrumentRequest, PortfolioChange, PortfolioRequest, UpdateLine, UpdateRequest
 from foliostream.application.amending import Wanted
 from foliostream.application.portfolios import NewPortfolio
-from foliostream.domain import fills, keys, money
-from foliostream.domain.instrument import Instrument, Split
+from foliostream.domain import fills, keys, money, orders
+from foliostream.domain.instrument import Instrument, MarginTier, Split, Swap
 from foliostream.domain.keys import CASH_PREFIX
 from foliostream.domain.portfolio import Entry
 from foliostream.errors import CallerError
@@ -93,6 +93,8 @@ def entries(
                 raise CallerError("an ADJUSTMENT needs a transaction_id or an Idempotency-Key: it must not count twice")
             if fills.is_of_fill(keys.transaction_id(identifier)):
                 raise CallerError("transaction ids that start with fill: are those of reported fills")
+            if orders.is_of_order(identifier):
+                raise CallerError("transaction ids that start with order: are those of simulated orders")
             timestamp_ms = body.timestamp if line.timestamp is None else line.timestamp
             result.append(_entry(line, identifier, timestamp_ms))
         except CallerError as fault:
@@ -269,5 +271,8 @@ def instrument(symbol: str, body: InstrumentRequest) -> Instrument:
         keys.currency(body.base_currency)
     if body.contract_size is not None:
         money.checked("contract_size", body.contract_size, money.QUANTITY_DECIMALS, zero=False)
+    fields = body.model_dump(exclude={"margin_tiers", "splits", "swap"})
     splits = tuple(Split(item.effective_at, *item.ratio) for item in body.splits)
-    return Instrument(symbol=symbol, **body.model_dump(exclude={"splits"}), splits=splits)
+    tiers = tuple(MarginTier(tier.notional_from, tier.margin_rate) for tier in body.margin_tiers or ())
+    swap = Swap(**body.swap.model_dump()) if body.swap else None
+    return Instrument(symbol=symbol, splits=splits, margin_tiers=tiers, swap=swap, **fields)

@@ -8,8 +8,11 @@ from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, WithJsonSchema, model_validator
 
-from foliostream.domain import times
-from foliostream.domain.instrument import MAX_SPLITS, Kind
+from foliostream.domain import times, trading_hours
+from foliostream.domain.closes import MAX_CLOSES
+from foliostream.domain.fills import Side
+from foliostream.domain.instrument import MAX_SPLITS, MAX_TIERS, Kind, SwapMode, Weekday
+from foliostream.domain.orders import OrderType
 from foliostream.domain.pacing import UPDATE_INTERVAL_MS_MAX, UPDATE_INTERVAL_MS_MIN
 from foliostream.domain.portfolio import MAX_NAME_LENGTH, AccountKind, AccountType, CostBasis, Status, TransactionType
 from foliostream.errors import CallerError, RefusedError
@@ -181,6 +184,18 @@ class UpdateRequest(_Body):
     updates: list[UpdateLine]
 
 
+class OrderRequest(_Body):
+    """An order of a paper account. A market order is filled at once, at the ask (a sale at the bid; ``last`` where
+    there is no quote), made worse by the deployment's slippage, or refused. ``client_order_id`` makes the call
+    repeatable and is the order's id; without it one is made."""
+
+    instrument_id: str
+    side: Side
+    quantity: Amount
+    order_type: OrderType
+    client_order_id: str | None = None
+
+
 class SplitIn(_Body):
     """Prices of before ``effective_at`` are divided by ``ratio``, for every holder."""
 
@@ -188,11 +203,32 @@ class SplitIn(_Body):
     ratio: Ratio
 
 
+class MarginTierIn(_Body):
+    """The part of a position's notional, in the portfolio's base currency, from ``notional_from`` up to the next tier
+    needs ``margin_rate`` of itself as margin."""
+
+    notional_from: Amount
+    margin_rate: Amount
+
+
+class SwapIn(_Body):
+    """What a night brings or, negative, costs. ``points`` of the price, an amount of the instrument's ``currency`` a
+    lot, or ``interest`` in percent a year. ``triple_day``: its night counts three times and those of Saturday and
+    Sunday do not; without it every night counts once."""
+
+    long: Amount
+    short: Amount
+    mode: SwapMode
+    triple_day: Weekday | None = None
+
+
 class InstrumentRequest(_Body):
-    """What is known about an instrument. Forex and cfd are traded in margin accounts only. ``splits`` concern its
+    """What is known about an instrument. Forex and cfd are traded in margin accounts only. ``margin_rate`` (above 0, at
+    most 1) or ``margin_tiers`` (ascending, the first from 0): the margin it needs at least, whatever the portfolio's
+    leverage. ``hours``: sessions and a time zone such as ``Sun 17:00-Fri 17:00 America/New_York`` or
+    ``Mon-Fri 09:30-12:00, Mon-Fri 13:00-16:00 Asia/Hong_Kong``; prices age within them only. ``splits`` concern its
     prices; what a split does to a portfolio's quantity is booked there, as a SPLIT."""
 
-    later: ClassVar = frozenset({"margin_rate", "margin_tiers", "lot_step", "hours", "swap"})
     kind: Kind
     currency: str
     base_currency: str | None = None
@@ -203,3 +239,23 @@ class InstrumentRequest(_Body):
     isin: Annotated[str, Field(pattern=r"^[A-Z]{2}[A-Z0-9]{9}[0-9]$")] | None = None
     token: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,128}$")] | None = None
     splits: Annotated[list[SplitIn], Field(max_length=MAX_SPLITS)] = []
+    margin_rate: Amount | None = None
+    margin_tiers: Annotated[tuple[MarginTierIn, ...], Field(max_length=MAX_TIERS)] | None = None
+    lot_step: Amount | None = None
+    hours: Annotated[str, Field(min_length=1, max_length=trading_hours.MAX_LENGTH)] | None = None
+    swap: SwapIn | None = None
+
+
+class CloseIn(_Body):
+    """A daily close; ``date`` is the market's, such as 2026-02-26."""
+
+    date: Annotated[str, Field(max_length=10)]
+    close: Amount
+
+
+class ClosesRequest(_Body):
+    """Daily closes, merged by date. ``adjusted``: they are divided already by the splits registered so far; else they
+    are as traded on their days, and are divided when they are read."""
+
+    closes: Annotated[list[CloseIn], Field(max_length=MAX_CLOSES)]
+    adjusted: StrictBool = False

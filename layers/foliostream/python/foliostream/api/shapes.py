@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Raw, Struct
 
 from foliostream.application.price_input import MAX_UPDATES
-from foliostream.domain.instrument import Kind
+from foliostream.domain.instrument import Kind, MarginTier, Swap
+from foliostream.domain.orders import OrderType, State
 from foliostream.domain.price import Refusal
 
 
@@ -185,6 +186,34 @@ class InstrumentOut(Struct):
     isin: str | None
     token: str | None
     splits: list[SplitOut]
+    margin_rate: Decimal | None
+    margin_tiers: tuple[MarginTier, ...]
+    lot_step: Decimal | None
+    hours: str | None
+    swap: Swap | None
+
+
+class CloseOut(Struct):
+    """A daily close, in units of now: divided by every split since."""
+
+    date: str
+    close: Decimal
+
+
+class ClosesOut(Struct):
+    """The daily closes that the metrics use, oldest first."""
+
+    symbol: str
+    closes: list[CloseOut]
+
+
+class ClosesKept(Struct, rename={"first": "from", "last": "to"}):
+    """How many closes of the symbol are kept now, and their first and last date, null where there are none."""
+
+    symbol: str
+    kept: int
+    first: str | None
+    last: str | None
 
 
 class FillIn(Struct, omit_defaults=True):
@@ -212,6 +241,32 @@ class FillIn(Struct, omit_defaults=True):
     owner: str | None = None
 
 
+class OrderOut(Struct):
+    """A simulated order. ``fill_price``, ``fee`` (in ``fee_currency``) and ``transaction_id`` once it is FILLED, null
+    before."""
+
+    order_id: str
+    portfolio_id: str
+    instrument_id: str
+    side: Literal["BUY", "SELL"]
+    quantity: Decimal
+    order_type: OrderType
+    state: State
+    fill_price: Decimal | None
+    fee: Decimal | None
+    fee_currency: str | None
+    transaction_id: str | None
+    created_at: str
+    updated_at: str
+
+
+class OrderList(Struct):
+    """A page of orders; ``cursor`` is null on the last one."""
+
+    orders: list[OrderOut]
+    cursor: str | None
+
+
 class RejectedFill(Struct):
     """A fill that was not taken, and why; ``index``: its place in the list, from 0."""
 
@@ -237,7 +292,7 @@ class RefreshAccepted(Struct):
 
 class QueueState(Struct):
     """A queue as SQS counts it, which is approximately; ``oldest_age_ms``: of a dirty queue, how long ago the
-    oldest promise of its account type was due, null where none does; null for other queues, whose ages CloudWatch has."""
+    oldest promise of its account type was due, null where none is; null for others, whose ages CloudWatch has."""
 
     waiting: int
     in_flight: int

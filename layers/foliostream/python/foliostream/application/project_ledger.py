@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from foliostream.application.announcing import Announcer
 from foliostream.application.projecting import Projector
-from foliostream.application.receiving import Amended, Change
+from foliostream.application.receiving import Amended, Booked, Change
 from foliostream.application.rendering import Rendered
 from foliostream.application.valuing import Valuer
 from foliostream.domain import changes as amendments
 from foliostream.domain import events, valuation
+from foliostream.domain import notices as noticing
 from foliostream.domain import portfolio as portfolios
 from foliostream.domain.coalescing import DirtyMessage
 from foliostream.domain.portfolio import Portfolio
@@ -44,13 +46,17 @@ class LedgerProjection:
     bus: EventBus
     queues: Queues
     clock: Clock
+    announce: Announcer
 
-    def __call__(self, changes: Sequence[Change], amended: Sequence[Amended] = ()) -> LedgerReport:
+    def __call__(
+        self, changes: Sequence[Change], amended: Sequence[Amended] = (), fills: Sequence[Booked] = ()
+    ) -> LedgerReport:
         """A change that can never be projected goes to the dead letters with its reason, so that it stops nobody.
 
         ``RetryableError`` if nothing of all this could be done: the stores are down, and all of it comes again.
         """
         report = LedgerReport()
+        self._announce_fills(fills, report)
         read = self._read(changes, report)
         projected = self.projector.project([portfolio for _, portfolio in read], "ledger")
         broken, again = dict(projected.broken), dict(projected.again)
@@ -63,9 +69,9 @@ class LedgerProjection:
         report.portfolios = len(projected.stored)
         for item in amended:
             self._tell(item, report)
-        given = len(changes) + len(amended)
+        given = len(changes) + len(amended) + len(fills)
         if given and len(report.again) == given:
-            reason = next(iter(again.values()), "the bus or the dead-letter queue fails")
+            reason = next(iter(again.values()), "the bus, the sessions or the dead-letter queue fails")
             raise RetryableError(f"none of {given} changes could be projected: {reason}")
         return report
 
@@ -85,6 +91,25 @@ class LedgerProjection:
             self._give_up(item, f"the event cannot be published: {fault.message}", report)
         except msgspec.MsgspecError as fault:
             self._give_up(item, f"the record cannot be read: {fault}", report)
+
+    def _announce_fills(self, fills: Sequence[Booked], report: LedgerReport) -> None:
+        """To whoever watches the portfolio, now or on its return."""
+        notices = []
+        for item in fills:
+            try:
+                transaction = portfolios.decode_transaction(item.record or b"")
+                notice = noticing.fill(item.key.partition(":")[2], transaction)
+                len(notice.payload)  # one that is too large stops none of the others
+            except msgspec.MsgspecError as fault:
+                self._give_up(item, f"the transaction cannot be read: {fault}", report)
+            except PermanentError as fault:
+                self._give_up(item, fault.message, report)
+            else:
+                notices.append((item, notice))
+        try:
+            self.announce([notice for _, notice in notices])
+        except RetryableError:
+            report.again += [item.sequence_number for item, _ in notices]
 
     def _read(self, changes: Iterable[Change], report: LedgerReport) -> list[tuple[Change, Portfolio]]:
         read = []
@@ -144,7 +169,7 @@ class LedgerProjection:
             return False
         return True
 
-    def _give_up(self, change: Change | Amended, reason: str, report: LedgerReport) -> None:
+    def _give_up(self, change: Change | Amended | Booked, reason: str, report: LedgerReport) -> None:
         message = DirtyMessage(self.clock.now_ms(), 0, [change.key], "ledger")
         try:
             self.queues.dead_letter(QUEUE, message, f"{reason} (sequence number {change.sequence_number})")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 
 import msgspec
 
@@ -12,8 +13,25 @@ from foliostream.application.receiving import Received, attempts, wait_until_due
 from foliostream.application.rendering import Rendered
 from foliostream.application.valuing import Valuer
 from foliostream.domain import messages
-from foliostream.errors import FoliostreamError
-from foliostream.ports import Clock, Connections, ConnectionView, Gateway, Snapshots, Subscription
+from foliostream.domain.coalescing import MAX_ATTEMPTS
+from foliostream.domain.sessions import untold
+from foliostream.errors import BusyClientError, FoliostreamError, RetryableError
+from foliostream.ports import (
+    Clock,
+    Connection,
+    Connections,
+    ConnectionView,
+    Gateway,
+    Outgoing,
+    Sessions,
+    Snapshots,
+    Subscription,
+)
+
+# A notice that is announced again comes soon after the first time: of older ones nobody repeats any.
+SENT_EVENTS_MAX = 100
+# Whoever lets more wait does not read: the connection is closed.
+OUTBOX_MAX = 1_000
 
 # Runs a function over items, possibly several at a time, and returns the results in order.
 Each = Callable[[Callable[[str], str | None], Iterable[str]], Iterable[str | None]]
@@ -25,6 +43,7 @@ class Sender:
     the push queue's message groups see to it."""
 
     connections: Connections
+    sessions: Sessions
     snapshots: Snapshots
     valuer: Valuer
     gateway: Gateway
@@ -33,6 +52,9 @@ class Sender:
     def flush(self, connection_id: str) -> None:
         """Post what is waiting; a connection that is gone is removed with everything kept about it."""
         view = self.connections.view(connection_id, self.clock.now_ms())
+        if view is not None and len(view.outbox) > OUTBOX_MAX:
+            self.gateway.close(connection_id)
+            view = None
         if view is None or not (self._send_outbox(view) and self._send_states(view)):
             self.forget(connection_id)
 
@@ -42,11 +64,53 @@ class Sender:
             self.snapshots.unwatch(portfolio_id, [connection_id])
 
     def _send_outbox(self, view: ConnectionView) -> bool:
+        """In order; a notice only to who is subscribed to its channel now, and only once."""
         connection_id = view.connection.connection_id
-        for entry in view.outbox:
-            if not self.gateway.post(connection_id, entry.payload):
-                return False
-            self.connections.dequeue(connection_id, [entry.entry_id])
+        sent = list(view.connection.sent_events)
+        done: list[str] = []
+        looked = False
+        try:
+            for entry in view.outbox:
+                # The session is read after the outbox: the first look finds what all such entries stand for.
+                if entry.payload or not looked:
+                    looked = looked or not entry.payload
+                    if not self._send_entry(view, entry, sent):
+                        return False
+                done.append(entry.entry_id)
+        finally:
+            # After the posts: a crash in between sends them again, and clients know the event ids.
+            if len(sent) > len(view.connection.sent_events):
+                self.connections.note_events(connection_id, sent[-SENT_EVENTS_MAX:])
+            if done:
+                self.connections.dequeue(connection_id, done)
+        return True
+
+    def _send_entry(self, view: ConnectionView, entry: Outgoing, sent: list[str]) -> bool:
+        if not entry.payload:
+            return self._send_session(view.connection)
+        if entry.event_id:
+            channels = [item.channels for item in view.subscriptions if item.portfolio_id == entry.portfolio_id]
+            if _digest(entry.event_id) in sent or not channels or entry.channel not in channels[0]:
+                return True
+        is_there = self._post(view.connection.connection_id, entry.payload)
+        if is_there and entry.event_id:
+            sent.append(_digest(entry.event_id))
+        return is_there
+
+    def _send_session(self, connection: Connection) -> bool:
+        """What its session's runs have to say; to the session's own connection only."""
+        session = self.sessions.view(connection.session_id, self.clock.now_ms())
+        if session is None or session.connection_id != connection.connection_id:
+            return True
+        told = connection.told
+        try:
+            for payload, after in untold(session, told):
+                if not self._post(connection.connection_id, payload):
+                    return False
+                told = after
+        finally:
+            if told != connection.told:
+                self.connections.note_told(connection.connection_id, told)
         return True
 
     def _send_states(self, view: ConnectionView) -> bool:
@@ -65,7 +129,7 @@ class Sender:
             elif not self._send_snapshot(connection_id, subscription, newest):
                 return False
         for payload in messages.batched(encoded, self.clock.now_ms()):
-            if not self.gateway.post(connection_id, payload):
+            if not self._post(connection_id, payload):
                 return False
         # Remembered after the post: a crash in between sends it again, and a client drops versions it has.
         for subscription in sent:
@@ -75,10 +139,20 @@ class Sender:
     def _send_snapshot(self, connection_id: str, subscription: Subscription, newest: Rendered) -> bool:
         version = newest.head.version
         first = messages.snapshot(subscription.portfolio_id, version, newest.body, self.clock.now_ms())
-        if not self.gateway.post(connection_id, first.encoded):
+        if not self._post(connection_id, first.encoded):
             return False
         self.connections.mark_sent(connection_id, replace(subscription, sent_version=version, parts=first.parts))
         return True
+
+    def _post(self, connection_id: str, payload: bytes) -> bool:
+        try:
+            return self.gateway.post(connection_id, payload)
+        except RetryableError as fault:
+            raise BusyClientError(fault.message) from fault
+
+
+def _digest(event_id: str) -> str:
+    return blake2b(event_id.encode(), digest_size=8).hexdigest()
 
 
 def _update(subscription: Subscription, newest: Rendered) -> messages.Update:
@@ -95,19 +169,36 @@ def push(received: Sequence[Received], *, sender: Sender, marker: Marker, clock:
     """Flush the connections the messages name; the ids of messages that could not be read.
 
     The flush window only gathers: what is sent is read now, and whatever changes later has a message of its own.
-    A connection that cannot be served now is sent again alone; its messages count as done.
+    A connection that cannot be served now is sent again alone; its messages count as done. Where a store has failed
+    through all attempts, the messages are returned (``RetryableError``): given up, they would leave their clients
+    behind until something changes again.
     """
     batch = wait_until_due(received, clock, skew_ms=0)
     highest = attempts(batch.due)
+    unserved: list[str] = []
 
     def flush(connection_id: str) -> str | None:
         try:
-            sender.flush(connection_id)
-        except (FoliostreamError, msgspec.MsgspecError) as fault:
-            return str(fault)
-        return None
+            return _fault(sender, connection_id, is_last=highest[connection_id] >= MAX_ATTEMPTS)
+        except RetryableError as fault:
+            unserved.append(fault.message)
+            return None
 
     for connection_id, fault in zip(highest, each(flush, highest), strict=True):
         if fault is not None:
             marker.retry_connection(connection_id, highest[connection_id], fault)
+    if unserved:
+        raise RetryableError(f"a store fails for {len(unserved)} connections: {unserved[0]}")
     return batch.failed
+
+
+def _fault(sender: Sender, connection_id: str, *, is_last: bool) -> str | None:
+    """Why a connection could not be served, to be tried again alone; a failing store's ``RetryableError`` if this was
+    the last of the attempts."""
+    try:
+        sender.flush(connection_id)
+    except (FoliostreamError, msgspec.MsgspecError) as fault:
+        if is_last and isinstance(fault, RetryableError) and not isinstance(fault, BusyClientError):
+            raise
+        return str(fault)
+    return None

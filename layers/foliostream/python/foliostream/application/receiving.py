@@ -51,6 +51,14 @@ class Amended(NamedTuple):
     record: bytes | None
 
 
+class Booked(NamedTuple):
+    """A transaction of a fill, as the ledger's stream delivers it; ``record`` as it is stored."""
+
+    sequence_number: str
+    key: str
+    record: bytes | None
+
+
 class Opened(NamedTuple):
     """A received message that could be read."""
 

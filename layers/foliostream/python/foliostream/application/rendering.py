@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import NamedTuple
@@ -10,9 +9,8 @@ from typing import NamedTuple
 import msgspec
 
 from foliostream.domain import portfolio as books
-from foliostream.domain import rates, snapshot, valuation
-from foliostream.domain.instrument import Instrument
-from foliostream.domain.valuation import PositionState
+from foliostream.domain import snapshot, valuation
+from foliostream.domain.state import symbols_priced
 from foliostream.ports import Clock, Head, Instruments, StoredSnapshot
 from foliostream.recent import Recent
 
@@ -80,23 +78,7 @@ class Renderer:
             return rendered
         state = valuation.decode_state(rendered.body)
         priced = [item for item in state.positions if item.price_ts is not None]
-        needs = {item.instrument_id: _prices_of(item, state.base_currency) for item in priced}
-        instruments = self.instruments.get({symbol for symbols in needs.values() for symbol in symbols})
-        ages = {
-            name: min(found) * 1000
-            for name, symbols in needs.items()
-            if (found := [age for symbol in symbols if (age := _max_age(instruments.get(symbol))) is not None])
-        }
-        state = valuation.with_staleness(state, ages, self.stale_after_ms, now_ms)
+        symbols: set[str] = set().union(*[symbols_priced(item, state.base_currency) for item in priced])
+        instruments = self.instruments.get(symbols) if symbols else {}
+        state = valuation.with_staleness(state, instruments, self.stale_after_ms, now_ms)
         return Rendered(rendered.head, valuation.encode_state(state))
-
-
-def _prices_of(item: PositionState, base_currency: str) -> Collection[str]:
-    """The symbols whose age limits count for a position: its own, of cash those of the pairs to base."""
-    if item.position_type == "CASH":
-        return rates.pairs(item.currency, base_currency)
-    return (item.instrument_id,)
-
-
-def _max_age(instrument: Instrument | None) -> int | None:
-    return instrument.max_age_seconds if instrument else None

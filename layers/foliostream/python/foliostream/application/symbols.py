@@ -13,7 +13,6 @@ from foliostream.application.sweep_report import SweepReport
 from foliostream.domain import checkpoint
 from foliostream.domain.checkpoint import Kept
 from foliostream.domain.instrument import Instrument
-from foliostream.domain.marking import max_age_ms
 from foliostream.domain.price import Price
 from foliostream.ports import Clock, Holders, Instruments, Notes, Prices
 
@@ -63,7 +62,7 @@ class Symbols:
         changed = {symbol for symbol, item in before.items() if _is_due(item, now_ms)}
         dirty = restored | stale | changed
         if dirty:
-            report.marked += mark_dependents(dirty, self.holders, self.marker, "bulk")
+            report.marked += mark_dependents(dirty, self.holders, self.marker)
         if after != before:
             self.notes.keep(_name(bucket), checkpoint.encode(after))
         report.restored += len(restored)
@@ -79,7 +78,7 @@ class Symbols:
             recheck_at_ms = now_ms + RECHECK_AFTER_MS
         quote, last = 0, 0
         if price is not None:
-            quote, last = checkpoint.stale_parts(price, max_age_ms(instrument, self.stale_after_ms), now_ms)
+            quote, last = checkpoint.stale_parts(price, instrument, self.stale_after_ms, now_ms)
         return replace(
             known,
             price=price or known.price,

@@ -183,7 +183,7 @@ def _check_account(portfolio: Portfolio, instrument: Instrument, context: Contex
             context.refuse(
                 RefusedError(f"{instrument.kind} instruments need a margin account", code="MARGIN_ACCOUNT_NEEDED")
             )
-    elif portfolio.leverage is None:  # definitions 19
+    elif portfolio.leverage is None and not instrument.has_margin_rate:  # definitions 19
         context.refuse(
             RefusedError(
                 f"neither {instrument.symbol} has a margin rate nor the portfolio a leverage",

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from foliostream.domain.instrument import Instrument
+from foliostream.domain.instrument import Instrument, expires_at_ms
 from foliostream.domain.price import Price, PriceUpdate
 
 # Prices are mostly digits and names of fields: a third remains.
@@ -47,10 +47,13 @@ def digest(instrument: Instrument) -> str:
     return blake2b(_encoder.encode(instrument), digest_size=8).hexdigest()
 
 
-def stale_parts(price: Price, max_age_ms: int, now_ms: int) -> tuple[int, int]:
-    """The times of quote and last as far as they are stale at ``now_ms`` (0: fresh, or none)."""
+def stale_parts(price: Price, instrument: Instrument, stale_after_ms: int, now_ms: int) -> tuple[int, int]:
+    """The times of quote and last as far as they are stale at ``now_ms`` (0: fresh, or none). ``stale_after_ms``:
+    the age limit of instruments that name none."""
     parts = (price.quote_ts_ms, price.last_ts_ms)
-    quote, last = (ts_ms if ts_ms and ts_ms + max_age_ms < now_ms else 0 for ts_ms in parts)
+    quote, last = (
+        ts_ms if ts_ms and expires_at_ms(instrument, ts_ms, stale_after_ms) <= now_ms else 0 for ts_ms in parts
+    )
     return quote, last
 
 

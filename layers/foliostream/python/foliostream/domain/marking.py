@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from foliostream.domain import daily, money, price, splitting
 from foliostream.domain.account import Position
-from foliostream.domain.instrument import Instrument, Split
+from foliostream.domain.instrument import Instrument, Split, expires_at_ms
 from foliostream.domain.money import ONE
 from foliostream.domain.price import Mark, Price
 from foliostream.domain.rates import Rate
@@ -42,21 +42,9 @@ class Marked(NamedTuple):
     price_ts_ms: int
 
 
-def max_age_ms(instrument: Instrument | None, default_ms: int) -> int:
-    """How old a price of it may be."""
-    if instrument is None or instrument.max_age_seconds is None:
-        return default_ms
-    return instrument.max_age_seconds * 1000
-
-
 def mark(quote: Price | None, instrument: Instrument | None, *, long: bool) -> Mark | None:
     """The price a position of the instrument is valued at, before any split."""
     return price.mark(quote, instrument.kind if instrument else "stock", long=long)
-
-
-def expires_ms(found: Mark, instrument: Instrument | None, default_ms: int) -> int:
-    """From when on a mark is stale."""
-    return found.ts_ms + max_age_ms(instrument, default_ms) + 1
 
 
 def units(position: Position) -> Decimal:
@@ -91,7 +79,7 @@ def marked(
         opened,
         closed,
         places,
-        expires_ms(found, instrument, stale_after_ms),
+        expires_at_ms(instrument, found.ts_ms, stale_after_ms),
         outdated,
         ONE,
         worth,
@@ -153,5 +141,5 @@ def with_rate(item: Marked, rate: Rate | None, expires_ms: int) -> Marked:
 
 def rate_expires_ms(rate: Rate, instruments: Mapping[str, Instrument], stale_after_ms: int) -> int:
     """When the first of its legs is stale."""
-    ages = (ts_ms + max_age_ms(instruments.get(symbol), stale_after_ms) + 1 for symbol, ts_ms in rate.legs)
-    return min(ages, default=NEVER_MS)
+    expiries = (expires_at_ms(instruments.get(symbol), ts_ms, stale_after_ms) for symbol, ts_ms in rate.legs)
+    return min(expiries, default=NEVER_MS)

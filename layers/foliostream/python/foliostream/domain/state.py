@@ -10,6 +10,8 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from foliostream.domain import rates
+from foliostream.domain.instrument import Instrument, expires_at_ms
 from foliostream.domain.times import epoch_ms
 
 CalcStatus = Literal["ok", "degraded", "unpriced"]
@@ -45,7 +47,8 @@ class PositionState(Struct, frozen=True):
 
 
 class MarginState(Struct, frozen=True):
-    """A margin account. What needs margin rates is null, and ``state`` unknown, as long as positions are open."""
+    """A margin account (definitions 19, 20). What needs a price, a rate or a margin rate that is missing is null;
+    ``state``: where it stood when all of it was known and fresh last."""
 
     balance: Decimal
     equity: Decimal | None
@@ -102,11 +105,12 @@ def calc_status(unpriced: Collection[str], stale: Collection[str]) -> CalcStatus
 
 
 def with_staleness(
-    state: PortfolioState, max_ages_ms: Mapping[str, int], stale_after_ms: int, now_ms: int
+    state: PortfolioState, instruments: Mapping[str, Instrument], stale_after_ms: int, now_ms: int
 ) -> PortfolioState:
     """The same state with ``stale`` and ``calc_status`` derived again at ``now_ms``: a silent feed shows (G7).
 
-    What was stale stays it: only another price makes another state. ``max_ages_ms`` is by ``instrument_id``.
+    What was stale stays it: only another price makes another state. ``stale_after_ms``: the age limit of
+    prices whose instrument names none.
     """
     stale = [
         item.instrument_id
@@ -114,10 +118,28 @@ def with_staleness(
         if item.instrument_id in state.stale
         or (
             item.price_ts is not None
-            and epoch_ms(item.price_ts) + max_ages_ms.get(item.instrument_id, stale_after_ms) < now_ms
+            and _expires_at_ms(item, epoch_ms(item.price_ts), state.base_currency, instruments, stale_after_ms)
+            <= now_ms
         )
     ]
     return replace(state, stale=stale, calc_status=calc_status(state.unpriced, stale))
+
+
+def symbols_priced(item: PositionState, base_currency: str) -> Collection[str]:
+    """The symbols whose age limits count for a position: its own, of cash those of the pairs to base."""
+    if item.position_type == "CASH":
+        return rates.pairs(item.currency, base_currency)
+    return (item.instrument_id,)
+
+
+def _expires_at_ms(
+    item: PositionState, ts_ms: int, base_currency: str, instruments: Mapping[str, Instrument], stale_after_ms: int
+) -> int:
+    """By the shortest limit that one of its instruments names."""
+    symbols = symbols_priced(item, base_currency)
+    named = (instruments[symbol] for symbol in symbols if symbol in instruments and instruments[symbol].limits_age)
+    default = expires_at_ms(None, ts_ms, stale_after_ms)
+    return min((expires_at_ms(instrument, ts_ms, stale_after_ms) for instrument in named), default=default)
 
 
 _encoder = msgspec.json.Encoder(decimal_format="number")

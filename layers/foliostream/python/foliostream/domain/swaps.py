@@ -1,0 +1,124 @@
+"""What holding a position over night brings or costs: one SWAP a position and night (definitions 22 and section 3).
+
+A night belongs to the New York date at whose 17:00 it begins. Nights of Saturday and Sunday do not count where one of
+the others counts three times for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date, datetime, timedelta
+from decimal import Decimal, localcontext
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+from foliostream.domain import money
+from foliostream.domain.account import Portfolio
+from foliostream.domain.entries import Entry
+from foliostream.domain.instrument import Instrument, Weekday
+from foliostream.domain.money import ZERO
+from foliostream.domain.trading_hours import DAYS, at_wall_time_ms
+from foliostream.errors import CallerError
+
+BORDER_ZONE = "America/New_York"
+BORDER_MINUTES = 17 * 60
+# So many nights may be caught up with at once.
+MAX_NIGHTS = 100
+
+_DAYS_A_YEAR = 360
+_WEEKEND = frozenset({"Sat", "Sun"})
+
+
+class Night(NamedTuple):
+    """``at_ms``: when it begins; what is held then is charged."""
+
+    day: date
+    at_ms: int
+
+    def counts(self, triple_day: Weekday | None) -> int:
+        """How many nights it is charged as."""
+        name = DAYS[self.day.weekday()]
+        if triple_day is None:
+            return 1
+        if name == triple_day:
+            return 3
+        return 0 if name in _WEEKEND else 1
+
+
+def nights(after_ms: int, until_ms: int) -> list[Night]:
+    """The nights that begin after one time and not after another, oldest first; ``CallerError`` if there are more
+    than ``MAX_NIGHTS``."""
+    found: list[Night] = []
+    for night in _from(after_ms):
+        if night.at_ms > until_ms:
+            return found
+        if len(found) == MAX_NIGHTS:
+            raise CallerError(f"more than {MAX_NIGHTS} nights from {after_ms} to {until_ms}", code="TOO_MANY_NIGHTS")
+        if night.at_ms > after_ms:
+            found.append(night)
+    return found
+
+
+def _from(after_ms: int) -> Iterator[Night]:
+    day = datetime.fromtimestamp(after_ms // 1000, ZoneInfo(BORDER_ZONE)).date()
+    while True:
+        yield Night(day, at_wall_time_ms(BORDER_ZONE, day, BORDER_MINUTES))
+        day += timedelta(days=1)
+
+
+def amount(quantity: Decimal, instrument: Instrument, mark: Decimal | None, count: int) -> Decimal | None:
+    """What a position of a signed quantity gains over ``count`` nights, in the instrument's currency, rounded half
+    even to the 6 decimals that books take; None where interest needs a mark and there is none.
+
+    Points: points * 10^-decimals * contract size * lots. Currency: amount * lots. Interest: percent / 100 / 360 *
+    price * contract size * lots.
+    """
+    swap = instrument.swap
+    if swap is None or not quantity or not count:
+        return ZERO
+    rate = swap.long if quantity > 0 else swap.short
+    lots = abs(quantity)
+    with localcontext(money.EXACT):
+        if swap.mode == "currency":
+            total = rate * lots * count
+        elif swap.mode == "points":
+            point = Decimal(1).scaleb(-instrument.price_places)
+            total = rate * point * instrument.multiplier * lots * count
+        elif mark is None:
+            return None
+        else:
+            total = rate * mark * instrument.multiplier * lots * count / (100 * _DAYS_A_YEAR)
+    return money.rounded(total, money.QUANTITY_DECIMALS)
+
+
+def transaction_id(portfolio_key: str, symbol: str, night: Night) -> str:
+    """One a portfolio, symbol and night: it counts once, whoever asks for it how often."""
+    # Ids take no "&", symbols no "|".
+    return f"SWAP:{portfolio_key}:{symbol.replace('&', '|')}:{night.day.isoformat()}"
+
+
+def entry(
+    portfolio: Portfolio, symbol: str, instrument: Instrument, mark: Decimal | None, night: Night
+) -> Entry | None:
+    """The SWAP of what a margin account holds of a symbol, as of a night's beginning; None where there is nothing to
+    book: no swap, opened after it, a night that does not count, or an amount of zero.
+
+    ``mark``: the price then, needed where the instrument's swap is interest; ``CallerError`` (``PRICE_MISSING``)
+    without it.
+    """
+    position = portfolio.positions.get(symbol)
+    if position is None or instrument.swap is None or position.opened_at_ms > night.at_ms:
+        return None
+    gained = amount(position.quantity, instrument, mark, night.counts(instrument.swap.triple_day))
+    if gained is None:
+        raise CallerError(f"the swap of {symbol} is interest on its price, and it has none", code="PRICE_MISSING")
+    if not gained:
+        return None
+    return Entry(
+        transaction_id=transaction_id(portfolio.key, symbol, night),
+        transaction_type="SWAP",
+        timestamp_ms=night.at_ms,
+        instrument_id=symbol,
+        amount=gained,
+        currency=position.currency,
+    )

@@ -1,0 +1,279 @@
+"""What must hold: watched while the simulation runs, and looked at once everything is quiet."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+import msgspec
+
+from foliostream.domain import coalescing, price
+from foliostream.domain.coalescing import DirtyMessage
+from foliostream.domain.keys import ACCOUNT_TYPES, split_key
+from foliostream.domain.portfolio import Portfolio
+from foliostream.domain.price import Price
+from foliostream.ports import Candidate, Saved
+from tests.simulation import showing
+from tests.simulation.lambdas import Invocation, current_invocation
+from tests.simulation.world import MS, World
+
+SKEW_MS = 50
+VIOLATIONS_MAX = 20
+_messages = msgspec.json.Decoder(DirtyMessage)
+# A message's window, attempt and keys.
+_Name = tuple[int, int, tuple[str, ...]]
+
+
+@dataclass
+class Seen:
+    """A portfolio's newest snapshot as it was when it was written."""
+
+    version: int
+    ledger_version: int
+    marks: dict[str, Decimal]
+    written_us: int
+
+
+@dataclass
+class Untold:
+    """Clients that wait to be told of a portfolio's newest snapshot, who wrote it, and for which messages."""
+
+    by: Invocation | None
+    promises: frozenset[_Name]
+    watchers: set[str]
+
+    def is_broken_by(self, message: DirtyMessage) -> bool:
+        """Whether nobody is left to tell them once the promise is forgotten: who wrote it is gone."""
+        is_over = self.by is None or self.by.outcome != "running"
+        return is_over and bool(self.watchers) and _name(message) in self.promises
+
+
+@dataclass
+class Figures:
+    """What a run was: for the summary, and so that a test can see that storms are storms."""
+
+    prices: int = 0
+    valuations: int = 0
+    redelivered: int = 0
+    posts: int = 0
+    crashes: int = 0
+    failures: int = 0
+    leaked_records: int = 0
+    slowest_us: Counter[str] = field(default_factory=Counter)
+
+
+class Watch:
+    """Sees every change at the moment it is made. ``bound_us`` gives the longest time from an accepted price to a
+    snapshot that shows it, by account type, where nothing fails; None where something may."""
+
+    def __init__(self, world: World, bound_us: Callable[[str], int | None]) -> None:
+        self.violations: list[str] = []
+        self.figures = Figures()
+        self.history: dict[str, list[tuple[int, Decimal]]] = {}
+        self.seen: dict[str, Seen] = {}
+        self.contents: dict[tuple[str, int], tuple[int, dict[str, Decimal]]] = {}
+        self.poisoned: set[str] = set()
+        self.touched: set[str] = set()
+        self.posted_versions: dict[tuple[str, str], int] = {}
+        self.valuations: Counter[str] = Counter()
+        self.windows: dict[str, set[int]] = {}
+        # A clock that was set back after somebody waited for it may name an earlier time for a read than it was.
+        self.set_back_ms = 0
+        self.is_recorded: Callable[[str, int], bool] = lambda _key, _attempt: False
+        self._world = world
+        self._bound_us = bound_us
+        self._positions: dict[tuple[str, Decimal], tuple[int, int]] = {}
+        self._holders: dict[str, dict[str, int]] = {}
+        self._types: dict[str, str] = {}
+        self._committed: dict[tuple[str, int], int] = {}
+        self._books: dict[tuple[str, int], Portfolio] = {}
+        self._given_up: set[str] = set()
+        self._sent: set[_Name] = set()
+        self._untold: dict[str, Untold] = {}
+        # The latest of all snapshots: the newest one may have been read over a longer time, from an earlier one on.
+        self._read_at_ms: dict[str, int] = {}
+
+    def violated(self, guarantee: str, what: str) -> None:
+        if len(self.violations) < VIOLATIONS_MAX:
+            self.violations.append(f"{guarantee} at {self._world.now_us / MS:.3f} ms: {what}")
+        self._world.trace("VIOLATED", guarantee, what)
+
+    # --- prices, books, dependents -----------------------------------------------------------------------------------
+
+    def priced(self, symbol: str, stored: Price) -> None:
+        """A price was accepted."""
+        self.figures.prices += 1
+        mark = price.mark(stored)
+        history = self.history.setdefault(symbol, [])
+        if mark is not None and (not history or history[-1][1] != mark.value):
+            first, _ = self._positions.get((symbol, mark.value), (len(history), 0))
+            self._positions[symbol, mark.value] = first, len(history)
+            history.append((self._world.now_us, mark.value))
+        self.touched.update(name for name, symbols in self._holders.items() if symbol in symbols)
+
+    def added(self, portfolio_key: str, symbols: Collection[str]) -> None:
+        """Dependents were added."""
+        account_type, identifier = split_key(portfolio_key)
+        self._types[identifier] = account_type
+        for symbol in symbols:
+            self._holders.setdefault(identifier, {}).setdefault(symbol, self._world.now_us)
+
+    def committed(self, portfolio: Portfolio) -> None:
+        """The ledger has another version."""
+        self._types[portfolio.portfolio_id] = portfolio.account_type
+        self.touched.add(portfolio.portfolio_id)
+        self._committed[portfolio.portfolio_id, portfolio.version] = self._world.now_us
+        self._books[portfolio.portfolio_id, portfolio.version] = portfolio
+
+    # --- snapshots ---------------------------------------------------------------------------------------------------
+
+    def valued(self, candidates: Sequence[Candidate]) -> None:
+        """Somebody is about to save valuations."""
+        self.figures.valuations += len(candidates)
+        invocation = current_invocation()
+        if invocation is not None:
+            for candidate in candidates:
+                identifier = candidate.snapshot.portfolio_id
+                invocation.notes[identifier] = invocation.notes.get(identifier, 0) + 1
+
+    def ended(self, invocation: Invocation) -> None:
+        """Counts what an invocation valued because of first deliveries (G2); another try of the same one after
+        somebody else was faster is the same valuation."""
+        self.figures.crashes += invocation.outcome == "crashed"
+        self.figures.failures += invocation.outcome == "failed"
+        repeated = [item for item in invocation.received if item.receive_count > 1]
+        self.figures.redelivered += len(repeated)
+        if invocation.outcome != "done" or invocation.source not in ACCOUNT_TYPES:
+            return
+        except_for = {
+            split_key(key)[1]
+            for item in invocation.received
+            for message in [json.loads(item.body)]
+            if item.receive_count > 1 or message["attempt"]
+            for key in message["keys"]
+        }
+        self.valuations.update(invocation.notes.keys() - except_for)
+
+    def saved(self, candidate: Candidate, saved: Saved, by: Invocation | None) -> None:
+        """G5, G6 and G3: the snapshot against its own book and prices, against the one it replaces, and how old what it
+        shows has become meanwhile. ``by``: who writes it, and has to tell those who watch."""
+        if not saved.written:
+            return
+        snapshot = candidate.snapshot
+        identifier = snapshot.portfolio_id
+        self._untold[identifier] = Untold(by, _promises(by), set(saved.watchers))
+        self._read_at_ms[identifier] = max(self._read_at_ms.get(identifier, 0), snapshot.read_at_ms)
+        version, ledger_version = snapshot.version, snapshot.ledger_version
+        old = self.seen.get(identifier)
+        new = Seen(version, ledger_version, showing.marks(snapshot), self._world.now_us)
+        self.seen[identifier] = new
+        self.contents[identifier, version] = ledger_version, new.marks
+        total = showing.total(self._books[identifier, ledger_version], new.marks)
+        if snapshot.total_value != total:
+            self.violated("G5", f"{identifier}: total {snapshot.total_value} where the parts make {total}")
+        if old is not None:
+            self._compare(identifier, old, new)
+        self._time(identifier, old, new)
+
+    def _compare(self, identifier: str, old: Seen, new: Seen) -> None:
+        if new.version <= old.version:
+            self.violated("G6", f"{identifier}: version {old.version} is followed by {new.version}")
+        if new.ledger_version < old.ledger_version:
+            self.violated("G6", f"{identifier}: book {old.ledger_version} is followed by {new.ledger_version}")
+        for symbol in new.marks.keys() & old.marks.keys():
+            shown, before = new.marks[symbol], old.marks[symbol]
+            if self._positions[symbol, shown][1] < self._positions[symbol, before][0]:
+                self.violated("G6", f"{identifier}: {symbol} at {before} is followed by the older {shown}")
+
+    def _time(self, identifier: str, old: Seen | None, new: Seen) -> None:
+        for symbol, mark in new.marks.items():
+            since_us = self._holders.get(identifier, {}).get(symbol)
+            if since_us is None:
+                continue
+            shown_before = old.marks.get(symbol) if old else None
+            if old and shown_before is None and self.history[symbol][0][0] <= old.written_us:
+                continue  # it had a price and was not held
+            missed = self._positions[symbol, shown_before][1] + 1 if shown_before is not None else 0
+            while missed < len(self.history[symbol]) and self.history[symbol][missed][0] < 0:
+                missed += 1  # from before the beginning
+            if missed <= self._positions[symbol, mark][1]:
+                self._late(identifier, max(self.history[symbol][missed][0], since_us), f"{symbol} at {mark}")
+        known = old.ledger_version + 1 if old else 2
+        if known <= new.ledger_version:
+            self._late(identifier, self._committed[identifier, known], f"book {known}")
+
+    def _late(self, identifier: str, since_us: int, what: str) -> None:
+        if identifier in self.poisoned:
+            return
+        account_type, age_us = self._types[identifier], self._world.now_us - since_us
+        self.figures.slowest_us[account_type] = max(self.figures.slowest_us[account_type], age_us)
+        bound_us = self._bound_us(account_type)
+        if bound_us is not None and age_us > bound_us:
+            limit = f"at most {bound_us / MS:.0f}"
+            self.violated("G3", f"{account_type}:{identifier} shows {what} after {age_us / MS:.0f} ms, {limit}")
+
+    # --- promises and messages ---------------------------------------------------------------------------------------
+
+    def sent(self, queue: str, message: DirtyMessage) -> None:
+        """A bundle reached a queue, if only to be swallowed as a duplicate."""
+        self._sent.add(_name(message))
+        if queue == "push":
+            for untold in self._untold.values():
+                untold.watchers.difference_update(message.keys)
+        if queue in ACCOUNT_TYPES and not message.attempt:
+            for key in message.keys:
+                self.windows.setdefault(split_key(key)[1], set()).add(message.window)
+
+    def forgets(self, message: DirtyMessage) -> None:
+        """A promise may be forgotten only when it is kept, or made again, and all who watch are told."""
+        for key in message.keys:
+            _, identifier = split_key(key)
+            is_kept = self.is_kept(identifier, message)
+            if not (is_kept or self.is_recorded(key, message.attempt) or identifier in self._given_up):
+                self.violated("records", f"the promise of {key} for {message.window_end_ms} is forgotten, not kept")
+            untold = self._untold.get(identifier)
+            if untold is not None and untold.is_broken_by(message) and identifier not in self.poisoned:
+                self.violated("push", f"the promise of {key} is forgotten and {untold.watchers} are not told of it")
+
+    def is_sent(self, message: DirtyMessage) -> bool:
+        """Whether the promise's message ever reached a queue; whoever made it may have died before."""
+        return _name(message) in self._sent
+
+    def is_kept(self, identifier: str, message: DirtyMessage) -> bool:
+        """Whether the portfolio was valued from what was read after the message's window."""
+        read_at_ms = self._read_at_ms.get(identifier)
+        return read_at_ms is not None and read_at_ms + self.set_back_ms >= coalescing.due_ms(message, SKEW_MS)
+
+    def gave_up(self, queue: str, message: DirtyMessage, reason: str) -> None:
+        """Dead letters of our own are for portfolios that cannot be valued."""
+        names = {key.partition(":")[2] or key for key in message.keys}
+        self._given_up |= names
+        if not names <= self.poisoned:
+            self.violated("G1", f"{queue} gives {message.keys} up: {reason}")
+
+    def posted(self, connection_id: str, payload: bytes) -> None:
+        """A client's versions rise, and no update is for a version that it was not sent."""
+        self.figures.posts += 1
+        message = json.loads(payload)
+        for update in [message] if message["type"] == "snapshot" else message.get("updates", []):
+            name = connection_id, update["portfolio_id"]
+            known = self.posted_versions.get(name, 0)
+            if update["version"] < known:
+                self.violated("push", f"{name} is sent {update['version']} after {known}")
+            if update.get("previous_version", 0) > known:
+                self.violated("push", f"{name} has {known} and is sent what follows {update['previous_version']}")
+            self.posted_versions[name] = update["version"]
+
+
+def _name(message: DirtyMessage) -> _Name:
+    return message.window, message.attempt, tuple(message.keys)
+
+
+def _promises(invocation: Invocation | None) -> frozenset[_Name]:
+    """What an invocation works on, if that are messages of the dirty queues."""
+    if invocation is None or invocation.function != "recalculate":
+        return frozenset()
+    return frozenset(_name(_messages.decode(item.body)) for item in invocation.received)
