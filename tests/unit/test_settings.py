@@ -94,6 +94,9 @@ def test_every_kind_of_fault_stands_in_the_one_message() -> None:
         ("STARTING_CASH", "much", "must be an amount"),
         ("STARTING_CASH", "0.0000001", "must be an amount"),
         ("STARTING_CASH", "1e15", "must be an amount"),
+        ("MARGIN_BASIS", "last", "must be one of current, open, mid, is 'last'"),
+        ("MARGIN_CHECK", "demo,live", "must be empty or some of demo,paper, each once, is 'demo,live'"),
+        ("MARGIN_CHECK", "demo,demo", "each once"),
         ("JWKS_URL", "https://[", "PORTFOLIO_JWKS_URL"),
         ("MARGIN_CALL_PERCENT", "0", "must be a percentage above 0 and at most 1000"),
         ("MARGIN_CALL_PERCENT", "1000.01", "must be a percentage above 0 and at most 1000"),
@@ -114,3 +117,8 @@ def test_valkey_needs_its_address_and_the_http_provider_its_own() -> None:
     assert fault(HOT_STORE="valkey") == "settings: PORTFOLIO_REDIS_URL: needed when PORTFOLIO_HOT_STORE is valkey"
     said = fault(MARKET_PROVIDER="http")
     assert said == "settings: PORTFOLIO_MARKET_HTTP_URL: needed when PORTFOLIO_MARKET_PROVIDER is http"
+
+
+@pytest.mark.parametrize(("value", "checked"), [("", set()), ("paper", {"paper"}), ("demo,paper", {"demo", "paper"})])
+def test_the_account_types_whose_margin_is_checked_are_a_list(value: str, checked: set[str]) -> None:
+    assert Settings.read(GOOD | {"PORTFOLIO_MARGIN_CHECK": value}).margin_check == checked

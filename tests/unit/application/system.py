@@ -12,6 +12,7 @@ import msgspec
 
 from foliostream.application.access import Caller
 from foliostream.application.announcing import Announcer
+from foliostream.application.margin_check import MarginCheck
 from foliostream.application.marking import Marker
 from foliostream.application.pacing import Pacer
 from foliostream.application.portfolios import NewPortfolio, Portfolios
@@ -82,7 +83,12 @@ class System:
         self.sender = Sender(self.connections, self.sessions, self.hot, self.valuer, self.gateway, self.clock)
         self.notices = FakeNotices()
         self.announce = Announcer(self.notices, self.connections, self.hot, self.marker, self.clock, KEPT_MS)
-        self.portfolios = Portfolios(self.ledger, self.instruments, self.valuer, self.marker, self.clock)
+        self.margin_check = MarginCheck(
+            self.hot, self.instruments, STALE_AFTER_MS, frozenset({"demo", "paper"}), "current"
+        )
+        self.portfolios = Portfolios(
+            self.ledger, self.instruments, self.valuer, self.marker, self.clock, self.margin_check
+        )
         self.watching = Watching(
             connections=self.connections,
             sessions=self.sessions,

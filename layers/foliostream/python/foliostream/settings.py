@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from datetime import date
 from decimal import Decimal, InvalidOperation
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from foliostream.errors import SettingsError
@@ -75,6 +75,16 @@ def _one_of(*allowed: str) -> Callable[[str], str]:
         if raw not in allowed:
             raise ValueError(f"must be one of {', '.join(allowed)}, is {raw!r}")
         return raw
+
+    return parse
+
+
+def _some_of(*allowed: str) -> Callable[[str], frozenset[str]]:
+    def parse(raw: str) -> frozenset[str]:
+        given = raw.split(",") if raw else []
+        if not set(given) <= set(allowed) or len(set(given)) < len(given):
+            raise ValueError(f"must be empty or some of {','.join(allowed)}, each once, is {raw!r}")
+        return frozenset(given)
 
     return parse
 
@@ -195,6 +205,8 @@ class Settings:
     margin_call_percent: dict[str, Decimal]
     stop_out_percent: dict[str, Decimal]
     paper_costs: Costs
+    margin_basis: Literal["current", "open", "mid"]
+    margin_check: frozenset[Literal["demo", "paper"]]
     market_update_interval_seconds: int
     market_provider: str
     market_http_url: str
@@ -261,6 +273,8 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "margin_call_percent": _levels,
     "stop_out_percent": _levels,
     "paper_costs": _costs,
+    "margin_basis": _one_of("current", "open", "mid"),
+    "margin_check": _some_of("demo", "paper"),
     "market_update_interval_seconds": _integer(1, 86_400),
     "market_provider": _one_of("none", "replay", "http"),
     "market_http_url": _optional_url,

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from foliostream.application.amending import Amending
     from foliostream.application.announcing import Announcer
     from foliostream.application.close_day import DayClosing
+    from foliostream.application.margin_check import MarginCheck, Previewing
     from foliostream.application.marking import Marker
     from foliostream.application.ordering import Ordering
     from foliostream.application.pacing import Pacer
@@ -202,6 +203,7 @@ class Wiring:
             queue=self.fill_queue,
             clock=self.clock,
             starting_cash=self.settings.starting_cash,
+            margin_check=self.margin_check,
         )
 
     @cached_property
@@ -438,7 +440,28 @@ class Wiring:
         """Portfolios over REST."""
         from foliostream.application.portfolios import Portfolios
 
-        return Portfolios(self.ledger, self.instruments, self.valuer, self.marker, self.clock)
+        return Portfolios(self.ledger, self.instruments, self.valuer, self.marker, self.clock, self.margin_check)
+
+    @cached_property
+    def margin_check(self) -> MarginCheck:
+        """Margin before something is booked."""
+        from foliostream.application.margin_check import MarginCheck
+
+        settings = self.settings
+        return MarginCheck(
+            prices=self.hot,
+            instruments=self.instruments,
+            stale_after_ms=settings.stale_price_seconds * 1000,
+            account_types=settings.margin_check,
+            basis=settings.margin_basis,
+        )
+
+    @cached_property
+    def previewing(self) -> Previewing:
+        """Previews of orders."""
+        from foliostream.application.margin_check import Previewing
+
+        return Previewing(self.ledger, self.margin_check, self.clock)
 
     @cached_property
     def amending(self) -> Amending:
@@ -462,6 +485,7 @@ class Wiring:
             clock=self.clock,
             costs=settings.paper_costs,
             stale_after_ms=settings.stale_price_seconds * 1000,
+            margin_check=self.margin_check,
             new_suffix=lambda: uuid4().hex[:12],
         )
 

@@ -10,13 +10,21 @@ from typing import TypeVar
 import msgspec
 from msgspec import UNSET
 
-from foliostream.api.models import InstrumentRequest, PortfolioChange, PortfolioRequest, UpdateLine, UpdateRequest
+from foliostream.api.models import (
+    InstrumentRequest,
+    PortfolioChange,
+    PortfolioRequest,
+    PreviewRequest,
+    UpdateLine,
+    UpdateRequest,
+)
 from foliostream.application.amending import Wanted
 from foliostream.application.portfolios import NewPortfolio
 from foliostream.domain import fills, keys, money, orders
 from foliostream.domain.instrument import Instrument, MarginTier, Split, Swap
 from foliostream.domain.keys import CASH_PREFIX
 from foliostream.domain.portfolio import Entry
+from foliostream.domain.preview import Order
 from foliostream.errors import CallerError
 
 T = TypeVar("T")
@@ -263,6 +271,11 @@ def wanted(body: PortfolioChange) -> Wanted:
         UNSET if settings.allow_short is None else settings.allow_short,
         settings.update_interval_ms if "update_interval_ms" in settings.model_fields_set else UNSET,
     )
+
+
+def preview_orders(body: PreviewRequest) -> list[Order]:
+    """What is to be previewed."""
+    return [Order(keys.symbol(item.instrument_id), item.quantity, item.price, item.fee) for item in body.orders]
 
 
 def instrument(symbol: str, body: InstrumentRequest) -> Instrument:

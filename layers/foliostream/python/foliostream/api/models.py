@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, 
 from foliostream.domain import times, trading_hours
 from foliostream.domain.closes import MAX_CLOSES
 from foliostream.domain.fills import Side
-from foliostream.domain.instrument import MAX_SPLITS, MAX_TIERS, Kind, SwapMode, Weekday
+from foliostream.domain.instrument import MAX_AGE_SECONDS, MAX_SPLITS, MAX_TIERS, Kind, SwapMode, Weekday
 from foliostream.domain.orders import OrderType
 from foliostream.domain.pacing import UPDATE_INTERVAL_MS_MAX, UPDATE_INTERVAL_MS_MIN
 from foliostream.domain.portfolio import MAX_NAME_LENGTH, AccountKind, AccountType, CostBasis, Status, TransactionType
@@ -196,6 +196,22 @@ class OrderRequest(_Body):
     client_order_id: str | None = None
 
 
+class PreviewOrder(_Body):
+    """A trade that is only thought of: ``quantity`` signed, negative sells; without ``price`` at the market's, a
+    purchase at the ask. ``fee`` in the instrument's currency."""
+
+    instrument_id: str
+    quantity: Amount
+    price: Amount | None = None
+    fee: Amount = Decimal(0)
+
+
+class PreviewRequest(_Body):
+    """Orders that are judged together, as one update would be."""
+
+    orders: list[PreviewOrder]
+
+
 class SplitIn(_Body):
     """Prices of before ``effective_at`` are divided by ``ratio``, for every holder."""
 
@@ -235,7 +251,7 @@ class InstrumentRequest(_Body):
     contract_size: Amount | None = None
     price_decimals: Annotated[int, Field(strict=True, ge=0, le=10)] | None = None
     allow_zero: StrictBool = False
-    max_age_seconds: Annotated[int, Field(strict=True, ge=1, le=366 * 86_400)] | None = None
+    max_age_seconds: Annotated[int, Field(strict=True, ge=1, le=MAX_AGE_SECONDS)] | None = None
     isin: Annotated[str, Field(pattern=r"^[A-Z]{2}[A-Z0-9]{9}[0-9]$")] | None = None
     token: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,128}$")] | None = None
     splits: Annotated[list[SplitIn], Field(max_length=MAX_SPLITS)] = []
