@@ -9,9 +9,10 @@ from foliostream.domain import price as prices
 from foliostream.domain import snapshot as snapshots
 from foliostream.domain.coalescing import Bundle
 from foliostream.domain.keys import split_key
+from foliostream.domain.pacing import Pace
 from foliostream.domain.portfolio import Portfolio
 from foliostream.domain.price import Price, PriceUpdate
-from foliostream.ports import Candidate, Clock, Counted, Head, Promised, Saved, Stored, StoredSnapshot
+from foliostream.ports import Candidate, Clock, Counted, Head, Paced, Promised, Saved, Stored, StoredSnapshot
 
 HOLDERS_PER_PART = 100
 
@@ -31,6 +32,7 @@ class FakeHotStore:
         self.records: dict[tuple[str, int, str], DirtyRecord] = {}
         self.sums: dict[str, int] = {}
         self.since_ms = 0
+        self.kept_paces: dict[str, Pace] = {}
 
     def get(self, symbols: Collection[str]) -> dict[str, Price]:
         """Those that have a price."""
@@ -114,7 +116,7 @@ class FakeHotStore:
         snapshot, portfolio_id = candidate.snapshot, candidate.snapshot.portfolio_id
         with self._lock:
             current = self._head(portfolio_id)
-            if current != candidate.expected:
+            if _compared(current) != _compared(candidate.expected):
                 return Saved(written=False, watchers=[], current=current)
             self.snapshots[portfolio_id] = StoredSnapshot(head_of(snapshot), snapshots.encode(snapshot), None)
             return Saved(written=True, watchers=self._live(portfolio_id, snapshot.read_at_ms), current=None)
@@ -175,6 +177,22 @@ class FakeHotStore:
         """The sums."""
         return Counted(self.since_ms, dict(self.sums))
 
+    def paces(self, portfolio_ids: Collection[str]) -> dict[str, Pace]:
+        """Those that have one."""
+        with self._lock:
+            return {name: self.kept_paces[name] for name in portfolio_ids if name in self.kept_paces}
+
+    def pace(self, changes: Sequence[Paced]) -> list[bool]:
+        """Compare-and-set each on its own."""
+        return [self._pace(change) for change in changes]
+
+    def _pace(self, change: Paced) -> bool:
+        with self._lock:
+            current = self.kept_paces.get(change.portfolio_id)
+            if current == change.before:
+                self.kept_paces[change.portfolio_id] = change.after
+            return current in (change.before, change.after)
+
     def _head(self, portfolio_id: str) -> Head | None:
         stored = self.snapshots.get(portfolio_id)
         return stored.head if stored else None
@@ -184,3 +202,7 @@ class FakeHotStore:
         live = {name: lease for name, lease in leases.items() if lease > at_ms}
         self.leases[portfolio_id] = live
         return list(live)
+
+
+def _compared(head: Head | None) -> Head | None:
+    return head and head._replace(margin="")

@@ -40,7 +40,7 @@ from tests.fakes.ledger import FakeLedger
 from tests.fakes.notices import FakeNotices
 from tests.fakes.sessions import FakeSessions
 from tests.simulation.checks import Watch
-from tests.simulation.lambdas import StreamSource
+from tests.simulation.lambdas import Invocation, StreamSource, current_invocation
 from tests.simulation.machines import Machine, Network
 from tests.simulation.queues import Message, Queue
 from tests.simulation.world import World
@@ -114,9 +114,9 @@ class Stores:
             return was[-1] if was else None
         return self.hot.prices.get(symbol)
 
-    def save(self, candidate: Candidate) -> Saved:
+    def save(self, candidate: Candidate, by: Invocation | None) -> Saved:
         [saved] = self.hot.save([candidate])
-        self.watch.saved(candidate, saved)
+        self.watch.saved(candidate, saved, by)
         return saved
 
     def add_holder(self, portfolio_key: str, symbols: Collection[str]) -> None:
@@ -208,7 +208,8 @@ class RemoteHot:
 
     def save(self, candidates: Sequence[Candidate]) -> list[Saved]:
         self._stores.watch.valued(candidates)
-        return self._call("save", [partial(self._stores.save, item) for item in candidates])
+        by = current_invocation()
+        return self._call("save", [partial(self._stores.save, item, by) for item in candidates])
 
     def watch(self, portfolio_id: str, connection_id: str, lease_until_ms: int) -> None:
         self._call("watch", [partial(self._hot.watch, portfolio_id, connection_id, lease_until_ms)], repeatable=True)

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 from foliostream.api.rest import Api, build
 from foliostream.application.accept_fills import FillAccepter
 from foliostream.application.amending import Amending
+from foliostream.application.margin_check import MarginCheck, Previewing
 from foliostream.application.marking import Marker
 from foliostream.application.ordering import Ordering
 from foliostream.application.portfolios import Portfolios
@@ -100,6 +101,7 @@ class Parts:
             self.clock,
             Costs(Decimal("0.05"), Decimal("0.02")),
             900_000,
+            self.margin_check,
             lambda: f"{next(numbers):012x}",
         )
 
@@ -110,9 +112,16 @@ class Parts:
     @cached_property
     def portfolios(self) -> Portfolios:
         stores = (self.hot, self.hot, self.hot, self.instruments, self.ledger, self.hot, self.marker, self.clock)
-        return Portfolios(
-            self.ledger, self.instruments, Valuer(*stores, stale_after_ms=900_000), self.marker, self.clock
-        )
+        valuer = Valuer(*stores, stale_after_ms=900_000)
+        return Portfolios(self.ledger, self.instruments, valuer, self.marker, self.clock, self.margin_check)
+
+    @cached_property
+    def margin_check(self) -> MarginCheck:
+        return MarginCheck(self.hot, self.instruments, 900_000, frozenset({"demo", "paper"}), "current")
+
+    @cached_property
+    def previewing(self) -> Previewing:
+        return Previewing(self.ledger, self.margin_check, self.clock)
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,10 @@ if TYPE_CHECKING:
     from foliostream.application.amending import Amending
     from foliostream.application.announcing import Announcer
     from foliostream.application.close_day import DayClosing
+    from foliostream.application.margin_check import MarginCheck, Previewing
     from foliostream.application.marking import Marker
     from foliostream.application.ordering import Ordering
+    from foliostream.application.pacing import Pacer
     from foliostream.application.portfolios import Portfolios
     from foliostream.application.project_ledger import LedgerProjection
     from foliostream.application.projecting import Projector
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from foliostream.application.symbols import Symbols
     from foliostream.application.valuing import Valuer
     from foliostream.application.watching import Watching
+    from foliostream.domain.margin_states import MarginRules
 
 # Connections of one client, and the threads that use them: one core is busy with 16.
 MAX_POOL_CONNECTIONS = 16
@@ -157,11 +160,16 @@ class Wiring:
 
     @cached_property
     def queues(self) -> ports.Queues:
-        """Dirty, refresh and push queues."""
+        """Dirty, bulk, refresh, delayed and push queues."""
         from foliostream.adapters.sqs_queues import SqsQueues
 
         settings = self.settings
-        urls = settings.dirty_queue_urls | {"refresh": settings.refresh_queue_url, "push": settings.push_queue_url}
+        urls = settings.dirty_queue_urls | {
+            "bulk": settings.bulk_queue_url,
+            "refresh": settings.refresh_queue_url,
+            "delayed": settings.delayed_queue_url,
+            "push": settings.push_queue_url,
+        }
         return SqsQueues(self._sqs, urls, settings.dead_letter_queue_urls)
 
     @cached_property
@@ -195,6 +203,7 @@ class Wiring:
             queue=self.fill_queue,
             clock=self.clock,
             starting_cash=self.settings.starting_cash,
+            margin_check=self.margin_check,
         )
 
     @cached_property
@@ -299,6 +308,15 @@ class Wiring:
         )
 
     @cached_property
+    def margin_rules(self) -> MarginRules:
+        """The levels at which margin accounts are called and stopped out."""
+        from foliostream.domain.margin_states import MarginRules, thresholds
+
+        calls, stops = self.settings.margin_call_percent, self.settings.stop_out_percent
+        limits = {name: thresholds(calls[name], stops[name]) for name in calls}
+        return MarginRules(limits, basis=self.settings.margin_basis)
+
+    @cached_property
     def valuer(self) -> Valuer:
         """Values portfolios."""
         from foliostream.application.valuing import Valuer
@@ -313,7 +331,15 @@ class Wiring:
             marker=self.marker,
             clock=self.clock,
             stale_after_ms=self.settings.stale_price_seconds * 1000,
+            rules=self.margin_rules,
         )
+
+    @cached_property
+    def pacer(self) -> Pacer:
+        """Sees to valuations that have to wait."""
+        from foliostream.application.pacing import Pacer
+
+        return Pacer(self.hot, self.marker, self.clock)
 
     @cached_property
     def projector(self) -> Projector:
@@ -401,7 +427,9 @@ class Wiring:
         urls = {
             "price": settings.price_queue_url,
             **settings.dirty_queue_urls,
+            "bulk": settings.bulk_queue_url,
             "refresh": settings.refresh_queue_url,
+            "delayed": settings.delayed_queue_url,
             "push": settings.push_queue_url,
             "fills": settings.fills_queue_url,
             **{f"{name}_dead": url for name, url in settings.dead_letter_queue_urls.items()},
@@ -413,7 +441,28 @@ class Wiring:
         """Portfolios over REST."""
         from foliostream.application.portfolios import Portfolios
 
-        return Portfolios(self.ledger, self.instruments, self.valuer, self.marker, self.clock)
+        return Portfolios(self.ledger, self.instruments, self.valuer, self.marker, self.clock, self.margin_check)
+
+    @cached_property
+    def margin_check(self) -> MarginCheck:
+        """Margin before something is booked."""
+        from foliostream.application.margin_check import MarginCheck
+
+        settings = self.settings
+        return MarginCheck(
+            prices=self.hot,
+            instruments=self.instruments,
+            stale_after_ms=settings.stale_price_seconds * 1000,
+            account_types=settings.margin_check,
+            basis=settings.margin_basis,
+        )
+
+    @cached_property
+    def previewing(self) -> Previewing:
+        """Previews of orders."""
+        from foliostream.application.margin_check import Previewing
+
+        return Previewing(self.ledger, self.margin_check, self.clock)
 
     @cached_property
     def amending(self) -> Amending:
@@ -437,6 +486,7 @@ class Wiring:
             clock=self.clock,
             costs=settings.paper_costs,
             stale_after_ms=settings.stale_price_seconds * 1000,
+            margin_check=self.margin_check,
             new_suffix=lambda: uuid4().hex[:12],
         )
 

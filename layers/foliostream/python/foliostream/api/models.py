@@ -11,8 +11,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, 
 from foliostream.domain import times, trading_hours
 from foliostream.domain.closes import MAX_CLOSES
 from foliostream.domain.fills import Side
-from foliostream.domain.instrument import MAX_SPLITS, MAX_TIERS, Kind, SwapMode, Weekday
+from foliostream.domain.instrument import MAX_AGE_SECONDS, MAX_SPLITS, MAX_TIERS, Kind, SwapMode, Weekday
 from foliostream.domain.orders import OrderType
+from foliostream.domain.pacing import UPDATE_INTERVAL_MS_MAX, UPDATE_INTERVAL_MS_MIN
 from foliostream.domain.portfolio import MAX_NAME_LENGTH, AccountKind, AccountType, CostBasis, Status, TransactionType
 from foliostream.errors import CallerError, RefusedError
 
@@ -22,8 +23,9 @@ MAX_REASON_LENGTH = 200
 _DECIMAL = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,2})?")
 _NAME_PATTERN = r"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$"
 _RATIO = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?:[0-9]{1,9}(\.[0-9]{1,6})?")
-_LATER_SETTINGS = frozenset({"update_interval_ms", "margin_call_percent", "stop_out_percent", "auto_liquidate",
-                             "target_weights", "benchmark"})  # fmt: skip
+_LATER_SETTINGS = frozenset(
+    {"margin_call_percent", "stop_out_percent", "auto_liquidate", "target_weights", "benchmark"}
+)
 
 
 def _exact(raw: object) -> Decimal:
@@ -101,19 +103,26 @@ class _Body(BaseModel):
         return {field: value for field, value in raw.items() if field not in cls.later}
 
 
+UpdateInterval = Annotated[int, Field(strict=True, ge=UPDATE_INTERVAL_MS_MIN, le=UPDATE_INTERVAL_MS_MAX)]
+
+
 class PortfolioSettings(_Body):
-    """Settings of a portfolio."""
+    """Settings of a portfolio. ``update_interval_ms``: prices have it valued at most once in that time, also where the
+    window of its account type is shorter; null for the window alone. Transactions, changes of settings and refreshes
+    do not wait for it."""
 
     later: ClassVar = _LATER_SETTINGS
     allow_short: StrictBool = False
+    update_interval_ms: UpdateInterval | None = None
 
 
 class SettingsChange(_Body):
-    """Settings to be changed; those left out stay."""
+    """Settings to be changed; those left out stay. ``update_interval_ms`` null ends the interval."""
 
     later: ClassVar = _LATER_SETTINGS
     later_code: ClassVar = "SETTING_NOT_SUPPORTED"
     allow_short: StrictBool | None = None
+    update_interval_ms: UpdateInterval | None = None
 
 
 class PortfolioChange(_Body):
@@ -187,6 +196,22 @@ class OrderRequest(_Body):
     client_order_id: str | None = None
 
 
+class PreviewOrder(_Body):
+    """A trade that is only thought of: ``quantity`` signed, negative sells; without ``price`` at the market's, a
+    purchase at the ask. ``fee`` in the instrument's currency."""
+
+    instrument_id: str
+    quantity: Amount
+    price: Amount | None = None
+    fee: Amount = Decimal(0)
+
+
+class PreviewRequest(_Body):
+    """Orders that are judged together, as one update would be."""
+
+    orders: list[PreviewOrder]
+
+
 class SplitIn(_Body):
     """Prices of before ``effective_at`` are divided by ``ratio``, for every holder."""
 
@@ -226,7 +251,7 @@ class InstrumentRequest(_Body):
     contract_size: Amount | None = None
     price_decimals: Annotated[int, Field(strict=True, ge=0, le=10)] | None = None
     allow_zero: StrictBool = False
-    max_age_seconds: Annotated[int, Field(strict=True, ge=1, le=366 * 86_400)] | None = None
+    max_age_seconds: Annotated[int, Field(strict=True, ge=1, le=MAX_AGE_SECONDS)] | None = None
     isin: Annotated[str, Field(pattern=r"^[A-Z]{2}[A-Z0-9]{9}[0-9]$")] | None = None
     token: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,128}$")] | None = None
     splits: Annotated[list[SplitIn], Field(max_length=MAX_SPLITS)] = []

@@ -32,6 +32,7 @@ _SHAPES = (
     shapes.InstrumentOut,
     shapes.ClosesOut,
     shapes.ClosesKept,
+    shapes.MarginPreview,
     shapes.RefreshAccepted,
     shapes.MarketStatus,
     shapes.DirtyUsers,

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from foliostream.application.accept_fills import FillAccepter
 from foliostream.application.amending import Amending
+from foliostream.application.margin_check import Previewing
 from foliostream.application.marking import Marker
 from foliostream.application.ordering import Ordering
 from foliostream.application.portfolios import Portfolios
@@ -69,6 +70,10 @@ class Parts(Protocol):
     @property
     def ordering(self) -> Ordering:
         """Simulated orders of paper accounts."""
+
+    @property
+    def previewing(self) -> Previewing:
+        """Previews of orders."""
 
     @property
     def portfolios(self) -> Portfolios:

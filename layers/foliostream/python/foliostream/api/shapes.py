@@ -216,6 +216,43 @@ class ClosesKept(Struct, rename={"first": "from", "last": "to"}):
     last: str | None
 
 
+class MarginFigures(Struct):
+    """A margin account's figures in base currency; null where a price, a rate or a margin rate is missing, and
+    ``level_percent`` where nothing is used."""
+
+    balance: Decimal
+    equity: Decimal | None
+    used: Decimal | None
+    free: Decimal | None
+    level_percent: Decimal | None
+    exposure: Decimal | None
+    leverage_used: Decimal | None
+
+
+class PreviewRefusal(Struct):
+    """Why an update of the same orders would be refused; ``details`` of INSUFFICIENT_MARGIN have the figures."""
+
+    code: str
+    message: str
+    details: list[dict[str, Any]]
+
+
+class MarginPreview(Struct):
+    """Margin before and after orders that nobody has placed. ``after`` is null where they cannot be booked at all.
+    ``accepted`` false: ``refusal`` says why. ``stale``: symbols whose price is older than it may be; ``assumed``:
+    symbols without a price, valued at the one of their order."""
+
+    portfolio_id: str
+    base_currency: str
+    ledger_version: int
+    before: MarginFigures
+    after: MarginFigures | None
+    accepted: bool
+    refusal: PreviewRefusal | None
+    stale: list[str]
+    assumed: list[str]
+
+
 class FillIn(Struct, omit_defaults=True):
     """What was filled. ``portfolio_id``, or ``execution_mode`` (paper, zerodha) and ``strategy_id``, say where;
     ``instrument_id`` or ``instrument_token`` say what. ``owner`` owns a paper portfolio that this fill creates."""
@@ -291,8 +328,8 @@ class RefreshAccepted(Struct):
 
 
 class QueueState(Struct):
-    """A queue as SQS counts it, which is approximately; ``oldest_age_ms``: of a dirty queue, how long the oldest
-    promise has waited, null where none does; null for other queues, whose ages CloudWatch has."""
+    """A queue as SQS counts it, which is approximately; ``oldest_age_ms``: of a dirty queue, how long ago the
+    oldest promise of its account type was due, null where none is; null for others, whose ages CloudWatch has."""
 
     waiting: int
     in_flight: int
@@ -320,7 +357,7 @@ class MarketStatus(Struct):
 
 class DirtyUsers(Struct):
     """Portfolios promised a valuation: all are counted, the first 1,000 keys (``live:12345``) named;
-    ``oldest_age_ms``: for how long the oldest has waited, null where none does."""
+    ``oldest_age_ms``: how long ago the first of them was due (0: none is yet), null where none waits."""
 
     user_type: str
     count: int

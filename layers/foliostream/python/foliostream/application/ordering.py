@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from foliostream.application.access import Caller, own_portfolio
-from foliostream.domain import cursors, keys, orders, portfolio, preview
+from foliostream.application.margin_check import MarginCheck
+from foliostream.domain import cursors, keys, orders, portfolio
 from foliostream.domain.instrument import Instrument
-from foliostream.domain.margin import Market
 from foliostream.domain.orders import Costs, Order, Request, State
 from foliostream.domain.portfolio import Portfolio
-from foliostream.errors import CallerError, ConflictError, RefusedError
+from foliostream.errors import CallerError, ConflictError
 from foliostream.ports import Clock, Instruments, Ledger, OrderPage, Orders, Prices
 
 MAX_COMMIT_ROUNDS = 5
@@ -38,6 +38,7 @@ class Ordering:
     clock: Clock
     costs: Costs
     stale_after_ms: int
+    margin_check: MarginCheck
     new_suffix: Callable[[], str]
 
     def place(self, caller: Caller, portfolio_id: str, order_id: str | None, request: Request) -> Placed:
@@ -103,15 +104,9 @@ class Ordering:
     def _book(self, before: Portfolio, order: Order, instrument: Instrument) -> None:
         entries, known = [orders.entry(order)], {instrument.symbol: instrument}
         needed = portfolio.price_symbols(before, entries, known)
-        if before.account_kind == "margin":
-            needed |= before.symbols | known.keys()
-            known |= self.instruments.get(before.positions)
         prices = self.prices.get(needed) if needed else {}
-        if before.account_kind == "margin":
-            market = Market(prices, known, order.updated_at_ms, self.stale_after_ms)
-            if refusal := preview.check(before, entries, market):
-                raise RefusedError(refusal.message, code=refusal.code, details=refusal.details)
         after, transactions = portfolio.apply(before, entries, known, order.updated_at_ms, prices)
+        self.margin_check(before, after, entries, order.updated_at_ms)
         opened, closed = after.symbols - before.symbols, before.symbols - after.symbols
         self.ledger.commit(after, transactions, opened, closed, order)
 

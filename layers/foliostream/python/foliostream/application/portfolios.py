@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from foliostream.application.access import Caller, not_found, own_portfolio
+from foliostream.application.margin_check import MarginCheck
 from foliostream.application.marking import Marker
 from foliostream.application.rendering import Rendered
 from foliostream.application.valuing import Valuer
@@ -37,6 +38,7 @@ class NewPortfolio:
     initial_cash: Decimal
     allow_short: bool
     request_digest: str
+    update_interval_ms: int | None = None
 
 
 class Created(NamedTuple):
@@ -62,6 +64,7 @@ class Portfolios:
     valuer: Valuer
     marker: Marker
     clock: Clock
+    margin_check: MarginCheck
 
     def create(self, caller: Caller, new: NewPortfolio) -> Created:
         """A new portfolio, or the existing one if the same request made it; ``ConflictError`` otherwise."""
@@ -93,6 +96,7 @@ class Portfolios:
             updated_at_ms=now_ms,
             version=0,
             allow_short=new.allow_short,
+            update_interval_ms=new.update_interval_ms,
             cash={new.base_currency: Decimal(0)},
         )
         deposit = Entry("initial_cash", "DEPOSIT", now_ms, amount=new.initial_cash, currency=new.base_currency)
@@ -162,6 +166,7 @@ class Portfolios:
             needed = portfolio.price_symbols(before, entries, instruments)
             prices = self.valuer.prices.get(needed) if needed else {}
             after, transactions = portfolio.apply(before, entries, instruments, now_ms, prices)
+            self.margin_check(before, after, entries, now_ms)
             opened, closed = after.symbols - before.symbols, before.symbols - after.symbols
             self.ledger.commit(after, transactions, opened, closed)
         except (RefusedError, ConflictError) as fault:
