@@ -31,6 +31,7 @@ class FakeHotStore:
         self.records: dict[tuple[str, int, str], DirtyRecord] = {}
         self.sums: dict[str, int] = {}
         self.since_ms = 0
+        self.order_symbols: set[str] = set()
 
     def get(self, symbols: Collection[str]) -> dict[str, Price]:
         """Those that have a price."""
@@ -174,6 +175,18 @@ class FakeHotStore:
     def counted(self) -> Counted:
         """The sums."""
         return Counted(self.since_ms, dict(self.sums))
+
+    def hinted(self, symbols: Collection[str]) -> set[str]:
+        """Those that may have open orders."""
+        return self.order_symbols.intersection(symbols)
+
+    def hint(self, symbols: Collection[str]) -> None:
+        """Add them."""
+        self.order_symbols |= set(symbols)
+
+    def unhint(self, symbols: Collection[str]) -> None:
+        """Remove them."""
+        self.order_symbols -= set(symbols)
 
     def _head(self, portfolio_id: str) -> Head | None:
         stored = self.snapshots.get(portfolio_id)

@@ -7,6 +7,7 @@ from typing import Protocol
 from foliostream.application.accept_fills import FillAccepter
 from foliostream.application.amending import Amending
 from foliostream.application.marking import Marker
+from foliostream.application.order_watch import OrderWatch
 from foliostream.application.ordering import Ordering
 from foliostream.application.portfolios import Portfolios
 from foliostream.application.status import Operations
@@ -56,6 +57,10 @@ class Parts(Protocol):
     @property
     def amending(self) -> Amending:
         """Changes of status and settings."""
+
+    @property
+    def order_watch(self) -> OrderWatch:
+        """Tells new prices to whoever fills open orders."""
 
     @property
     def ordering(self) -> Ordering:
