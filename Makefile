@@ -20,12 +20,14 @@ PARTS ?=
 TICKS ?=
 REDIS_URL ?=
 SEEDS ?= 5000
+FILE ?=
+ADJUSTED ?=
 
 export PYTHONDONTWRITEBYTECODE := 1
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help env env-all up down demo bridge rebuild-hot status logs token test lint format types template unit contract property \
-	infra simulation simulate integration e2e bench figures lock build deploy clean
+.PHONY: help env env-all up down demo bridge import-history rebuild-hot status logs token test lint format types template unit contract \
+	property infra simulation simulate integration e2e bench figures lock build deploy clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +46,9 @@ down: env ## stop everything that was started, also after a crash
 
 bridge: env ## take the ticks of a Redis channel to the local cloud (REDIS_URL=redis://..., default: its own Valkey)
 	@$(if $(REDIS_URL),PORTFOLIO_REDIS_URL="$(REDIS_URL)") $(PY) -m local bridge
+
+import-history: env ## give daily closes to the local cloud: make import-history FILE=closes.csv (ADJUSTED=1: for splits)
+	@$(PY) -m local import-history "$(FILE)" $(if $(ADJUSTED),--adjusted)
 
 status: env ## say whether the cloud runs, and where
 	@$(PY) -m local status
@@ -96,7 +101,7 @@ figures: env ## bring the measured figures of docs/scale.md up to date from .loc
 	@$(PY) -m benchmarks.figures
 
 # The layers come first: the developer's environment takes their versions.
-LOCKS := layer-dependencies layer-rest layer-authorizer dev cloud sam lock
+LOCKS := layer-dependencies layer-rest layer-authorizer layer-metrics dev cloud sam lock
 lock: ## write the lock files anew (UPGRADE=1: with the newest versions)
 	@$(PYTHON) -m local.environments lock
 	@for name in $(LOCKS); do \

@@ -11,7 +11,19 @@ from local.services import CloudError
 # The application's own package, which is deployed as a layer and installed nowhere.
 sys.path.insert(0, str(ROOT / "layers" / "foliostream" / "python"))
 
-from benchmarks import cold_start, cost, ledger_fills, prices, recalculation, report, scale, state, tick_file, ticks
+from benchmarks import (
+    cold_start,
+    cost,
+    ledger_fills,
+    metrics,
+    prices,
+    recalculation,
+    report,
+    scale,
+    state,
+    tick_file,
+    ticks,
+)
 from benchmarks.container import Container
 from benchmarks.measuring import Row, timed
 from benchmarks.server import valkey
@@ -19,7 +31,7 @@ from benchmarks.server import valkey
 HOME = CACHE / "bench"
 RESULT = CACHE / "bench.json"
 STORE = {"recalculate": recalculation.measure, "prices": prices.measure, "state": state.measure}
-USUAL = (*STORE, "cost", "ledger", "init", "ticks")
+USUAL = (*STORE, "cost", "ledger", "metrics", "init", "ticks")
 # The big sizes take minutes of their own: measured only when named.
 PARTS = (*USUAL, "scale")
 
@@ -69,6 +81,7 @@ def _measure(chosen: set[str], home: Path, file: tick_file.TickFile | None) -> l
     alone: dict[str, Callable[[], list[Row]]] = {
         "cost": lambda: cost.measure(home),
         "ledger": ledger_fills.measure,
+        "metrics": metrics.measure,
         "init": lambda: cold_start.measure(home),
         "ticks": lambda: ticks.measure(home, file),
         "scale": lambda: _scale(home),

@@ -1,13 +1,16 @@
-"""`python -m local up|down|demo|status|logs|rebuild-hot|bridge|token`."""
+"""`python -m local up|down|demo|status|logs|import-history|rebuild-hot|bridge|token`."""
 
 import argparse
 import os
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
-from local import cloud, rebuild, sam, services
+from local import cloud, price_files, rebuild, sam, services
+from local.client import ApiError, Rest
 from local.environments import ROOT, InstallError
 from local.issuer import LIFETIME_S
+from local.price_files import PriceFileError
 from local.services import CloudError
 from local.settings import Settings, SettingsError, from_environment
 
@@ -24,6 +27,9 @@ def main(arguments: list[str] | None = None) -> int:
     logs.add_argument("--function", default="", help="only functions whose log group holds this, such as push")
     _command(commands, "rebuild-hot", "make the hot store again from the ledger, showing how far it is", _rebuild_hot)
     _command(commands, "bridge", "take the ticks of a Redis channel to the cloud, until Ctrl-C", _bridge)
+    closes = _command(commands, "import-history", "give the daily closes of a CSV file to the cloud", _import_history)
+    closes.add_argument("file", type=Path, help="date,AAPL,MSFT,... or symbol,date,close; also gzipped")
+    closes.add_argument("--adjusted", action="store_true", help="they are divided by all splits registered so far")
     token = _command(commands, "token", "print a token of the local issuer", _token)
     token.add_argument("--sub", default="demo", help="whose token (default: demo)")
     token.add_argument("--scopes", default="", help='such as "prices:write admin" (default: none)')
@@ -35,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
         return run(settings, options)
     except CloudError as error:
         print(f"\n{error.report()}", file=sys.stderr)
-    except (SettingsError, InstallError) as error:
+    except (SettingsError, InstallError, PriceFileError, ApiError) as error:
         print(f"\n{error}", file=sys.stderr)
     except KeyboardInterrupt:
         print("\ninterrupted; `make down` stops whatever is left", file=sys.stderr)
@@ -85,6 +91,16 @@ def _rebuild_hot(settings: Settings, _: argparse.Namespace) -> int:
         print("not running")
         return 1
     return 0 if rebuild.rebuild_hot(outputs).broken == 0 else 1
+
+
+def _import_history(settings: Settings, options: argparse.Namespace) -> int:
+    outputs = cloud.read_outputs(settings)
+    if not outputs:
+        print("not running")
+        return 1
+    rest = Rest(outputs.rest_url, outputs.token)
+    refused = price_files.give(rest, price_files.read(options.file), adjusted=options.adjusted, show=print)
+    return 1 if refused else 0
 
 
 def _bridge(settings: Settings, _: argparse.Namespace) -> int:

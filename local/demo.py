@@ -27,7 +27,7 @@ from foliostream.domain.times import epoch_ms
 from local import cloud, demo_view, services
 from local.client import ApiError, Rest, Socket
 from local.cloud import Outputs
-from local.demo_accounts import ACCOUNTS, Calendar, open_accounts, register_instruments
+from local.demo_accounts import ACCOUNTS, Calendar, import_closes, open_accounts, register_instruments
 from local.demo_board import Board, State, differences, mistakes, summary, totals_line
 from local.demo_feed import Arrived, Event, Feed, Opened
 from local.demo_trades import ACCOUNT, Trader
@@ -142,6 +142,7 @@ def _prepare(settings: Settings, outputs: Outputs, *, stays_up: bool) -> Session
     sample = ReplayQuotes()
     calendar = Calendar(sample)
     _step(f"registering {len(sample.symbols)} stocks", lambda: register_instruments(rest, sample.symbols))
+    _step("importing their daily closes", lambda: import_closes(rest, sample))
     _step(f"opening {len(ACCOUNTS)} sample accounts", lambda: open_accounts(rest, ACCOUNTS, sample))
     if settings.portfolio["PORTFOLIO_MARKET_PROVIDER"] != "none" and not _is_moving(rest, settings):
         _step("starting the market feed", lambda: _start_market(outputs))

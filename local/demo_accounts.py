@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Literal
 
 from foliostream.adapters.replay_quotes import ReplayQuotes
+from local import price_files
 from local.client import Json, Rest
 
 AccountType = Literal["live", "demo", "paper"]
@@ -69,6 +70,14 @@ def register_instruments(rest: Rest, symbols: Iterable[str]) -> None:
     """Make the sample's stocks known; needs the scope ``instruments:write``. Repeating it changes nothing."""
     for symbol in symbols:
         rest.put(f"/api/v1/instruments/{symbol}", {"kind": "stock", "currency": "USD"})
+
+
+def import_closes(rest: Rest, sample: ReplayQuotes) -> None:
+    """Give the sample's closes under their own dates, which metrics are computed from; they are adjusted already."""
+    closes = price_files.parse(sample.lines, "the sample")
+    refused: list[str] = []
+    if price_files.give(rest, closes, adjusted=True, show=refused.append):
+        raise price_files.PriceFileError("; ".join(refused))
 
 
 def open_accounts(rest: Rest, accounts: Iterable[Account], sample: ReplayQuotes) -> None:

@@ -33,6 +33,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
             unpriced=len(report.unpriced),
             skipped=len(report.skipped),
             late=len(report.late),
+            closes=report.closes,
         )
         return lambda_events.failures(again)
     scheduled = event.get("scheduled_time", PLACEHOLDER)

@@ -91,6 +91,7 @@ def test_a_closed_day_stands_in_the_history_and_the_next_one_counts_from_its_mar
         "skipped": [],
         "late": [owner.portfolio_id],
         "failed": {},
+        "closes": 0,
     }
     closed = close(stack, portfolio_ids=[owner.portfolio_id])
     assert closed == over | {"day": closed["day"], "written": [owner.portfolio_id], "late": []}
@@ -125,8 +126,14 @@ def test_a_run_over_all_portfolios_closes_the_day_of_each(
     owners = [holder(kind) for kind in ("live", "demo", "paper")]
     post_price(admin, symbol, 101)
     started = close(stack)
-    assert started["started"] == 16
+    assert started["started"] == 80
     for owner in owners:
         (day,) = eventually(lambda owner=owner: history(owner), bool, "the day in the history")  # type: ignore[misc]
         assert (day["date"], day["total_value"]) == (started["day"], Decimal("10008.50"))
         eventually(owner.state, lambda state: state["daily_pnl"] == 0, "a new day")
+    path = f"/api/v1/instruments/{symbol}/history"
+    kept = eventually(lambda: admin.get(path)["closes"], bool, "the close of the instrument")
+    assert kept == [{"date": started["day"], "close": 101}]
+    given = {"closes": [{"date": "2026-01-02", "close": "99.5"}]}
+    assert admin.put(path, given)["kept"] == 2
+    assert [item["close"] for item in admin.get(path)["closes"]] == [Decimal("99.5"), 101]

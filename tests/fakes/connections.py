@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from itertools import count
 
+from foliostream.domain.sessions import Told
 from foliostream.errors import NotFoundError
 from foliostream.ports import Connection, ConnectionView, Outgoing, Subscription, Watch, WatchPage
 
@@ -82,3 +83,7 @@ class FakeConnections:
     def note_events(self, connection_id: str, event_ids: Sequence[str]) -> None:
         if connection_id in self._open:
             self._open[connection_id] = replace(self._open[connection_id], sent_events=tuple(event_ids))
+
+    def note_told(self, connection_id: str, told: Told) -> None:
+        if connection_id in self._open:
+            self._open[connection_id] = replace(self._open[connection_id], told=told)

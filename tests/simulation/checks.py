@@ -8,6 +8,8 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+import msgspec
+
 from foliostream.domain import coalescing, price
 from foliostream.domain.coalescing import DirtyMessage
 from foliostream.domain.keys import ACCOUNT_TYPES, split_key
@@ -20,6 +22,9 @@ from tests.simulation.world import MS, World
 
 SKEW_MS = 50
 VIOLATIONS_MAX = 20
+_messages = msgspec.json.Decoder(DirtyMessage)
+# A message's window, attempt and keys.
+_Name = tuple[int, int, tuple[str, ...]]
 
 
 @dataclass
@@ -30,6 +35,20 @@ class Seen:
     ledger_version: int
     marks: dict[str, Decimal]
     written_us: int
+
+
+@dataclass
+class Untold:
+    """Clients that wait to be told of a portfolio's newest snapshot, who wrote it, and for which messages."""
+
+    by: Invocation | None
+    promises: frozenset[_Name]
+    watchers: set[str]
+
+    def is_broken_by(self, message: DirtyMessage) -> bool:
+        """Whether nobody is left to tell them once the promise is forgotten: who wrote it is gone."""
+        is_over = self.by is None or self.by.outcome != "running"
+        return is_over and bool(self.watchers) and _name(message) in self.promises
 
 
 @dataclass
@@ -72,6 +91,8 @@ class Watch:
         self._committed: dict[tuple[str, int], int] = {}
         self._books: dict[tuple[str, int], Portfolio] = {}
         self._given_up: set[str] = set()
+        self._sent: set[_Name] = set()
+        self._untold: dict[str, Untold] = {}
         # The latest of all snapshots: the newest one may have been read over a longer time, from an earlier one on.
         self._read_at_ms: dict[str, int] = {}
 
@@ -136,13 +157,14 @@ class Watch:
         }
         self.valuations.update(invocation.notes.keys() - except_for)
 
-    def saved(self, candidate: Candidate, saved: Saved) -> None:
+    def saved(self, candidate: Candidate, saved: Saved, by: Invocation | None) -> None:
         """G5, G6 and G3: the snapshot against its own book and prices, against the one it replaces, and how old what it
-        shows has become meanwhile."""
+        shows has become meanwhile. ``by``: who writes it, and has to tell those who watch."""
         if not saved.written:
             return
         snapshot = candidate.snapshot
         identifier = snapshot.portfolio_id
+        self._untold[identifier] = Untold(by, _promises(by), set(saved.watchers))
         self._read_at_ms[identifier] = max(self._read_at_ms.get(identifier, 0), snapshot.read_at_ms)
         version, ledger_version = snapshot.version, snapshot.ledger_version
         old = self.seen.get(identifier)
@@ -196,18 +218,29 @@ class Watch:
     # --- promises and messages ---------------------------------------------------------------------------------------
 
     def sent(self, queue: str, message: DirtyMessage) -> None:
-        """A bundle reached a queue."""
+        """A bundle reached a queue, if only to be swallowed as a duplicate."""
+        self._sent.add(_name(message))
+        if queue == "push":
+            for untold in self._untold.values():
+                untold.watchers.difference_update(message.keys)
         if queue in ACCOUNT_TYPES and not message.attempt:
             for key in message.keys:
                 self.windows.setdefault(split_key(key)[1], set()).add(message.window)
 
     def forgets(self, message: DirtyMessage) -> None:
-        """A promise may be forgotten only when it is kept, or made again."""
+        """A promise may be forgotten only when it is kept, or made again, and all who watch are told."""
         for key in message.keys:
             _, identifier = split_key(key)
             is_kept = self.is_kept(identifier, message)
             if not (is_kept or self.is_recorded(key, message.attempt) or identifier in self._given_up):
                 self.violated("records", f"the promise of {key} for {message.window_end_ms} is forgotten, not kept")
+            untold = self._untold.get(identifier)
+            if untold is not None and untold.is_broken_by(message) and identifier not in self.poisoned:
+                self.violated("push", f"the promise of {key} is forgotten and {untold.watchers} are not told of it")
+
+    def is_sent(self, message: DirtyMessage) -> bool:
+        """Whether the promise's message ever reached a queue; whoever made it may have died before."""
+        return _name(message) in self._sent
 
     def is_kept(self, identifier: str, message: DirtyMessage) -> bool:
         """Whether the portfolio was valued from what was read after the message's window."""
@@ -233,3 +266,14 @@ class Watch:
             if update.get("previous_version", 0) > known:
                 self.violated("push", f"{name} has {known} and is sent what follows {update['previous_version']}")
             self.posted_versions[name] = update["version"]
+
+
+def _name(message: DirtyMessage) -> _Name:
+    return message.window, message.attempt, tuple(message.keys)
+
+
+def _promises(invocation: Invocation | None) -> frozenset[_Name]:
+    """What an invocation works on, if that are messages of the dirty queues."""
+    if invocation is None or invocation.function != "recalculate":
+        return frozenset()
+    return frozenset(_name(_messages.decode(item.body)) for item in invocation.received)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from greenlet import getcurrent, greenlet
 
 from foliostream.errors import FoliostreamError, RetryableError
-from tests.simulation.world import MS, Crash, World
+from tests.simulation.world import MS, SECOND, Crash, World
 
 FRAGILE = 1 / 3
+# An adapter that repeats a call without an answer may outlive the 30 s of its function.
+HANGING_MOST_US = 40 * SECOND
+LATE_MOST_US = 10 * SECOND
 # Where it matters most that somebody may die or be slow.
 CALLS = (
     "prices.put",
@@ -30,6 +33,10 @@ CALLS = (
     "post",
     "mark_sent",
 )
+# How long an adapter goes on trying where it is refused.
+REFUSED_LEAST_US, REFUSED_MOST_US = 200 * MS, 3 * SECOND
+# What comes through late would overtake what was sent since: to a client over one connection that cannot be.
+IN_TURN = ("post",)
 
 
 @dataclass
@@ -44,6 +51,7 @@ class Faults:
     crash: float = 0
     fragile: str = ""
     twice: float = 0
+    hanging: float = 0
     outages: list[tuple[int, int]] = field(default_factory=list)
     lost_receive: float = 0
     lost_delete: float = 0
@@ -52,8 +60,8 @@ class Faults:
     @property
     def is_none(self) -> bool:
         """Whether nothing fails; calls take their time all the same, clocks differ, messages come twice."""
-        rates = self.throttled, self.lost_answer, self.crash, self.twice, self.lost_receive, self.lost_delete
-        return not any(rates) and not self.outages and not self.fragile
+        rates = self.throttled, self.lost_answer, self.crash, self.twice, self.hanging
+        return not any((*rates, self.lost_receive, self.lost_delete)) and not self.outages and not self.fragile
 
 
 @dataclass
@@ -107,6 +115,20 @@ class Machine:
             self._world.sleep(left_us)
 
 
+class _Fate(NamedTuple):
+    """What becomes of a call: its caller dies, its answer is lost, or comes so late that nobody waits; it is done
+    twice."""
+
+    crashes: bool = False
+    loses: bool = False
+    hangs: bool = False
+    repeats: bool = False
+
+    @property
+    def is_cut(self) -> bool:
+        return self.crashes or self.loses or self.hangs
+
+
 class Network:
     """Carries a machine's calls to the stores and queues. A call has one step or several that are not one transaction;
     each is done at a moment of its own, also if the caller has died or given up meanwhile."""
@@ -126,33 +148,47 @@ class Network:
         """
         if not steps:
             return []
-        world, faults = self._world, self._faults
-        is_faulty = world.now_us < faults.until_us and not faults.is_none
-        if is_faulty and self._is_stopped(what):
-            world.sleep(self._latency.one(world))
-            raise RetryableError(f"{what} is throttled")
-        crashes = is_faulty and world.chance(FRAGILE if what == faults.fragile else faults.crash)
-        loses = is_faulty and world.chance(faults.lost_answer)
-        if crashes and world.chance(0.3):
-            world.trace(self._name, what, "crash before it")
-            raise Crash
-        chosen = self._chosen(len(steps), is_cut=crashes or loses)
+        world = self._world
+        fate = self._fate(what, repeatable=repeatable)
+        chosen = self._chosen(len(steps), is_cut=fate.is_cut)
         answers = _Answers(len(steps), getcurrent(), world)
-        repeats = is_faulty and repeatable and world.chance(faults.twice)
         there_us = self._latency.there(what, world)
-        end_us = self._send(steps, chosen, answers, there_us, in_order=in_order, repeats=repeats)
-        if crashes:
-            world.trace(self._name, what, f"crash after sending {len(chosen)} of {len(steps)}")
-            raise Crash
+        if fate.hangs and what not in IN_TURN:
+            there_us += world.between(0, LATE_MOST_US)
+        end_us = self._send(steps, chosen, answers, there_us, in_order=in_order, repeats=fate.repeats)
+        if fate.is_cut:
+            self._cut(what, fate, end_us, f"{len(chosen)} of {len(steps)}")
         world.sleep(end_us - world.now_us)
-        if loses:
-            world.trace(self._name, what, f"{len(chosen)} of {len(steps)} done, the answer is lost")
-            raise RetryableError(f"{what}: no answer")
         if world.is_traced:
             world.trace(self._name, what, *answers.results)
         if answers.fault is not None:
             raise answers.fault
         return answers.results
+
+    def _fate(self, what: str, *, repeatable: bool) -> _Fate:
+        """What is to become of a call; it ends here if it does not even begin."""
+        world, faults = self._world, self._faults
+        if world.now_us >= faults.until_us or faults.is_none:
+            return _Fate()
+        if self._is_stopped(what):
+            world.sleep(world.between(REFUSED_LEAST_US, REFUSED_MOST_US))
+            raise RetryableError(f"{what} is throttled")
+        crashes = world.chance(FRAGILE if what == faults.fragile else faults.crash)
+        if crashes and world.chance(0.3):
+            world.trace(self._name, what, "crash before it")
+            raise Crash
+        loses, hangs = world.chance(faults.lost_answer), world.chance(faults.hanging)
+        return _Fate(crashes, loses, hangs, repeatable and world.chance(faults.twice))
+
+    def _cut(self, what: str, fate: _Fate, end_us: int, done: str) -> None:
+        """The end of a call that is not answered."""
+        world = self._world
+        if fate.crashes:
+            world.trace(self._name, what, f"crash after sending {done}")
+            raise Crash
+        world.trace(self._name, what, f"{done} done, {'it hangs' if fate.hangs else 'the answer is lost'}")
+        world.sleep(world.between(LATE_MOST_US, HANGING_MOST_US) if fate.hangs else end_us - world.now_us)
+        raise RetryableError(f"{what}: no answer")
 
     def _chosen(self, steps: int, *, is_cut: bool) -> list[int]:
         """The steps that are done; not all of several where the call is cut short."""

@@ -83,6 +83,7 @@ def settings_of(world: World) -> Settings:
             lost_answer=draw.choice((0, 0, 0.01, 0.04)),
             crash=draw.choice((0, 0.005, 0.02, 0.05)),
             twice=draw.choice((0, 0, 0.05)),
+            hanging=draw.choice((0, 0, 0.01)),
             lost_receive=draw.choice((0, 0, 0.03)),
             lost_delete=draw.choice((0, 0, 0.05)),
             duplicate=draw.choice((0, 0.1)),
@@ -368,9 +369,12 @@ class Storm:
 
     def _check_promises(self) -> None:
         """A record that is left must be of a promise that is kept: its message was swallowed as a duplicate of one
-        that was worked off meanwhile. The sweep removes it."""
+        that was worked off meanwhile. Or nobody sent it: who recorded it died, and found on coming again that a newer
+        price is marked. The sweep removes both."""
         for record in self.system.stores.hot.records.values():
             self._watch.figures.leaked_records += 1  # looked at after each storm
+            if not self._watch.is_sent(record.message):
+                continue
             for key in record.message.keys:
                 identifier = key.partition(":")[2]
                 if identifier not in self._watch.poisoned and not self._watch.is_kept(identifier, record.message):

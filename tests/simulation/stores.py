@@ -26,8 +26,9 @@ from tests.fakes.gateway import FakeGateway
 from tests.fakes.hot_store import FakeHotStore
 from tests.fakes.instruments import FakeInstruments
 from tests.fakes.ledger import FakeLedger
+from tests.fakes.notices import FakeNotices
 from tests.simulation.checks import Watch
-from tests.simulation.lambdas import StreamSource
+from tests.simulation.lambdas import Invocation, StreamSource, current_invocation
 from tests.simulation.machines import Machine, Network
 from tests.simulation.queues import Message, Queue
 from tests.simulation.world import World
@@ -78,6 +79,7 @@ class Stores:
         self.instruments = FakeInstruments(*instruments)
         self.connections = FakeConnections()
         self.gateway = FakeGateway()
+        self.notices = FakeNotices()
         self.bus = FakeBus()
         self.queues: dict[str, Queue] = {}
         self.given_up: list[tuple[str, DirtyMessage, str]] = []
@@ -99,9 +101,9 @@ class Stores:
             return was[-1] if was else None
         return self.hot.prices.get(symbol)
 
-    def save(self, candidate: Candidate) -> Saved:
+    def save(self, candidate: Candidate, by: Invocation | None) -> Saved:
         [saved] = self.hot.save([candidate])
-        self.watch.saved(candidate, saved)
+        self.watch.saved(candidate, saved, by)
         return saved
 
     def add_holder(self, portfolio_key: str, symbols: Collection[str]) -> None:
@@ -193,7 +195,8 @@ class RemoteHot:
 
     def save(self, candidates: Sequence[Candidate]) -> list[Saved]:
         self._stores.watch.valued(candidates)
-        return self._call("save", [partial(self._stores.save, item) for item in candidates])
+        by = current_invocation()
+        return self._call("save", [partial(self._stores.save, item, by) for item in candidates])
 
     def watch(self, portfolio_id: str, connection_id: str, lease_until_ms: int) -> None:
         self._call("watch", [partial(self._hot.watch, portfolio_id, connection_id, lease_until_ms)], repeatable=True)
@@ -289,11 +292,14 @@ class RemoteConnections:
     def mark_sent(self, connection_id: str, subscription: Subscribed) -> None:
         self._call("mark_sent", [partial(self._all.mark_sent, connection_id, subscription)])
 
-    def enqueue(self, connection: Connection, outgoing: Outgoing) -> None:
-        self._call("enqueue", [partial(self._all.enqueue, connection, outgoing)])
+    def enqueue(self, letters: Sequence[tuple[str, Outgoing]], expires_at_ms: int) -> None:
+        self._call("enqueue", [partial(self._all.enqueue, [letter], expires_at_ms) for letter in letters])
 
     def dequeue(self, connection_id: str, entry_ids: Collection[str]) -> None:
         self._call("dequeue", [partial(self._all.dequeue, connection_id, list(entry_ids))])
+
+    def note_events(self, connection_id: str, event_ids: Sequence[str]) -> None:
+        self._call("note_events", [partial(self._all.note_events, connection_id, list(event_ids))])
 
 
 class RemoteGateway:
@@ -306,6 +312,9 @@ class RemoteGateway:
     def post(self, connection_id: str, payload: bytes) -> bool:
         [is_there] = self._call("post", [partial(self._stores.post, connection_id, payload)])
         return is_there
+
+    def close(self, connection_id: str) -> None:
+        self._call("close", [partial(self._stores.gateway.close, connection_id)])
 
 
 class RemoteBus:

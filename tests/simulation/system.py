@@ -11,6 +11,7 @@ from greenlet import getcurrent
 
 from foliostream.application import price_input, recalculate, update_prices
 from foliostream.application.access import Caller
+from foliostream.application.announcing import Announcer
 from foliostream.application.marking import Marker
 from foliostream.application.portfolios import Portfolios
 from foliostream.application.project_ledger import LedgerProjection
@@ -21,6 +22,7 @@ from foliostream.application.valuing import Valuer
 from foliostream.application.watching import Watching
 from foliostream.domain.instrument import Instrument
 from foliostream.domain.keys import ACCOUNT_TYPES
+from tests.fakes.sessions import FakeSessions
 from tests.simulation.checks import SKEW_MS, Watch
 from tests.simulation.lambdas import POLL_MOST_US, Function, Invocation, QueueSource, StreamSource
 from tests.simulation.machines import CALLS, Faults, Latency, Machine, Network
@@ -39,6 +41,7 @@ from tests.simulation.world import MS, SECOND, World
 EPOCH_MS = 1_772_101_800_000  # 2026-02-26T10:30:00.000Z
 STALE_AFTER_MS = 900_000
 FLUSH_MS = 100
+KEPT_MS = 86_400_000
 TIMEOUT_US = 30 * SECOND
 REST_TIMEOUT_US = 29 * SECOND
 LANES = 2
@@ -87,11 +90,15 @@ class Container:
         )
         hot = self.hot
         self.valuer = Valuer(hot, hot, hot, instruments, ledger, hot, self.marker, self.clock, STALE_AFTER_MS)
-        self.sender = Sender(connections, hot, self.valuer, gateway, self.clock)
+        sessions = FakeSessions()
+        self.sender = Sender(connections, sessions, hot, self.valuer, gateway, self.clock)
         self.portfolios = Portfolios(ledger, instruments, self.valuer, self.marker, self.clock)
-        self.watching = Watching(connections, hot, ledger, gateway, self.marker, self.sender, self.clock)
+        self.watching = Watching(
+            connections, sessions, hot, ledger, gateway, self.marker, self.sender, self.clock, session_ms=KEPT_MS
+        )
         projector = Projector(hot, hot, self.marker)
-        self.projection = LedgerProjection(projector, self.valuer, bus, queues, self.clock)
+        announce = Announcer(stores.notices, connections, hot, self.marker, self.clock, KEPT_MS)
+        self.projection = LedgerProjection(projector, self.valuer, bus, queues, self.clock, announce)
         self._instruments = instruments
 
     # --- the handlers, as functions/*/app.py have them ----------------------------------------------------------------

@@ -39,6 +39,12 @@ def test_a_missing_name_is_a_fault_also_where_it_may_be_empty(name: str) -> None
     assert fault(**{name.removeprefix("PORTFOLIO_"): None}) == f"settings: {name}: missing"
 
 
+def test_levels_are_one_number_or_one_an_account_type() -> None:
+    settings = Settings.read(GOOD)
+    assert settings.margin_call_percent == {"live": 100, "demo": 100, "paper": 100}
+    assert settings.stop_out_percent == {"live": 50, "demo": 50, "paper": 40}
+
+
 def test_an_empty_environment_names_every_variable_in_one_message() -> None:
     with pytest.raises(SettingsError) as refused:
         Settings.read({})
@@ -88,7 +94,16 @@ def test_every_kind_of_fault_stands_in_the_one_message() -> None:
         ("STARTING_CASH", "much", "must be an amount"),
         ("STARTING_CASH", "0.0000001", "must be an amount"),
         ("STARTING_CASH", "1e15", "must be an amount"),
+        ("MARGIN_BASIS", "last", "must be one of current, open, mid, is 'last'"),
+        ("MARGIN_CHECK", "demo,live", "must be empty or some of demo,paper, each once, is 'demo,live'"),
+        ("MARGIN_CHECK", "demo,demo", "each once"),
         ("JWKS_URL", "https://[", "PORTFOLIO_JWKS_URL"),
+        ("MARGIN_CALL_PERCENT", "0", "must be a percentage above 0 and at most 1000"),
+        ("MARGIN_CALL_PERCENT", "1000.01", "must be a percentage above 0 and at most 1000"),
+        ("MARGIN_CALL_PERCENT", "live=100,demo=100", "must name live, demo, paper once each"),
+        ("STOP_OUT_PERCENT", "50.001", "must be a percentage above 0"),
+        ("STOP_OUT_PERCENT", "half", "must be an amount"),
+        ("STOP_OUT_PERCENT", "live=50,demo=100,paper=50", "100 of demo is not below the margin call at 100"),
         ("MARKET_PROVIDER", "yahoo", "must be one of none, replay, http"),
     ],
 )
@@ -102,3 +117,8 @@ def test_valkey_needs_its_address_and_the_http_provider_its_own() -> None:
     assert fault(HOT_STORE="valkey") == "settings: PORTFOLIO_REDIS_URL: needed when PORTFOLIO_HOT_STORE is valkey"
     said = fault(MARKET_PROVIDER="http")
     assert said == "settings: PORTFOLIO_MARKET_HTTP_URL: needed when PORTFOLIO_MARKET_PROVIDER is http"
+
+
+@pytest.mark.parametrize(("value", "checked"), [("", set()), ("paper", {"paper"}), ("demo,paper", {"demo", "paper"})])
+def test_the_account_types_whose_margin_is_checked_are_a_list(value: str, checked: set[str]) -> None:
+    assert Settings.read(GOOD | {"PORTFOLIO_MARGIN_CHECK": value}).margin_check == checked

@@ -1,12 +1,15 @@
 """Books and snapshots: newer books stay, snapshots are compared and set."""
 
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 
 from msgspec.structs import replace
 
 from foliostream.adapters.hot_codec import head_of
+from foliostream.domain import margin_status
 from foliostream.domain import portfolio as portfolios
 from foliostream.domain import snapshot as snapshots
+from foliostream.domain.margin_status import MarginEvent, MarginStatus
 from foliostream.ports import Candidate, Head, HotStore, Stored
 from tests.contract.hot.backends import NOW_MS
 from tests.contract.hot.samples import candidate, portfolio, snapshot
@@ -100,7 +103,7 @@ def test_one_that_expects_another_head_is_told_the_current_one_and_changes_nothi
     store.save([candidate()])
     current = head(store)
     assert current is not None
-    wrong_heads = [None, *(current._replace(**{name: getattr(current, name) + 1}) for name in current._fields[:-1])]
+    wrong_heads = [None, *(current._replace(**{name: getattr(current, name) + 1}) for name in current._fields[:4])]
     for wrong in [*wrong_heads, current._replace(owner="alice2")]:
         [saved] = store.save([Candidate(snapshot(read_at_ms=NOW_MS + 5), wrong)])
         assert (saved.written, saved.watchers, saved.current) == (False, [], current)
@@ -175,3 +178,33 @@ def test_under_eight_racing_valuers_versions_only_rise(store: HotStore) -> None:
     assert final.version == max(written)
     assert len(written) == len(set(written)) >= 10
     assert seen == sorted(seen)
+
+
+def standing(of: Candidate, status: MarginStatus) -> Candidate:
+    return of._replace(snapshot=replace(of.snapshot, margin=status))
+
+
+STOPPED = MarginStatus("stop_out", 7, 8, unsent=(MarginEvent("stop_out", 8, 1, Decimal("0.1"), Decimal(3)),))
+
+
+def test_where_a_margin_account_stands_is_in_its_head(store: HotStore) -> None:
+    assert store.save([standing(candidate(), STOPPED), candidate("2")])[0].written
+    found = head(store)
+    assert found is not None
+    assert margin_status.decode(found.margin) == STOPPED
+    other = head(store, "2")
+    assert other is not None
+    assert other.margin == ""
+    read = store.read(["12345"])["12345"]
+    assert (read.head, snapshots.decode(read.body).margin) == (found, STOPPED)
+
+
+def test_the_margin_of_a_snapshot_can_be_replaced_as_long_as_it_stands(store: HotStore) -> None:
+    first = standing(candidate(), STOPPED)
+    store.save([first])
+    done = standing(Candidate(first.snapshot, head(store)), MarginStatus("stop_out", 7, 8))
+    assert store.save([done])[0].written
+    second = candidate(expected=head(store), read_at_ms=NOW_MS + 1)
+    assert store.save([standing(second, STOPPED)])[0].written
+    refused = store.save([done])[0]
+    assert (refused.written, refused.current) == (False, head_of(standing(second, STOPPED).snapshot))

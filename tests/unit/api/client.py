@@ -10,12 +10,14 @@ from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from foliostream.api.rest import Api, build
 from foliostream.application.accept_fills import FillAccepter
 from foliostream.application.amending import Amending
 from foliostream.application.executing import Execution
 from foliostream.application.fill_orders import OrderFiller
+from foliostream.application.margin_check import MarginCheck, Previewing
 from foliostream.application.marking import Marker
 from foliostream.application.order_watch import OrderWatch
 from foliostream.application.ordering import Ordering
@@ -27,6 +29,7 @@ from foliostream.ports import QueueDepth
 from foliostream.settings import Costs
 from tests.fakes.bus import FakeBus
 from tests.fakes.clock import FakeClock
+from tests.fakes.closes import FakeCloses
 from tests.fakes.fills import FakeFillQueue
 from tests.fakes.hot_store import FakeHotStore
 from tests.fakes.instruments import FakeInstruments
@@ -64,6 +67,8 @@ class Parts:
             Instrument("M&M", "stock", "USD"),
             Instrument("EURUSD", "forex", "USD", base_currency="EUR"),
         )
+        self.price_history = FakeCloses()
+        self.market_zone = ZoneInfo("America/New_York")
         self.hot = FakeHotStore(self.clock)
         self.queues = FakeQueues()
         self.bus = FakeBus()
@@ -96,7 +101,7 @@ class Parts:
     @cached_property
     def order_filler(self) -> OrderFiller:
         costs = Costs(Decimal("0.05"), Decimal("0.02"))
-        execution = Execution(self.ledger, self.instruments, self.hot, self.clock, costs, 900_000)
+        execution = Execution(self.ledger, self.instruments, self.hot, self.clock, costs, 900_000, self.margin_check)
         return OrderFiller(execution, self.ledger, self.hot, self.order_queue)
 
     @cached_property
@@ -112,9 +117,16 @@ class Parts:
     @cached_property
     def portfolios(self) -> Portfolios:
         stores = (self.hot, self.hot, self.hot, self.instruments, self.ledger, self.hot, self.marker, self.clock)
-        return Portfolios(
-            self.ledger, self.instruments, Valuer(*stores, stale_after_ms=900_000), self.marker, self.clock
-        )
+        valuer = Valuer(*stores, stale_after_ms=900_000)
+        return Portfolios(self.ledger, self.instruments, valuer, self.marker, self.clock, self.margin_check)
+
+    @cached_property
+    def margin_check(self) -> MarginCheck:
+        return MarginCheck(self.hot, self.instruments, 900_000, frozenset({"demo", "paper"}), "current")
+
+    @cached_property
+    def previewing(self) -> Previewing:
+        return Previewing(self.ledger, self.margin_check, self.clock)
 
 
 @dataclass(frozen=True)

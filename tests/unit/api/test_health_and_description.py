@@ -75,10 +75,13 @@ def test_the_description_has_every_call_and_no_other(document: dict[str, Any]) -
         "GET /api/market/portfolio/dirty-users/{user_type}",
         "GET /api/v1/portfolio/{portfolio_id}/transactions",
         "GET /api/v1/portfolio/{portfolio_id}/history",
+        "POST /api/v1/portfolio/{portfolio_id}/margin/preview",
         "POST /api/v1/prices",
         "POST /api/v1/fills",
         "PUT /api/v1/instruments/{symbol}",
         "GET /api/v1/instruments/{symbol}",
+        "PUT /api/v1/instruments/{symbol}/history",
+        "GET /api/v1/instruments/{symbol}/history",
         "GET /health",
         "GET /openapi.json",
     }
@@ -106,6 +109,7 @@ def test_requests_are_described_by_what_checks_them(document: dict[str, Any]) ->
         "POST /api/v1/portfolio/{portfolio_id}/update": "UpdateRequest",
         "POST /api/v1/prices": "PricesIn",
         "PUT /api/v1/instruments/{symbol}": "InstrumentRequest",
+        "PUT /api/v1/instruments/{symbol}/history": "ClosesRequest",
         "PATCH /api/v1/portfolio/{portfolio_id}": "PortfolioChange",
     }
     for call, name in expected.items():

@@ -26,7 +26,12 @@ def test_every_sample_is_answered_as_the_contract_says(call: Call) -> None:
     expected = {
         "put_instrument": 200,
         "get_instrument": 200,
+        "put_history": 200,
+        "price_history": 200,
+        "put_currency_pair": 200,
         "create_portfolio": 201,
+        "create_margin_account": 201,
+        "preview_margin": 200,
         "list_portfolios": 200,
         "update": 200,
         "prices": 202,
@@ -71,3 +76,10 @@ def test_a_repeated_creation_and_a_repeated_update_change_nothing(call: Call) ->
     first, second = call("update").body, call("update").body
     assert first["ledger_version"] == second["ledger_version"] == 2
     assert first["cash_balance"] == second["cash_balance"]
+
+
+def test_the_sample_of_a_preview_is_accepted_by_its_account(call: Call) -> None:
+    call("create_margin_account")
+    preview = call("preview_margin").body
+    assert (preview["accepted"], preview["after"]["used"]) == (True, Decimal("391.74"))  # (11,001 + 751.25) / 30
+    assert preview["assumed"] == ["AAPL", "EURUSD"]

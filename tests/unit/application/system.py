@@ -12,11 +12,13 @@ import msgspec
 
 from foliostream.application.access import Caller
 from foliostream.application.announcing import Announcer
+from foliostream.application.margin_check import MarginCheck
 from foliostream.application.marking import Marker
 from foliostream.application.portfolios import NewPortfolio, Portfolios
 from foliostream.application.push import Sender, push
 from foliostream.application.recalculate import recalculate
 from foliostream.application.receiving import Received
+from foliostream.application.runs import Runs
 from foliostream.application.update_prices import PriceReport, update_prices
 from foliostream.application.valuing import Valuer
 from foliostream.application.watching import Watching
@@ -35,6 +37,7 @@ from tests.fakes.instruments import FakeInstruments
 from tests.fakes.ledger import FakeLedger
 from tests.fakes.notices import FakeNotices
 from tests.fakes.queues import FakeQueues
+from tests.fakes.sessions import FakeSessions
 from tests.unit.domain.examples import NOW, STALE_AFTER_MS, buy, stock
 
 SKEW_MS = 50
@@ -73,12 +76,27 @@ class System:
             new_nonce=lambda: f"{next(nonces):08d}",
         )
         self.valuer = self.valuer_over(self.hot, self.hot, self.ledger)
-        self.sender = Sender(self.connections, self.hot, self.valuer, self.gateway, self.clock)
+        self.sessions = FakeSessions()
+        self.runs = Runs(self.sessions, self.connections, self.marker, self.clock, lambda: f"run-{next(nonces):04d}")
+        self.sender = Sender(self.connections, self.sessions, self.hot, self.valuer, self.gateway, self.clock)
         self.notices = FakeNotices()
         self.announce = Announcer(self.notices, self.connections, self.hot, self.marker, self.clock, KEPT_MS)
-        self.portfolios = Portfolios(self.ledger, self.instruments, self.valuer, self.marker, self.clock)
+        self.margin_check = MarginCheck(
+            self.hot, self.instruments, STALE_AFTER_MS, frozenset({"demo", "paper"}), "current"
+        )
+        self.portfolios = Portfolios(
+            self.ledger, self.instruments, self.valuer, self.marker, self.clock, self.margin_check
+        )
         self.watching = Watching(
-            self.connections, self.hot, self.ledger, self.gateway, self.marker, self.sender, self.clock
+            connections=self.connections,
+            sessions=self.sessions,
+            snapshots=self.hot,
+            ledger=self.ledger,
+            gateway=self.gateway,
+            marker=self.marker,
+            sender=self.sender,
+            clock=self.clock,
+            session_ms=KEPT_MS,
         )
 
     def valuer_over(self, books: Books, snapshots: Snapshots, ledger: Ledger) -> Valuer:

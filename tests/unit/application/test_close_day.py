@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from types import SimpleNamespace
 from zoneinfo import ZoneInfo
@@ -17,13 +18,15 @@ from foliostream.domain.history import Day
 from foliostream.domain.portfolio import Entry, Portfolio
 from foliostream.domain.price import PriceUpdate
 from foliostream.errors import CallerError, ConflictError, RetryableError
-from foliostream.ports import WALK_BUCKETS
+from foliostream.ports import SYMBOL_BUCKETS, WALK_BUCKETS
 from functions.close_day import app
+from tests.fakes.closes import FakeCloses
 from tests.fakes.ledger import FakeLedger
 from tests.unit.application.system import ALICE, System
-from tests.unit.domain.examples import NOW, STALE_AFTER_MS, buy
+from tests.unit.domain.examples import NOW, STALE_AFTER_MS, buy, stock
 
 TODAY = "2026-02-26"
+PARTS = WALK_BUCKETS + SYMBOL_BUCKETS
 HOLIDAY = "2026-02-16"
 
 
@@ -47,10 +50,12 @@ class Closing(System):
     def __init__(self, ledger: FakeLedger | None = None) -> None:
         super().__init__(ledger=ledger)
         self.queue = Queue()
+        self.closes = FakeCloses()
         self.closing = DayClosing(
             ledger=self.ledger,
             prices=self.hot,
             instruments=self.instruments,
+            price_history=self.closes,
             queue=self.queue,
             clock=self.clock,
             zone=ZoneInfo("America/New_York"),
@@ -266,7 +271,7 @@ def test_a_run_closes_every_portfolio_part_by_part(system: Closing, monkeypatch:
     names = [f"q{number}" for number in range(100)]
     for name in names:
         system.open(name)
-    assert system.closing.start(TODAY) == WALK_BUCKETS == len(system.queue.parts)
+    assert system.closing.start(TODAY) == PARTS == len(system.queue.parts)
     assert run(system) == []
     assert {name for name in (*names, "p1") if len(system.rows(name)) == 1} == {*names, "p1"}
     system.closing.start(TODAY)
@@ -281,6 +286,44 @@ def test_a_portfolio_that_cannot_be_closed_gets_a_message_of_its_own_that_fails_
     system.closing.start(TODAY)
     assert len(run(system)) == 1
     assert [name for name in (f"q{number}" for number in range(20)) if name != "q7" and not system.rows(name)] == []
+
+
+def test_a_run_keeps_the_close_of_every_instrument_that_traded_that_day(system: Closing) -> None:
+    system.tick("GOOGL", "2800.5")
+    for _ in range(2):
+        system.closing.start(TODAY)
+        assert run(system) == []
+        assert {name: system.closes.all(name) for name in ("AAPL", "GOOGL", "MSFT")} == {
+            "AAPL": {TODAY: Decimal(110)},
+            "GOOGL": {TODAY: Decimal("2800.5")},
+            "MSFT": {},
+        }
+    system.next_day()
+    system.tick("AAPL", "120")
+    for day in (TODAY, "2026-02-27"):
+        system.closing.start(day)
+        assert run(system) == []
+    assert system.closes.all("AAPL") == {TODAY: Decimal(110), "2026-02-27": Decimal(120)}
+    assert system.closes.all("GOOGL") == {TODAY: Decimal("2800.5")}
+
+
+def test_an_instrument_whose_close_cannot_be_kept_stops_no_other_and_its_message_comes_again(
+    system: Closing,
+) -> None:
+    class Broken(FakeCloses):
+        def merge(self, symbol: str, closes: Mapping[str, Decimal]) -> dict[str, Decimal]:
+            if symbol == "S7":
+                raise RetryableError("down")
+            return super().merge(symbol, closes)
+
+    for number in range(200):
+        system.instruments.put(stock(f"S{number}"))
+        system.tick(f"S{number}", "5")
+    broken = Broken()
+    system.closing = replace(system.closing, price_history=broken)
+    system.closing.start(TODAY)
+    assert len(run(system)) == 1
+    assert [number for number in range(200) if not broken.all(f"S{number}")] == [7]
 
 
 def test_a_failing_store_returns_the_message(system: Closing) -> None:
@@ -320,5 +363,5 @@ def test_a_run_closes_the_day_of_its_schedule_however_late_it_starts(
 ) -> None:
     parts = SimpleNamespace(day_closing=system.closing, clock=system.clock)
     monkeypatch.setattr(app, "wiring", lambda: parts)
-    assert app.handler(event, None) == {"day": day, "started": WALK_BUCKETS}
+    assert app.handler(event, None) == {"day": day, "started": PARTS}
     assert {part["day"] for part in system.queue.parts} == {day}

@@ -14,12 +14,13 @@ from foliostream.application.accept_fills import FillAccepter, FillReport, accep
 from foliostream.application.access import Caller
 from foliostream.application.receiving import Received
 from foliostream.application.record_fill import MAX_CONFLICTS, RATE_RECEIVES_MAX, FillRecorder, Recorded
+from foliostream.domain.instrument import Instrument
 from foliostream.domain.portfolio import Portfolio, Transaction
 from foliostream.domain.price import PriceUpdate
 from foliostream.errors import CallerError, ConflictError, RetryableError
 from tests.fakes.fills import FakeFillQueue
 from tests.fakes.ledger import FakeLedger
-from tests.unit.application.system import System
+from tests.unit.application.system import System, new_portfolio
 from tests.unit.domain.examples import NOW, stock
 
 
@@ -79,7 +80,9 @@ class Desk:
         """A recorder that remembers nothing yet."""
         system = self.system
         cash = Decimal(starting_cash)
-        return FillRecorder(self.ledger, system.instruments, system.hot, self.queue, system.clock, cash)
+        return FillRecorder(
+            self.ledger, system.instruments, system.hot, self.queue, system.clock, cash, system.margin_check
+        )
 
     def report(self, *fills: dict[str, object], by: str = "") -> FillReport:
         return self.accepter.accept(fill_input.from_body(json.dumps(fills)), by)
@@ -455,3 +458,47 @@ def test_a_fill_whose_rate_stays_away_is_given_up_with_its_reason_and_may_be_sen
     assert (letter.code, letter.group) == ("RATE_MISSING", "zerodha_trend")
     priced(desk, "0.012")
     assert desk.book([Received("redriven", letter.body, 1)]) == Recorded(booked=1)
+
+
+# Margin
+
+
+def gold(desk: Desk, account_type: str) -> dict[str, object]:
+    """A fill of one XAUUSD at 2000 for a margin account of 100 at 1:30, where it is priced 1999/2001."""
+    desk.system.instruments.put(Instrument("XAUUSD", "cfd", "USD"))
+    quote = PriceUpdate("XAUUSD", NOW, bid=Decimal(1999), ask=Decimal(2001))
+    assert desk.system.prices(quote).accepted == 1
+    margin = {"account_kind": "margin", "leverage": Decimal(30)}
+    made = new_portfolio("m1", account_type=account_type, cash="100", changes=margin)
+    desk.system.portfolios.create(Caller("alice"), made)
+    return fill(portfolio_id="m1", instrument_id="XAUUSD", fill_price="2000", quantity=1)
+
+
+@pytest.mark.parametrize("account_type", ["demo", "paper"])
+def test_a_fill_beyond_the_margin_of_a_demo_or_paper_account_is_given_up_with_its_figures(
+    desk: Desk, account_type: str
+) -> None:
+    too_much = gold(desk, account_type) | {"quantity": 2}
+    assert desk.report(too_much, too_much | {"fill_id": "f2", "quantity": 1}).accepted == 2
+    assert desk.book() == Recorded(booked=1, given_up=["INSUFFICIENT_MARGIN"])
+    assert desk.quantity("XAUUSD", "m1") == 1
+    assert desk.queue.given_up[0].reason == (
+        "free margin would be -35.4 USD: 135.4 needed for margin, spread, fees and payments, 100 available"
+    )
+
+
+def test_a_fill_on_a_live_account_is_booked_whatever_its_margin(desk: Desk) -> None:
+    assert desk.report(gold(desk, "live") | {"quantity": 2}).accepted == 1
+    assert desk.book() == Recorded(booked=1)
+
+
+def test_a_fill_that_reduces_is_booked_on_an_account_short_of_margin(desk: Desk) -> None:
+    first = gold(desk, "demo")
+    desk.report(first)
+    desk.book()
+    desk.system.clock.advance(1)
+    assert desk.system.prices(PriceUpdate("XAUUSD", NOW + 1, bid=Decimal(1900), ask=Decimal(1901))).accepted == 1
+    desk.report(first | {"fill_id": "f2", "quantity": "0.01"})
+    desk.report(first | {"fill_id": "f3", "quantity": "0.5", "side": "SELL"})
+    assert desk.book() == Recorded(booked=1, given_up=["INSUFFICIENT_MARGIN"])
+    assert desk.quantity("XAUUSD", "m1") == Decimal("0.5")

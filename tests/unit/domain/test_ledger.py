@@ -214,7 +214,7 @@ def test_published_example_of_a_margin_account_at_sided_prices() -> None:
     assert (figures.total_value, figures.unrealized_pnl, figures.weights) == (49800, -200, None)
     assert figures.margin is not None
     assert (figures.margin.balance, figures.margin.equity, figures.margin.exposure) == (50000, 49800, 856600)
-    assert (figures.margin.used, figures.margin.state) == (None, "unknown")
+    assert (figures.margin.used, figures.margin.free, figures.margin.state) == (28560, 21240, "ok")
 
 
 def test_a_margin_accounts_balance_moves_by_realized_profit_and_fees_in_base() -> None:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from foliostream.domain.changes import Change
+from foliostream.domain.closes import Closes
 from foliostream.domain.coalescing import Bundle, DirtyMessage
 from foliostream.domain.fills import Fill
 from foliostream.domain.history import Day
@@ -18,6 +20,7 @@ from foliostream.domain.instrument import Instrument
 from foliostream.domain.notices import CHANNELS, Channel, NoticeKind
 from foliostream.domain.portfolio import Portfolio, Transaction
 from foliostream.domain.price import Price, PriceUpdate
+from foliostream.domain.sessions import NOTHING_TOLD, RunStatus, Session, Told
 from foliostream.domain.snapshot import Snapshot
 
 if TYPE_CHECKING:  # the hot functions do without them
@@ -171,6 +174,20 @@ class Instruments(Protocol):
         """All of a bucket, 0 to ``SYMBOL_BUCKETS``; as they were registered up to seconds ago, never from a cache."""
 
 
+class PriceHistory(Protocol):
+    """Daily closes by symbol, as they were traded. All reads are strongly consistent, dates oldest first."""
+
+    def merge(self, symbol: str, closes: Mapping[str, Decimal]) -> Closes:
+        """Add closes by date, a date's new one in the place of its old one; what is kept then (the newest
+        ``closes.MAX_CLOSES``)."""
+
+    def all(self, symbol: str) -> Closes:
+        """All that are kept; empty if there are none."""
+
+    def recent(self, symbols: Collection[str]) -> dict[str, Closes]:
+        """The newest ``closes.RECENT_CLOSES`` of each symbol that has any."""
+
+
 # --- the hot store --------------------------------------------------------------------------------------------------
 
 
@@ -211,13 +228,15 @@ class Dependents(Protocol):
 
 
 class Head(NamedTuple):
-    """What is known about a stored snapshot without its body."""
+    """What is known about a stored snapshot without its body. ``margin``: the encoded ``MarginStatus``, which the next
+    valuation of a margin account goes on from; empty for others."""
 
     version: int
     ledger_version: int
     read_at_ms: int
     fresh_until_ms: int
     owner: str
+    margin: str = ""
 
 
 class Stored(NamedTuple):
@@ -237,7 +256,8 @@ class StoredSnapshot(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """A snapshot to be written if the stored head is still ``expected`` (None: there was none)."""
+    """A snapshot to be written if the stored head is still ``expected`` (None: there was none), ``margin`` apart: of
+    one version only what became of its events can change."""
 
     snapshot: Snapshot
     expected: Head | None
@@ -499,7 +519,7 @@ class TokenVerifier(Protocol):
 @dataclass(frozen=True)
 class Connection:
     """A WebSocket connection and who is behind it; ``sent_events``: digests of the ids of
-    the notices sent last, oldest first."""
+    the notices sent last, oldest first; ``told``: what was sent of the session's runs."""
 
     connection_id: str
     owner: str
@@ -507,6 +527,8 @@ class Connection:
     connected_at_ms: int
     expires_at_ms: int
     sent_events: tuple[str, ...] = ()
+    session_id: str = ""
+    told: Told = NOTHING_TOLD
 
 
 @dataclass(frozen=True)
@@ -523,7 +545,8 @@ class Subscription:
 
 
 class Outgoing(NamedTuple):
-    """An entry of a connection's outbox; ids sort in the order of sending.
+    """An entry of a connection's outbox; ids sort in the order of sending. Without a payload: look into the session,
+    something of its run has not been told.
 
     A notice has its ``event_id`` and goes only to who is subscribed to the ``channel`` of the portfolio then.
     """
@@ -594,6 +617,9 @@ class Connections(Protocol):
     def note_events(self, connection_id: str, event_ids: Sequence[str]) -> None:
         """Remember which notices were sent last, if the connection still exists."""
 
+    def note_told(self, connection_id: str, told: Told) -> None:
+        """Remember what was sent of the session's runs, if the connection still exists."""
+
 
 class KeptNotice(NamedTuple):
     """A notice as it is kept for replay; ``payload`` is the message."""
@@ -614,6 +640,37 @@ class Notices(Protocol):
     def since(self, portfolio_id: str, after_ms: int, limit: int, now_ms: int) -> list[KeptNotice]:
         """The newest ``limit`` of those kept at or after the time and not expired, oldest first; strongly
         consistent."""
+
+
+class Sessions(Protocol):
+    """What a client finds again when it comes back; gone at ``expires_at_ms``, checked on every read. All reads are
+    strongly consistent."""
+
+    def open(self, session_id: str, owner: str, connection_id: str, now_ms: int, expires_at_ms: int) -> Session | None:
+        """Make the connection the session's; the session as it was, None if it is a new one. ``UnauthorizedError``
+        (``SESSION_NOT_YOURS``) if somebody else has it."""
+
+    def view(self, session_id: str, now_ms: int) -> Session | None:
+        """None if unknown or expired."""
+
+    def touch(self, session_id: str, expires_at_ms: int) -> None:
+        """Move its end; one that is gone stays so."""
+
+    def remember(
+        self, session_id: str, added: Mapping[str, Collection[Channel]], removed: Collection[str] = ()
+    ) -> None:
+        """The portfolios it is subscribed to, with their channels; of a session that is gone nothing is kept."""
+
+    def open_run(self, session: Session) -> None:
+        """Store its run (with ``opening`` and ``superseded``) as the current one, without results; ``ConflictError`` if
+        the stored run is not the one numbered just before it."""
+
+    def put_result(self, session_id: str, run_id: str, metric: str, payload: bytes, now_ms: int) -> str | None:
+        """Store a result of the run; the session's connection, or None, and nothing is stored, if the run is not
+        running any more or has the metric already."""
+
+    def end_run(self, session_id: str, run_id: str, status: RunStatus, ending: bytes) -> str | None:
+        """End the run; the session's connection, or None if the run is not running any more."""
 
 
 class Gateway(Protocol):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from datetime import date
 from decimal import Decimal, InvalidOperation
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from foliostream.errors import SettingsError
@@ -24,6 +24,7 @@ ACCOUNT_TYPES = ("live", "demo", "paper")
 DEAD_LETTER_QUEUES = (*ACCOUNT_TYPES, "push", "ledger", "fills", "order_filled", "price")
 MAX_AMOUNT_DIGITS = 15
 MAX_OWNER_LENGTH = 128
+MAX_PERCENT = 1_000
 # Two years or three of a market; the environment of a function has 4 KB for everything.
 MAX_HOLIDAYS = 30
 AMOUNT_DECIMALS = 6
@@ -78,6 +79,16 @@ def _one_of(*allowed: str) -> Callable[[str], str]:
     return parse
 
 
+def _some_of(*allowed: str) -> Callable[[str], frozenset[str]]:
+    def parse(raw: str) -> frozenset[str]:
+        given = raw.split(",") if raw else []
+        if not set(given) <= set(allowed) or len(set(given)) < len(given):
+            raise ValueError(f"must be empty or some of {','.join(allowed)}, each once, is {raw!r}")
+        return frozenset(given)
+
+    return parse
+
+
 def _integer(low: int, high: int) -> Callable[[str], int]:
     def parse(raw: str) -> int:
         if not raw.isdigit() or not low <= int(raw) <= high:
@@ -125,6 +136,18 @@ def _pairs(names: tuple[str, ...], parse_value: Callable[[str], Any]) -> Callabl
         return values
 
     return parse
+
+
+def _level(raw: str) -> Decimal:
+    value = _amount(raw)
+    if not 0 < value <= MAX_PERCENT or value != round(value, 2):
+        raise ValueError(f"must be a percentage above 0 and at most {MAX_PERCENT} with two decimals, is {raw!r}")
+    return value
+
+
+def _levels(raw: str) -> dict[str, Decimal]:
+    """One for all account types, or one each."""
+    return _pairs(ACCOUNT_TYPES, _level)(raw) if "=" in raw else dict.fromkeys(ACCOUNT_TYPES, _level(raw))
 
 
 class Costs(NamedTuple):
@@ -178,7 +201,11 @@ class Settings:
     market_holidays: frozenset[str]
     fills_owner: str
     starting_cash: Decimal
+    margin_call_percent: dict[str, Decimal]
+    stop_out_percent: dict[str, Decimal]
     paper_costs: Costs
+    margin_basis: Literal["current", "open", "mid"]
+    margin_check: frozenset[Literal["demo", "paper"]]
     market_update_interval_seconds: int
     market_provider: str
     market_http_url: str
@@ -241,7 +268,11 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "stale_price_seconds": _integer(1, 30 * 86_400),
     "fills_owner": _owner,
     "starting_cash": _amount,
+    "margin_call_percent": _levels,
+    "stop_out_percent": _levels,
     "paper_costs": _costs,
+    "margin_basis": _one_of("current", "open", "mid"),
+    "margin_check": _some_of("demo", "paper"),
     "market_update_interval_seconds": _integer(1, 86_400),
     "market_provider": _one_of("none", "replay", "http"),
     "market_http_url": _optional_url,
@@ -259,4 +290,10 @@ def _contradictions(values: Mapping[str, Any]) -> list[str]:
         faults.append("PORTFOLIO_REDIS_URL: needed when PORTFOLIO_HOT_STORE is valkey")
     if values.get("market_provider") == "http" and values.get("market_http_url") == "":
         faults.append("PORTFOLIO_MARKET_HTTP_URL: needed when PORTFOLIO_MARKET_PROVIDER is http")
+    calls, stops = values.get("margin_call_percent", {}), values.get("stop_out_percent", {})
+    faults += [
+        f"PORTFOLIO_STOP_OUT_PERCENT: {stops[name]} of {name} is not below the margin call at {calls[name]}"
+        for name in calls.keys() & stops.keys()
+        if stops[name] >= calls[name]
+    ]
     return faults

@@ -18,6 +18,8 @@ from foliostream.errors import SettingsError
 from foliostream.settings import Settings
 
 if TYPE_CHECKING:
+    from datetime import tzinfo
+
     from botocore.config import Config
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_sqs import SQSClient
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from foliostream.application.announcing import Announcer
     from foliostream.application.close_day import DayClosing
     from foliostream.application.fill_orders import OrderFiller
+    from foliostream.application.margin_check import MarginCheck, Previewing
     from foliostream.application.marking import Marker
     from foliostream.application.order_watch import OrderWatch
     from foliostream.application.ordering import Ordering
@@ -38,11 +41,13 @@ if TYPE_CHECKING:
     from foliostream.application.push import Sender
     from foliostream.application.rebuild_hot import HotRebuild
     from foliostream.application.record_fill import FillRecorder
+    from foliostream.application.runs import Runs
     from foliostream.application.status import Operations
     from foliostream.application.sweep import Sweep
     from foliostream.application.symbols import Symbols
     from foliostream.application.valuing import Valuer
     from foliostream.application.watching import Watching
+    from foliostream.domain.margin_states import MarginRules
 
 # Connections of one client, and the threads that use them: one core is busy with 16.
 MAX_POOL_CONNECTIONS = 16
@@ -99,6 +104,23 @@ class Wiring:
         from foliostream.adapters.dynamodb_instruments import DynamoDbInstruments
 
         return DynamoDbInstruments(self._dynamodb, self.settings.ledger_table, self.clock)
+
+    @cached_property
+    def price_history(self) -> ports.PriceHistory:
+        """Daily closes."""
+        from foliostream.adapters.dynamodb_closes import DynamoDbCloses
+
+        return DynamoDbCloses(self._dynamodb, self.settings.ledger_table, self._pool)
+
+    @cached_property
+    def market_zone(self) -> tzinfo:
+        """The time zone whose dates name the market's days; ``SettingsError`` for one that the system has not."""
+        from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+        try:
+            return ZoneInfo(self.settings.close_time_zone)
+        except (ZoneInfoNotFoundError, ValueError) as fault:
+            raise SettingsError(f"settings: PORTFOLIO_CLOSE_TIME_ZONE: {fault}") from None
 
     @cached_property
     def hot(self) -> ports.HotStore:
@@ -177,6 +199,7 @@ class Wiring:
             queue=self.fill_queue,
             clock=self.clock,
             starting_cash=self.settings.starting_cash,
+            margin_check=self.margin_check,
         )
 
     @cached_property
@@ -214,6 +237,20 @@ class Wiring:
         from foliostream.adapters.dynamodb_connections import DynamoDbConnections
 
         return DynamoDbConnections(self._dynamodb, self.settings.sessions_table)
+
+    @cached_property
+    def sessions(self) -> ports.Sessions:
+        """What clients find again."""
+        from foliostream.adapters.dynamodb_sessions import DynamoDbSessions
+
+        return DynamoDbSessions(self._dynamodb, self.settings.sessions_table)
+
+    @cached_property
+    def runs(self) -> Runs:
+        """Runs of an analysis, in sessions."""
+        from foliostream.application.runs import Runs
+
+        return Runs(self.sessions, self.connections, self.marker, self.clock, lambda: uuid4().hex)
 
     @cached_property
     def notices(self) -> ports.Notices:
@@ -267,6 +304,14 @@ class Wiring:
         )
 
     @cached_property
+    def margin_rules(self) -> MarginRules:
+        """The levels at which margin accounts are called and stopped out."""
+        from foliostream.domain.margin_states import MarginRules, thresholds
+
+        calls, stops = self.settings.margin_call_percent, self.settings.stop_out_percent
+        return MarginRules({name: thresholds(calls[name], stops[name]) for name in calls})
+
+    @cached_property
     def valuer(self) -> Valuer:
         """Values portfolios."""
         from foliostream.application.valuing import Valuer
@@ -281,6 +326,7 @@ class Wiring:
             marker=self.marker,
             clock=self.clock,
             stale_after_ms=self.settings.stale_price_seconds * 1000,
+            rules=self.margin_rules,
         )
 
     @cached_property
@@ -381,7 +427,28 @@ class Wiring:
         """Portfolios over REST."""
         from foliostream.application.portfolios import Portfolios
 
-        return Portfolios(self.ledger, self.instruments, self.valuer, self.marker, self.clock)
+        return Portfolios(self.ledger, self.instruments, self.valuer, self.marker, self.clock, self.margin_check)
+
+    @cached_property
+    def margin_check(self) -> MarginCheck:
+        """Margin before something is booked."""
+        from foliostream.application.margin_check import MarginCheck
+
+        settings = self.settings
+        return MarginCheck(
+            prices=self.hot,
+            instruments=self.instruments,
+            stale_after_ms=settings.stale_price_seconds * 1000,
+            account_types=settings.margin_check,
+            basis=settings.margin_basis,
+        )
+
+    @cached_property
+    def previewing(self) -> Previewing:
+        """Previews of orders."""
+        from foliostream.application.margin_check import Previewing
+
+        return Previewing(self.ledger, self.margin_check, self.clock)
 
     @cached_property
     def amending(self) -> Amending:
@@ -423,6 +490,7 @@ class Wiring:
             clock=self.clock,
             costs=settings.paper_costs,
             stale_after_ms=settings.stale_price_seconds * 1000,
+            margin_check=self.margin_check,
         )
         return OrderFiller(execution, self._orders, self.hot, self._order_queue)
 
@@ -436,24 +504,19 @@ class Wiring:
 
     @cached_property
     def day_closing(self) -> DayClosing:
-        """Closes days in the market's time zone; ``SettingsError`` for one that the system does not know."""
-        from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
-
+        """Closes days in the market's time zone."""
         from foliostream.adapters.sqs_close import SqsCloseQueue
         from foliostream.application.close_day import DayClosing
 
         settings = self.settings
-        try:
-            zone = ZoneInfo(settings.close_time_zone)
-        except (ZoneInfoNotFoundError, ValueError) as fault:
-            raise SettingsError(f"settings: PORTFOLIO_CLOSE_TIME_ZONE: {fault}") from None
         return DayClosing(
             ledger=self.ledger,
             prices=self.hot,
             instruments=self.instruments,
+            price_history=self.price_history,
             queue=SqsCloseQueue(self._sqs, settings.close_day_queue_url),
             clock=self.clock,
-            zone=zone,
+            zone=self.market_zone,
             holidays=settings.market_holidays,
             stale_after_ms=settings.stale_price_seconds * 1000,
             each=self.each,
@@ -464,14 +527,24 @@ class Wiring:
         """Sends connections what waits for them."""
         from foliostream.application.push import Sender
 
-        return Sender(self.connections, self.hot, self.valuer, self.gateway, self.clock)
+        return Sender(self.connections, self.sessions, self.hot, self.valuer, self.gateway, self.clock)
 
     @cached_property
     def watching(self) -> Watching:
         """What WebSocket clients may do."""
         from foliostream.application.watching import Watching
 
-        return Watching(self.connections, self.hot, self.ledger, self.gateway, self.marker, self.sender, self.clock)
+        return Watching(
+            connections=self.connections,
+            sessions=self.sessions,
+            snapshots=self.hot,
+            ledger=self.ledger,
+            gateway=self.gateway,
+            marker=self.marker,
+            sender=self.sender,
+            clock=self.clock,
+            session_ms=self.settings.session_ttl_seconds * 1000,
+        )
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:

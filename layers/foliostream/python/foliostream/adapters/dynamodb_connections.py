@@ -3,7 +3,8 @@
 ================  ===========================  =======================================================
 pk                sk                           what
 ================  ===========================  =======================================================
-CONNECTION#{id}   CONNECTION                   owner, scopes, connected_at_ms, expires_at_ms, sent_events
+CONNECTION#{id}   CONNECTION                   owner, scopes, connected_at_ms, expires_at_ms, session_id,
+                                               sent_events, told (JSON)
 CONNECTION#{id}   SUBSCRIPTION#{portfolio_id}  sent_version, parts (JSON), generation
 CONNECTION#{id}   OUTBOX#{entry_id}            payload; of a notice also event_id, portfolio_id, channel
 ================  ===========================  =======================================================
@@ -21,6 +22,7 @@ import msgspec
 
 from foliostream.adapters.dynamodb_batch import batch_write, chunks, our_errors
 from foliostream.adapters.dynamodb_transactions import retried, transact_write
+from foliostream.domain.sessions import Told
 from foliostream.errors import ConflictError, NotFoundError
 from foliostream.ports import Connection, ConnectionView, Outgoing, Subscription, Watch, WatchPage
 
@@ -34,6 +36,7 @@ _OUTBOX: Final = "OUTBOX#"
 _SUBSCRIPTIONS_AT_ONCE: Final = 99
 
 _parts = msgspec.json.Decoder(dict[str, str])
+_told = msgspec.json.Decoder(Told)
 
 
 class DynamoDbConnections:
@@ -50,6 +53,8 @@ class DynamoDbConnections:
             "scopes": {"L": [{"S": scope} for scope in sorted(connection.scopes)]},
             "connected_at_ms": {"N": str(connection.connected_at_ms)},
             "expires_at_ms": {"N": str(connection.expires_at_ms)},
+            "session_id": {"S": connection.session_id},
+            "told": {"S": msgspec.json.encode(connection.told).decode()},
         }
         with our_errors(f"PutItem on {self._table}"):
             self._client.put_item(TableName=self._table, Item=item)
@@ -162,17 +167,22 @@ class DynamoDbConnections:
 
     def note_events(self, connection_id: str, event_ids: Sequence[str]) -> None:
         """Remember which notices were sent last."""
+        self._note(connection_id, "sent_events", {"L": [{"S": event_id} for event_id in event_ids]})
+
+    def note_told(self, connection_id: str, told: Told) -> None:
+        """Remember what was sent of the session's runs."""
+        self._note(connection_id, "told", {"S": msgspec.json.encode(told).decode()})
+
+    def _note(self, connection_id: str, name: str, value: dict[str, Any]) -> None:
+        update: dict[str, Any] = {
+            "TableName": self._table,
+            "Key": _key(connection_id, _CONNECTION),
+            "UpdateExpression": f"SET {name} = :value",
+            "ConditionExpression": "attribute_exists(pk)",
+            "ExpressionAttributeValues": {":value": value},
+        }
         try:
-            retried(
-                lambda: self._client.update_item(
-                    TableName=self._table,
-                    Key=_key(connection_id, _CONNECTION),
-                    UpdateExpression="SET sent_events = :events",
-                    ConditionExpression="attribute_exists(pk)",
-                    ExpressionAttributeValues={":events": {"L": [{"S": event_id} for event_id in event_ids]}},
-                ),
-                f"UpdateItem on {self._table}",
-            )
+            retried(lambda: self._client.update_item(**update), f"UpdateItem on {self._table}")
         except ConflictError:
             return  # gone: nothing more is sent to it
 
@@ -214,12 +224,15 @@ def _expires_at(expires_at_ms: int) -> dict[str, Any]:
 
 def _contents(outgoing: Outgoing) -> dict[str, Any]:
     texts = {"event_id": outgoing.event_id, "portfolio_id": outgoing.portfolio_id, "channel": outgoing.channel}
-    return {"payload": {"B": outgoing.payload}} | {name: {"S": text} for name, text in texts.items() if text}
+    return ({"payload": {"B": outgoing.payload}} if outgoing.payload else {}) | {
+        name: {"S": text} for name, text in texts.items() if text
+    }
 
 
 def _outgoing(sk: str, item: dict[str, Any]) -> Outgoing:
     texts = {name: item[name]["S"] for name in ("event_id", "portfolio_id", "channel") if name in item}
-    return Outgoing(sk.removeprefix(_OUTBOX), item["payload"]["B"], **texts)
+    payload = item["payload"]["B"] if "payload" in item else b""
+    return Outgoing(sk.removeprefix(_OUTBOX), payload, **texts)
 
 
 def _connection(connection_id: str, row: dict[str, Any]) -> Connection:
@@ -230,6 +243,8 @@ def _connection(connection_id: str, row: dict[str, Any]) -> Connection:
         connected_at_ms=int(row["connected_at_ms"]["N"]),
         expires_at_ms=int(row["expires_at_ms"]["N"]),
         sent_events=tuple(event["S"] for event in row.get("sent_events", {}).get("L", [])),
+        session_id=row.get("session_id", {}).get("S", ""),
+        told=_told.decode(row["told"]["S"]) if "told" in row else Told(),
     )
 
 

@@ -29,7 +29,11 @@ _HEAD = {
     "#read_at_ms": "read_at_ms",
     "#fresh_until_ms": "fresh_until_ms",
     "#owner": "owner",
+    "#margin": "margin",
 }
+# Of one version only what became of a margin account's events can change.
+_COMPARED = tuple(name for name in Head._fields if name != "margin")
+_NUMBERS = _COMPARED[:-1]
 
 
 class DynamoDbHotPortfolios:
@@ -128,8 +132,9 @@ def _replacing(expected: Head | None, head: Head, body: bytes, token: str) -> di
     values = {f":{name}": value for name, value in _values(head).items()}
     condition = "attribute_not_exists(#version)"
     if expected is not None:
-        condition = " AND ".join(f"#{name} = :expected_{name}" for name in Head._fields)
-        values |= {f":expected_{name}": value for name, value in _values(expected).items()}
+        condition = " AND ".join(f"#{name} = :expected_{name}" for name in _COMPARED)
+        compared = _values(expected)
+        values |= {f":expected_{name}": compared[name] for name in _COMPARED}
     changes = [f"#{name} = :{name}" for name in (*Head._fields, "body", "token")]
     return {
         "UpdateExpression": f"SET {', '.join(changes)}",
@@ -140,15 +145,16 @@ def _replacing(expected: Head | None, head: Head, body: bytes, token: str) -> di
 
 
 def _values(head: Head) -> Item:
-    numbers = {name: {"N": str(value)} for name, value in zip(Head._fields[:-1], head[:-1], strict=True)}
-    return {**numbers, "owner": {"S": head.owner}}
+    numbers = {name: {"N": str(getattr(head, name))} for name in _NUMBERS}
+    return {**numbers, "owner": {"S": head.owner}, "margin": {"S": head.margin}}
 
 
 def _head(item: Item) -> Head | None:
     if "version" not in item:
         return None
-    version, ledger_version, read_at_ms, fresh_until_ms = (int(item[name]["N"]) for name in Head._fields[:-1])
-    return Head(version, ledger_version, read_at_ms, fresh_until_ms, item["owner"]["S"])
+    version, ledger_version, read_at_ms, fresh_until_ms = (int(item[name]["N"]) for name in _NUMBERS)
+    margin = item.get("margin", {"S": ""})["S"]
+    return Head(version, ledger_version, read_at_ms, fresh_until_ms, item["owner"]["S"], margin)
 
 
 def _book_key(portfolio_id: str) -> Item:

@@ -7,6 +7,7 @@ import os
 import msgspec
 from msgspec import Struct
 
+from foliostream.domain import margin_status
 from foliostream.domain.coalescing import DirtyMessage
 from foliostream.domain.snapshot import Snapshot
 from foliostream.errors import RefusedError
@@ -38,7 +39,15 @@ def promised(shard: int, bundle_id: str, raw: bytes) -> Promised:
 
 def head_of(snapshot: Snapshot) -> Head:
     """The head a snapshot is stored under."""
-    return Head(snapshot.version, snapshot.ledger_version, snapshot.read_at_ms, snapshot.fresh_until_ms, snapshot.owner)
+    margin = margin_status.encode(snapshot.margin)
+    return Head(
+        snapshot.version,
+        snapshot.ledger_version,
+        snapshot.read_at_ms,
+        snapshot.fresh_until_ms,
+        snapshot.owner,
+        margin,
+    )
 
 
 def write_token() -> str:

@@ -1,6 +1,7 @@
 """Books, snapshots and watchers in Redis. A portfolio's keys share the slot of its shard:
 
-- ``head:{s17}:12345``: JSON array: the head's fields and the token of the attempt that wrote it
+- ``head:{s17}:12345``: JSON array: the head's fields and the token of the attempt that wrote it, then the status of a
+  margin account
 - ``snapshot:{s17}:12345``: the encoded snapshot
 - ``book:{s17}:12345``: the encoded portfolio
 - ``edition:{s17}:12345``: its ledger version, a blank, a digest of the encoded portfolio: who has it need not read it
@@ -15,6 +16,7 @@ from hashlib import blake2b
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec import Struct
 
 from foliostream.adapters.hot_codec import WATCHERS_MAX, head_of, too_many_watchers, write_token
 from foliostream.adapters.redis_connection import Argument, Command, RedisConnection, command, script
@@ -101,7 +103,21 @@ return 1
 _shard_of = lru_cache(maxsize=NAMES_REMEMBERED)(shard_of)
 _NOT_SAVED = Saved(written=False, watchers=[], current=None)
 _encode_json = msgspec.json.Encoder().encode
-_decode_head = msgspec.json.Decoder(tuple[int, int, int, int, str, str]).decode
+
+
+class _StoredHead(Struct, frozen=True, array_like=True):
+    """A head as it is stored; new fields come last, with a default."""
+
+    version: int
+    ledger_version: int
+    read_at_ms: int
+    fresh_until_ms: int
+    owner: str
+    token: str
+    margin: str = ""
+
+
+_decode_head = msgspec.json.Decoder(_StoredHead).decode
 
 
 class _Book(NamedTuple):
@@ -150,7 +166,7 @@ class RedisPortfolios:
         for ids, *values in self._read(portfolio_ids, ("head", "snapshot", "book")):
             for portfolio_id, head, body, book in zip(ids, *values, strict=True):
                 if head is not None and body is not None:
-                    found[portfolio_id] = StoredSnapshot(Head(*_decode_head(head)[:-1]), body, book)
+                    found[portfolio_id] = StoredSnapshot(_decoded(head), body, book)
         return found
 
     def save(self, candidates: Sequence[Candidate]) -> list[Saved]:
@@ -231,17 +247,30 @@ class RedisPortfolios:
         suffixes = [tag + candidate.snapshot.portfolio_id for candidate in candidates]
         keys = [kind + suffix for kind in ("head", "snapshot", "watchers") for suffix in suffixes]
         arguments: list[Argument] = [_expected(candidate.expected) for candidate in candidates]
-        arguments += [_encode_json((*head_of(candidate.snapshot), token)) for candidate in candidates]
+        arguments += [_encoded(head_of(candidate.snapshot), token) for candidate in candidates]
         arguments += encoded
         return script(_SAVE, keys, arguments)
 
 
 def _expected(head: Head | None) -> bytes:
-    return b"" if head is None else _encode_json(head)[:-1] + b","
+    """All of it but the margin, which stands behind the token."""
+    return b"" if head is None else _encode_json(head[:-1])[:-1] + b","
+
+
+def _encoded(head: Head, token: str) -> bytes:
+    *fields, margin = head
+    return _encode_json((*fields, token, margin) if margin else (*fields, token))
 
 
 def _head(raw: bytes | None) -> Head | None:
-    return None if raw is None else Head(*_decode_head(raw)[:-1])
+    return None if raw is None else _decoded(raw)
+
+
+def _decoded(raw: bytes) -> Head:
+    stored = _decode_head(raw)
+    return Head(
+        stored.version, stored.ledger_version, stored.read_at_ms, stored.fresh_until_ms, stored.owner, stored.margin
+    )
 
 
 def _saved(answer: list[bytes] | int | bytes | None) -> Saved:

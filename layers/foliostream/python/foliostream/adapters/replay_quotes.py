@@ -48,8 +48,12 @@ class ReplayQuotes:
     def _index(self, slot: int) -> int:
         return 2 + slot % self.days
 
+    @property
+    def lines(self) -> list[str]:
+        """The file, a CSV: header, then a line a day."""
+        return files("foliostream").joinpath(SAMPLE).read_text(encoding="ascii").splitlines()
+
     @cached_property
     def _rows(self) -> list[list[str]]:
-        """The file: header, then a row a day; numbers stay text until a tick needs them."""
-        text = files("foliostream").joinpath(SAMPLE).read_text(encoding="ascii")
-        return [line.split(",") for line in text.splitlines()]
+        """Numbers stay text until a tick needs them."""
+        return [line.split(",") for line in self.lines]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class SqsCloseQueue:
-    """Implements ``ports.CloseQueue``. One call a message: a run starts with 16, then each sends the next."""
+    """Implements ``ports.CloseQueue``. One call a message: a run starts with 80, then each page sends the next."""
 
     def __init__(self, client: SQSClient, url: str) -> None:
         self._client = client

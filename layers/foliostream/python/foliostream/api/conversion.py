@@ -9,13 +9,21 @@ from typing import TypeVar
 
 import msgspec
 
-from foliostream.api.models import InstrumentRequest, PortfolioChange, PortfolioRequest, UpdateLine, UpdateRequest
+from foliostream.api.models import (
+    InstrumentRequest,
+    PortfolioChange,
+    PortfolioRequest,
+    PreviewRequest,
+    UpdateLine,
+    UpdateRequest,
+)
 from foliostream.application.amending import Wanted
 from foliostream.application.portfolios import NewPortfolio
 from foliostream.domain import fills, keys, money, orders
 from foliostream.domain.instrument import Instrument, MarginTier, Split, Swap
 from foliostream.domain.keys import CASH_PREFIX
 from foliostream.domain.portfolio import Entry
+from foliostream.domain.preview import Order
 from foliostream.errors import CallerError
 
 T = TypeVar("T")
@@ -253,6 +261,11 @@ _FIELDS_OF: Mapping[str, frozenset[str]] = {
 def wanted(body: PortfolioChange) -> Wanted:
     """What a PATCH asks for."""
     return Wanted(body.status, body.settings.allow_short)
+
+
+def preview_orders(body: PreviewRequest) -> list[Order]:
+    """What is to be previewed."""
+    return [Order(keys.symbol(item.instrument_id), item.quantity, item.price, item.fee) for item in body.orders]
 
 
 def instrument(symbol: str, body: InstrumentRequest) -> Instrument:

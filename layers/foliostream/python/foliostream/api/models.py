@@ -9,8 +9,9 @@ from typing import Annotated, ClassVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, WithJsonSchema, model_validator
 
 from foliostream.domain import times, trading_hours
+from foliostream.domain.closes import MAX_CLOSES
 from foliostream.domain.fills import Side
-from foliostream.domain.instrument import MAX_SPLITS, MAX_TIERS, Kind, SwapMode, Weekday
+from foliostream.domain.instrument import MAX_AGE_SECONDS, MAX_SPLITS, MAX_TIERS, Kind, SwapMode, Weekday
 from foliostream.domain.orders import OrderType
 from foliostream.domain.portfolio import MAX_NAME_LENGTH, AccountKind, AccountType, CostBasis, Status, TransactionType
 from foliostream.errors import CallerError, RefusedError
@@ -189,6 +190,22 @@ class OrderRequest(_Body):
     client_order_id: str | None = None
 
 
+class PreviewOrder(_Body):
+    """A trade that is only thought of: ``quantity`` signed, negative sells; without ``price`` at the market's, a
+    purchase at the ask. ``fee`` in the instrument's currency."""
+
+    instrument_id: str
+    quantity: Amount
+    price: Amount | None = None
+    fee: Amount = Decimal(0)
+
+
+class PreviewRequest(_Body):
+    """Orders that are judged together, as one update would be."""
+
+    orders: list[PreviewOrder]
+
+
 class SplitIn(_Body):
     """Prices of before ``effective_at`` are divided by ``ratio``, for every holder."""
 
@@ -228,7 +245,7 @@ class InstrumentRequest(_Body):
     contract_size: Amount | None = None
     price_decimals: Annotated[int, Field(strict=True, ge=0, le=10)] | None = None
     allow_zero: StrictBool = False
-    max_age_seconds: Annotated[int, Field(strict=True, ge=1, le=366 * 86_400)] | None = None
+    max_age_seconds: Annotated[int, Field(strict=True, ge=1, le=MAX_AGE_SECONDS)] | None = None
     isin: Annotated[str, Field(pattern=r"^[A-Z]{2}[A-Z0-9]{9}[0-9]$")] | None = None
     token: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,128}$")] | None = None
     splits: Annotated[list[SplitIn], Field(max_length=MAX_SPLITS)] = []
@@ -237,3 +254,18 @@ class InstrumentRequest(_Body):
     lot_step: Amount | None = None
     hours: Annotated[str, Field(min_length=1, max_length=trading_hours.MAX_LENGTH)] | None = None
     swap: SwapIn | None = None
+
+
+class CloseIn(_Body):
+    """A daily close; ``date`` is the market's, such as 2026-02-26."""
+
+    date: Annotated[str, Field(max_length=10)]
+    close: Amount
+
+
+class ClosesRequest(_Body):
+    """Daily closes, merged by date. ``adjusted``: they are divided already by the splits registered so far; else they
+    are as traded on their days, and are divided when they are read."""
+
+    closes: Annotated[list[CloseIn], Field(max_length=MAX_CLOSES)]
+    adjusted: StrictBool = False

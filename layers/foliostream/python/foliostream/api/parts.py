@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import tzinfo
 from typing import Protocol
 
 from foliostream.application.accept_fills import FillAccepter
 from foliostream.application.amending import Amending
+from foliostream.application.margin_check import Previewing
 from foliostream.application.marking import Marker
 from foliostream.application.order_watch import OrderWatch
 from foliostream.application.ordering import Ordering
 from foliostream.application.portfolios import Portfolios
 from foliostream.application.status import Operations
-from foliostream.ports import Clock, Holders, HotStore, Instruments, Ledger
+from foliostream.ports import Clock, Holders, HotStore, Instruments, Ledger, PriceHistory
 from foliostream.settings import Settings
 
 
@@ -33,6 +35,14 @@ class Parts(Protocol):
     @property
     def instruments(self) -> Instruments:
         """The registry."""
+
+    @property
+    def price_history(self) -> PriceHistory:
+        """Daily closes."""
+
+    @property
+    def market_zone(self) -> tzinfo:
+        """Whose dates name the market's days."""
 
     @property
     def hot(self) -> HotStore:
@@ -65,6 +75,10 @@ class Parts(Protocol):
     @property
     def ordering(self) -> Ordering:
         """Simulated orders of paper accounts."""
+
+    @property
+    def previewing(self) -> Previewing:
+        """Previews of orders."""
 
     @property
     def portfolios(self) -> Portfolios:

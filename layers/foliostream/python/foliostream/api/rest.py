@@ -12,6 +12,8 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from foliostream.api import openapi, requests, routes
 from foliostream.api.answers import answer_errors
 from foliostream.api.fill_routes import fill_routes
+from foliostream.api.history_routes import history_routes
+from foliostream.api.margin_routes import margin_routes
 from foliostream.api.order_routes import order_routes
 from foliostream.api.parts import Parts
 from foliostream.api.status_routes import status_routes
@@ -38,6 +40,8 @@ def build(parts: Parts, cors_origin: str = "") -> Api:
     routes.portfolio_routes(resolver, parts)
     routes.statement_routes(resolver, parts)
     routes.market_routes(resolver, parts)
+    history_routes(resolver, parts)
+    margin_routes(resolver, parts)
     fill_routes(resolver, parts)
     order_routes(resolver, parts)
     status_routes(resolver, parts)

@@ -193,6 +193,66 @@ class InstrumentOut(Struct):
     swap: Swap | None
 
 
+class CloseOut(Struct):
+    """A daily close, in units of now: divided by every split since."""
+
+    date: str
+    close: Decimal
+
+
+class ClosesOut(Struct):
+    """The daily closes that the metrics use, oldest first."""
+
+    symbol: str
+    closes: list[CloseOut]
+
+
+class ClosesKept(Struct, rename={"first": "from", "last": "to"}):
+    """How many closes of the symbol are kept now, and their first and last date, null where there are none."""
+
+    symbol: str
+    kept: int
+    first: str | None
+    last: str | None
+
+
+class MarginFigures(Struct):
+    """A margin account's figures in base currency; null where a price, a rate or a margin rate is missing, and
+    ``level_percent`` where nothing is used."""
+
+    balance: Decimal
+    equity: Decimal | None
+    used: Decimal | None
+    free: Decimal | None
+    level_percent: Decimal | None
+    exposure: Decimal | None
+    leverage_used: Decimal | None
+
+
+class PreviewRefusal(Struct):
+    """Why an update of the same orders would be refused; ``details`` of INSUFFICIENT_MARGIN have the figures."""
+
+    code: str
+    message: str
+    details: list[dict[str, Any]]
+
+
+class MarginPreview(Struct):
+    """Margin before and after orders that nobody has placed. ``after`` is null where they cannot be booked at all.
+    ``accepted`` false: ``refusal`` says why. ``stale``: symbols whose price is older than it may be; ``assumed``:
+    symbols without a price, valued at the one of their order."""
+
+    portfolio_id: str
+    base_currency: str
+    ledger_version: int
+    before: MarginFigures
+    after: MarginFigures | None
+    accepted: bool
+    refusal: PreviewRefusal | None
+    stale: list[str]
+    assumed: list[str]
+
+
 class FillIn(Struct, omit_defaults=True):
     """What was filled. ``portfolio_id``, or ``execution_mode`` (paper, zerodha) and ``strategy_id``, say where;
     ``instrument_id`` or ``instrument_token`` say what. ``owner`` owns a paper portfolio that this fill creates."""

@@ -2,27 +2,28 @@
 
 A run is a message for each bucket of portfolios; a message does one page of them and sends the next one. Whatever
 comes twice finds the day closed. One portfolio that fails stops none of the others: it gets a message of its own, which
-ends in the dead-letter queue when it never succeeds.
+ends in the dead-letter queue when it never succeeds. A message for each bucket of instruments keeps their closes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, tzinfo
+from datetime import tzinfo
 from decimal import Decimal, localcontext
 from typing import Any, NamedTuple
 
 import msgspec
 
+from foliostream.application.close_symbols import SymbolClosing
 from foliostream.application.receiving import Received
-from foliostream.domain import daily, history, keys, marking, money, valuation
+from foliostream.domain import closes, daily, history, keys, marking, money, valuation
 from foliostream.domain.history import Day
 from foliostream.domain.instrument import Instrument
 from foliostream.domain.portfolio import Portfolio
 from foliostream.domain.price import Price
 from foliostream.errors import CallerError, ConflictError, FoliostreamError, RetryableError
-from foliostream.ports import WALK_BUCKETS, Clock, CloseQueue, Instruments, Ledger, Prices
+from foliostream.ports import SYMBOL_BUCKETS, WALK_BUCKETS, Clock, CloseQueue, Instruments, Ledger, PriceHistory, Prices
 
 PAGE_SIZE = 100
 MAX_ROUNDS = 5
@@ -33,24 +34,26 @@ Each = Callable[[Callable[[str], str | None], Iterable[str]], Iterable[str | Non
 
 
 class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A message: a page of a bucket after an id, or these portfolios alone."""
+    """A message: a page of a bucket after an id, or these portfolios alone, or a bucket of instruments."""
 
     day: str
     bucket: int | None = None
     after: str | None = None
     portfolio_ids: list[str] = []
+    symbols: int | None = None
 
 
 @dataclass
 class Report:
     """Ids closed with a row, closed without one (unpriced), found closed, refused since the day is over and gone
-    (late); why others failed."""
+    (late); why others failed; how many instruments had a close."""
 
     written: list[str] = field(default_factory=list)
     unpriced: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     late: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
+    closes: int = 0
 
 
 class _Closing(NamedTuple):
@@ -67,6 +70,7 @@ class DayClosing:
     ledger: Ledger
     prices: Prices
     instruments: Instruments
+    price_history: PriceHistory
     queue: CloseQueue
     clock: Clock
     zone: tzinfo
@@ -76,7 +80,7 @@ class DayClosing:
 
     def day_of(self, at_ms: int) -> str:
         """The market's date at a time."""
-        return datetime.fromtimestamp(at_ms / 1000, UTC).astimezone(self.zone).date().isoformat()
+        return closes.day_of(at_ms, self.zone)
 
     def checked_day(self, raw: str) -> str:
         """The day, if it is one and has begun: a day closed too early would keep those before it from being closed."""
@@ -91,8 +95,10 @@ class DayClosing:
 
     def start(self, day: str) -> int:
         """Ask for the whole walk; the number of messages."""
-        self.queue.send([_message(Part(day, bucket)) for bucket in range(WALK_BUCKETS)])
-        return WALK_BUCKETS
+        parts = [Part(day, bucket) for bucket in range(WALK_BUCKETS)]
+        parts += [Part(day, symbols=bucket) for bucket in range(SYMBOL_BUCKETS)]
+        self.queue.send([_message(part) for part in parts])
+        return len(parts)
 
     def close(self, day: str, portfolio_ids: Sequence[str]) -> Report:
         """Close these now. ``RetryableError`` from a failing store; what was closed before stays closed."""
@@ -123,10 +129,14 @@ class DayClosing:
             total.skipped += report.skipped
             total.late += report.late
             total.failed |= report.failed
+            total.closes += report.closes
         return total, again
 
     def _work(self, part: Part) -> Report:
         self.checked_day(part.day)
+        if part.symbols is not None:
+            closing = SymbolClosing(self.prices, self.instruments, self.price_history, self.zone, self.each)
+            return Report(closes=closing.close(part.day, part.symbols))
         if part.bucket is None:
             report = self.close(part.day, part.portfolio_ids)
             if report.failed:

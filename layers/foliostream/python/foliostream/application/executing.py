@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from foliostream.domain import keys, orders, portfolio, preview
+from foliostream.application.margin_check import MarginCheck
+from foliostream.domain import keys, orders, portfolio
 from foliostream.domain.fills import Side
 from foliostream.domain.instrument import Instrument
-from foliostream.domain.margin import Market
 from foliostream.domain.orders import Costs, Order
 from foliostream.domain.portfolio import Entry, Portfolio, Transaction
-from foliostream.errors import CallerError, RefusedError
+from foliostream.errors import CallerError
 from foliostream.ports import Clock, Instruments, Ledger, OrderChange, Prices
 
 
@@ -26,6 +25,7 @@ class Execution:
     clock: Clock
     costs: Costs
     stale_after_ms: int
+    margin_check: MarginCheck
 
     def instrument(self, symbol: str) -> Instrument:
         """``CallerError`` (``UNKNOWN_SYMBOL``) if it is not registered."""
@@ -45,19 +45,12 @@ class Execution:
     ) -> tuple[Portfolio, list[Transaction]]:
         """The books after the entry; ``RefusedError`` with figures where they, or the account's margin, do not allow
         it. Nothing is kept."""
-        entries: Sequence[Entry] = [entry]
         known = {instrument.symbol: instrument}
-        needed = portfolio.price_symbols(before, entries, known)
-        on_margin = before.account_kind == "margin"
-        if on_margin:
-            needed |= before.symbols | known.keys()
-            known |= self.instruments.get(before.positions)
+        needed = portfolio.price_symbols(before, [entry], known)
         prices = self.prices.get(needed) if needed else {}
-        if on_margin:
-            refusal = preview.check(before, entries, Market(prices, known, now_ms, self.stale_after_ms))
-            if refusal is not None:
-                raise RefusedError(refusal.message, code=refusal.code, details=refusal.details)
-        return portfolio.apply(before, entries, known, now_ms, prices)
+        after, transactions = portfolio.apply(before, [entry], known, now_ms, prices)
+        self.margin_check(before, after, [entry], now_ms)
+        return after, transactions
 
     def book(self, before: Portfolio, change: OrderChange, instrument: Instrument) -> None:
         """The fill, its transaction and its order, all or nothing; errors as ``judge`` and ``Ledger.commit``."""

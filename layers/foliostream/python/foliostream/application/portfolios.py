@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from foliostream.application.access import Caller, not_found, own_portfolio
+from foliostream.application.margin_check import MarginCheck
 from foliostream.application.marking import Marker
 from foliostream.application.rendering import Rendered
 from foliostream.application.valuing import Valuer
@@ -62,6 +63,7 @@ class Portfolios:
     valuer: Valuer
     marker: Marker
     clock: Clock
+    margin_check: MarginCheck
 
     def create(self, caller: Caller, new: NewPortfolio) -> Created:
         """A new portfolio, or the existing one if the same request made it; ``ConflictError`` otherwise."""
@@ -162,6 +164,7 @@ class Portfolios:
             needed = portfolio.price_symbols(before, entries, instruments)
             prices = self.valuer.prices.get(needed) if needed else {}
             after, transactions = portfolio.apply(before, entries, instruments, now_ms, prices)
+            self.margin_check(before, after, entries, now_ms)
             opened, closed = after.symbols - before.symbols, before.symbols - after.symbols
             self.ledger.commit(after, transactions, opened, closed)
         except (RefusedError, ConflictError) as fault:

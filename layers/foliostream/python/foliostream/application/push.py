@@ -14,8 +14,19 @@ from foliostream.application.rendering import Rendered
 from foliostream.application.valuing import Valuer
 from foliostream.domain import messages
 from foliostream.domain.coalescing import MAX_ATTEMPTS
+from foliostream.domain.sessions import untold
 from foliostream.errors import BusyClientError, FoliostreamError, RetryableError
-from foliostream.ports import Clock, Connections, ConnectionView, Gateway, Snapshots, Subscription
+from foliostream.ports import (
+    Clock,
+    Connection,
+    Connections,
+    ConnectionView,
+    Gateway,
+    Outgoing,
+    Sessions,
+    Snapshots,
+    Subscription,
+)
 
 # A notice that is announced again comes soon after the first time: of older ones nobody repeats any.
 SENT_EVENTS_MAX = 100
@@ -32,6 +43,7 @@ class Sender:
     the push queue's message groups see to it."""
 
     connections: Connections
+    sessions: Sessions
     snapshots: Snapshots
     valuer: Valuer
     gateway: Gateway
@@ -54,16 +66,16 @@ class Sender:
     def _send_outbox(self, view: ConnectionView) -> bool:
         """In order; a notice only to who is subscribed to its channel now, and only once."""
         connection_id = view.connection.connection_id
-        channels = {subscription.portfolio_id: subscription.channels for subscription in view.subscriptions}
         sent = list(view.connection.sent_events)
         done: list[str] = []
+        looked = False
         try:
             for entry in view.outbox:
-                digest = _digest(entry.event_id)
-                if not entry.event_id or (entry.channel in channels.get(entry.portfolio_id, ()) and digest not in sent):
-                    if not self._post(connection_id, entry.payload):
+                # The session is read after the outbox: the first look finds what all such entries stand for.
+                if entry.payload or not looked:
+                    looked = looked or not entry.payload
+                    if not self._send_entry(view, entry, sent):
                         return False
-                    sent += [digest] if entry.event_id else []
                 done.append(entry.entry_id)
         finally:
             # After the posts: a crash in between sends them again, and clients know the event ids.
@@ -71,6 +83,34 @@ class Sender:
                 self.connections.note_events(connection_id, sent[-SENT_EVENTS_MAX:])
             if done:
                 self.connections.dequeue(connection_id, done)
+        return True
+
+    def _send_entry(self, view: ConnectionView, entry: Outgoing, sent: list[str]) -> bool:
+        if not entry.payload:
+            return self._send_session(view.connection)
+        if entry.event_id:
+            channels = [item.channels for item in view.subscriptions if item.portfolio_id == entry.portfolio_id]
+            if _digest(entry.event_id) in sent or not channels or entry.channel not in channels[0]:
+                return True
+        is_there = self._post(view.connection.connection_id, entry.payload)
+        if is_there and entry.event_id:
+            sent.append(_digest(entry.event_id))
+        return is_there
+
+    def _send_session(self, connection: Connection) -> bool:
+        """What its session's runs have to say; to the session's own connection only."""
+        session = self.sessions.view(connection.session_id, self.clock.now_ms())
+        if session is None or session.connection_id != connection.connection_id:
+            return True
+        told = connection.told
+        try:
+            for payload, after in untold(session, told):
+                if not self._post(connection.connection_id, payload):
+                    return False
+                told = after
+        finally:
+            if told != connection.told:
+                self.connections.note_told(connection.connection_id, told)
         return True
 
     def _send_states(self, view: ConnectionView) -> bool:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from foliostream.application.margin_check import MarginCheck
 from foliostream.application.receiving import Received
 from foliostream.domain import fills, portfolio
 from foliostream.domain.fills import Fill
@@ -64,6 +65,7 @@ class FillRecorder:
     queue: FillQueue
     clock: Clock
     starting_cash: Decimal
+    margin_check: MarginCheck
     cache: dict[str, Portfolio] = field(default_factory=dict)
 
     def record(self, received: Sequence[Received]) -> Recorded:
@@ -142,7 +144,9 @@ class _Booking:
             current = self._current()
             if current is None or self._belongs_to_another(current):
                 continue
-            part = _bookable_together(self.waiting[:together], current.owner)
+            # Each judged by itself, so that what comes in one batch by chance decides nothing.
+            limit = 1 if self.recorder.margin_check.covers(current) else together
+            part = _bookable_together(self.waiting[:limit], current.owner)
             try:
                 after = self._commit(current, [item.fill for item in part])
             except ConflictError as fault:
@@ -199,7 +203,9 @@ class _Booking:
         instruments = recorder.instruments.get({fill.instrument_id for fill in booked})
         needed = portfolio.price_symbols(before, entries, instruments)
         prices = recorder.prices.get(needed) if needed else {}
-        after, transactions = portfolio.apply(before, entries, instruments, recorder.clock.now_ms(), prices)
+        now_ms = recorder.clock.now_ms()
+        after, transactions = portfolio.apply(before, entries, instruments, now_ms, prices)
+        recorder.margin_check(before, after, entries, now_ms)
         opened, closed = after.symbols - before.symbols, before.symbols - after.symbols
         recorder.ledger.commit(after, transactions, opened, closed)
         return after

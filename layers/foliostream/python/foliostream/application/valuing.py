@@ -12,9 +12,11 @@ from foliostream.application.marking import Marker
 from foliostream.application.planning import Plans
 from foliostream.application.projecting import Projector
 from foliostream.application.rendering import Rendered, Renderer
-from foliostream.domain import assessing, money
+from foliostream.domain import assessing, margin_status, money
 from foliostream.domain import portfolio as portfolios
-from foliostream.domain.assessing import Market, Plan
+from foliostream.domain.assessing import DEFAULT_RULES, Market, Plan
+from foliostream.domain.margin_states import MarginRules
+from foliostream.domain.margin_status import UNSEEN
 from foliostream.domain.portfolio import Portfolio
 from foliostream.errors import FoliostreamError, NotFoundError, PermanentError, RetryableError
 from foliostream.ports import (
@@ -51,7 +53,8 @@ class Valued:
 class Valuer:
     """Whoever writes a snapshot tells its watchers: a later message may skip the portfolio as fresh.
 
-    ``stale_after_ms``: the age at which a price is stale where its instrument names no other.
+    ``stale_after_ms``: the age at which a price is stale where its instrument names no other. ``rules``: of margin
+    accounts.
     """
 
     books: Books
@@ -63,6 +66,7 @@ class Valuer:
     marker: Marker
     clock: Clock
     stale_after_ms: int
+    rules: MarginRules = DEFAULT_RULES
     plans: Plans = field(default_factory=Plans)
     renderer: Renderer = field(init=False)
 
@@ -105,8 +109,30 @@ class Valuer:
         with localcontext(money.EXACT):
             plans = self._plans(stored, done)
             market = self._market(plans)
-            candidates = _assessed(plans, stored, market, read_at_ms, done)
+            candidates = self._assessed(plans, stored, market, read_at_ms, done)
         return self._settle(candidates, self.snapshots.save(candidates) if candidates else [], done)
+
+    def _assessed(
+        self, plans: Iterable[Plan], stored: Mapping[str, Stored], market: Market, read_at_ms: int, done: Valued
+    ) -> list[Candidate]:
+        candidates = []
+        for plan in plans:
+            head = stored[plan.portfolio_id].head
+            previous, before = (head.version, head.margin) if head else (0, "")
+            try:
+                snapshot = assessing.assess(
+                    plan,
+                    market,
+                    read_at_ms=read_at_ms,
+                    previous_version=previous,
+                    before=margin_status.decode(before) if before else UNSEEN,
+                    rules=self.rules,
+                )
+            except (ArithmeticError, ValueError, FoliostreamError, msgspec.MsgspecError) as fault:
+                done.failed[plan.portfolio_id] = f"valuation failed: {fault!r}"
+            else:
+                candidates.append(Candidate(snapshot, head))
+        return candidates
 
     def _market(self, plans: Sequence[Plan]) -> Market:
         """Prices and instruments of everything the plans depend on."""
@@ -190,22 +216,6 @@ class Valuer:
 
     def _rendered(self, found: Mapping[str, StoredSnapshot]) -> dict[str, Rendered]:
         return {name: shown for name, stored in found.items() if (shown := self.renderer(name, stored)) is not None}
-
-
-def _assessed(
-    plans: Iterable[Plan], stored: Mapping[str, Stored], market: Market, read_at_ms: int, done: Valued
-) -> list[Candidate]:
-    candidates = []
-    for plan in plans:
-        head = stored[plan.portfolio_id].head
-        previous = 0 if head is None else head.version
-        try:
-            snapshot = assessing.assess(plan, market, read_at_ms=read_at_ms, previous_version=previous)
-        except (ArithmeticError, ValueError, FoliostreamError) as fault:
-            done.failed[plan.portfolio_id] = f"valuation failed: {fault!r}"
-        else:
-            candidates.append(Candidate(snapshot, head))
-    return candidates
 
 
 def _is_fresh(head: Head | None, after_ms: int) -> bool:

@@ -13,6 +13,7 @@ from foliostream.application.access import not_found
 from foliostream.application.marking import Marker
 from foliostream.application.push import Sender
 from foliostream.domain import messages
+from foliostream.domain.sessions import NOTHING_TOLD, Told
 from foliostream.domain.times import iso
 from foliostream.errors import CallerError, FoliostreamError, RefusedError, UnauthorizedError
 from foliostream.ports import (
@@ -22,6 +23,7 @@ from foliostream.ports import (
     Gateway,
     Ledger,
     Outgoing,
+    Sessions,
     Snapshots,
 )
 
@@ -71,21 +73,38 @@ _envelopes = msgspec.json.Decoder(_Envelope)
 
 @dataclass(frozen=True)
 class Watching:
-    """The WebSocket's use cases."""
+    """The WebSocket's use cases. ``session_ms``: how long a session is kept after its client's last message."""
 
     connections: Connections
+    sessions: Sessions
     snapshots: Snapshots
     ledger: Ledger
     gateway: Gateway
     marker: Marker
     sender: Sender
     clock: Clock
+    session_ms: int
 
-    def connect(self, connection_id: str, owner: str, scopes: Collection[str], token_expires_ms: int) -> None:
-        """Remember who is behind the connection; nothing can be posted yet."""
+    def connect(
+        self,
+        connection_id: str,
+        owner: str,
+        scopes: Collection[str],
+        token_expires_ms: int,
+        session_id: str | None = None,
+    ) -> None:
+        """Remember who is behind the connection; nothing can be posted yet. Without a ``session_id`` the session has
+        the connection's; ``UnauthorizedError`` (``SESSION_NOT_YOURS``) for one of somebody else."""
         now_ms = self.clock.now_ms()
         expires_ms = min(now_ms + MAX_CONNECTION_MS, token_expires_ms)
-        self.connections.open(Connection(connection_id, owner, frozenset(scopes), now_ms, expires_ms))
+        session_id = session_id or connection_id
+        before = self.sessions.open(session_id, owner, connection_id, now_ms, now_ms + self.session_ms)
+        # The ends of older runs were told, or missed, by the connection before; the current one is told anew.
+        told = Told(ended=before.run.number - 1) if before is not None and before.run is not None else NOTHING_TOLD
+        connection = Connection(
+            connection_id, owner, frozenset(scopes), now_ms, expires_ms, session_id=session_id, told=told
+        )
+        self.connections.open(connection)
 
     def disconnect(self, connection_id: str) -> None:
         """Forget the connection."""

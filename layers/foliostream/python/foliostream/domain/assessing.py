@@ -11,15 +11,21 @@ from decimal import Decimal
 from operator import mul
 from typing import NamedTuple
 
-from foliostream.domain import marking, snapshot, splitting
+from msgspec.structs import replace
+
+from foliostream.domain import margin, margin_states, marking, snapshot, splitting
 from foliostream.domain.account import Portfolio
 from foliostream.domain.figures import figures_of
 from foliostream.domain.instrument import Instrument, expires_at_ms
+from foliostream.domain.margin_states import DEFAULT_THRESHOLDS, MarginRules
+from foliostream.domain.margin_status import UNSEEN, MarginStatus
 from foliostream.domain.marking import NEVER_MS
 from foliostream.domain.money import ONE, ZERO
 from foliostream.domain.price import Mark, Price
 from foliostream.domain.snapshot import Snapshot
 from foliostream.domain.state import CalcStatus, calc_status
+
+DEFAULT_RULES = MarginRules(dict.fromkeys(("live", "demo", "paper"), DEFAULT_THRESHOLDS))
 
 
 class Held(NamedTuple):
@@ -34,7 +40,7 @@ class Plan(NamedTuple):
 
     ``settled``: the part of the total that no price moves: cash, in a margin account less what its positions cost.
     ``splits``: symbols with splits booked, whose older prices are divided, and until when. ``book``: only where the
-    sums may not be enough; ``converts``: they never are.
+    sums may not be enough; ``converts``: they never are. ``margin``: the book of a margin account.
     """
 
     portfolio_id: str
@@ -48,6 +54,7 @@ class Plan(NamedTuple):
     splits: tuple[tuple[str, int], ...]
     converts: bool
     book: Portfolio | None
+    margin: Portfolio | None
 
 
 class _Line(NamedTuple):
@@ -83,6 +90,7 @@ def plan(portfolio: Portfolio) -> Plan:
         splits,
         converts,
         portfolio if converts or splits else None,
+        portfolio if portfolio.account_kind == "margin" else None,
     )
 
 
@@ -131,13 +139,46 @@ class _Lines(dict[str, _Line]):
         return _Line(found.value, expires_ms, encoded, found.ts_ms)
 
 
-def assess(planned: Plan, market: Market, *, read_at_ms: int, previous_version: int) -> Snapshot:
+def assess(
+    planned: Plan,
+    market: Market,
+    *,
+    read_at_ms: int,
+    previous_version: int,
+    before: MarginStatus = UNSEEN,
+    rules: MarginRules = DEFAULT_RULES,
+) -> Snapshot:
     """What the portfolio is worth now, exactly, in the caller's decimal context, which is ``EXACT``.
 
     ``version`` = max(previous + 1, ``read_at_ms``), so that versions rise also after the stores were lost. What has
-    no price or no rate makes it unpriced. ``ValueError`` for a book whose amounts are not finite.
+    no price or no rate makes it unpriced. A margin account is judged by the ``rules``, going on from where it stood
+    ``before``. ``ValueError`` for a book whose amounts are not finite.
     """
     version = max(previous_version + 1, read_at_ms)
+    if planned.margin is None:
+        return _assess(planned, market, read_at_ms, version)
+    return _judged(planned.margin, _assess(planned, market, read_at_ms, version), market, before, rules)
+
+
+def _judged(
+    portfolio: Portfolio, snapshot: Snapshot, market: Market, before: MarginStatus, rules: MarginRules
+) -> Snapshot:
+    """With the account's status; degraded where a split is not booked yet."""
+    split = any(
+        splitting.is_due(position, market.instruments.get(symbol), snapshot.read_at_ms)
+        for symbol, position in portfolio.positions.items()
+    )
+    status = "degraded" if split and snapshot.calc_status == "ok" else snapshot.calc_status
+    now = margin.Market(market.prices, market.instruments, snapshot.read_at_ms, market.stale_after_ms)
+    limits = margin_states.limits_of(portfolio, rules.limits[portfolio.account_type])
+    found = margin.assess(portfolio, now)
+    standing, _ = margin_states.judge(
+        before, found, status, snapshot.version, snapshot.read_at_ms, limits, rules.unknown_after_ms
+    )
+    return replace(snapshot, calc_status=status, margin=standing)
+
+
+def _assess(planned: Plan, market: Market, read_at_ms: int, version: int) -> Snapshot:
     if planned.book is not None and _needs_figures(planned, market):
         return _thorough(planned.book, market, read_at_ms, version)
     total: Decimal | None = planned.settled

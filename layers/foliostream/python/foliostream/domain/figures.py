@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import NamedTuple
 
-from foliostream.domain import daily, marking, money, rates
+from foliostream.domain import daily, marking, money, rates, splitting
 from foliostream.domain.account import Portfolio
 from foliostream.domain.instrument import Instrument, expires_at_ms
 from foliostream.domain.keys import CASH_PREFIX
@@ -79,6 +79,8 @@ def figures_of(
         marking.marked(symbol, position, prices.get(symbol), instruments.get(symbol), stale_after_ms)
         for symbol, position in sorted(portfolio.positions.items())
     ]
+    if portfolio.account_kind == "margin":
+        positions = [_unless_split(item, instruments.get(item.symbol), read_at_ms) for item in positions]
     quoted: dict[str, Quoted] = {}
     if foreign := portfolio.foreign_currencies:
         quoted = _quoted(portfolio, positions, foreign, prices, instruments, read_at_ms, stale_after_ms)
@@ -89,6 +91,13 @@ def figures_of(
     stale = [item.symbol for item in positions if item.outdated or item.expires_ms <= read_at_ms]
     stale += [CASH_PREFIX + item.currency for item in cash if item.expires_ms <= read_at_ms]
     return Figures(portfolio, positions, cash, quoted, unpriced, stale)
+
+
+def _unless_split(item: Marked, instrument: Instrument | None, read_at_ms: int) -> Marked:
+    """A margin account's figures are not to be trusted as long as a split of what it holds is not booked."""
+    if item.mark is None or not splitting.is_due(item.position, instrument, read_at_ms):
+        return item
+    return item._replace(outdated=True)
 
 
 def _quoted(

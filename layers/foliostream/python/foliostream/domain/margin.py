@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple
 from foliostream.domain import money, price, rates, splitting
 from foliostream.domain.account import Portfolio, Position
 from foliostream.domain.instrument import Instrument, expires_at_ms
+from foliostream.domain.margin_status import State
 from foliostream.domain.money import ONE, ZERO
 from foliostream.domain.price import Price
 from foliostream.domain.rates import Rate
@@ -22,7 +23,6 @@ from foliostream.domain.state import MarginState
 # At which prices margin is needed: ``current`` the ask in both directions, ``open`` what was paid, ``mid`` the middle
 # of the quote, at which profit and loss are valued too.
 Basis = Literal["current", "open", "mid"]
-State = Literal["ok", "warning", "call", "stop_out", "unknown"]
 
 _HUNDRED = Decimal(100)
 

@@ -11,22 +11,21 @@ Ids name the snapshot version at which the breach began, which is in the status:
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from decimal import Decimal
-from typing import Literal
+from typing import NamedTuple
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from foliostream.domain import money
 from foliostream.domain.account import Portfolio
-from foliostream.domain.margin import Margin, State
+from foliostream.domain.margin import Margin
+from foliostream.domain.margin_status import EventKind, MarginEvent, MarginStatus, State
 from foliostream.domain.money import ZERO
 from foliostream.domain.state import CalcStatus
 from foliostream.domain.times import iso
 from foliostream.errors import CallerError
-
-EventKind = Literal["margin_call", "margin_restored", "stop_out", "margin_unknown"]
 
 # Left only above a threshold plus this many percent, so that a price that trembles at it makes one breach of it.
 HYSTERESIS_PERCENT = Decimal(5)
@@ -52,6 +51,9 @@ class Thresholds(Struct, frozen=True):
         return self.stop_out + HYSTERESIS_PERCENT
 
 
+DEFAULT_THRESHOLDS = Thresholds()
+
+
 def thresholds(margin_call_percent: Decimal, stop_out_percent: Decimal) -> Thresholds:
     """Those of a portfolio, the warning 20 percent above the call; ``CallerError`` unless 0 < stop-out < call, and
     call <= 1000."""
@@ -65,6 +67,14 @@ def thresholds(margin_call_percent: Decimal, stop_out_percent: Decimal) -> Thres
     return Thresholds(margin_call_percent + WARNING_ABOVE_CALL_PERCENT, margin_call_percent, stop_out_percent)
 
 
+class MarginRules(NamedTuple):
+    """How margin accounts are judged: the levels by account type, and for how long an account at call or worse may
+    have no figures that are to be trusted before that is raised."""
+
+    limits: Mapping[str, Thresholds]
+    unknown_after_ms: int = 60_000
+
+
 def limits_of(portfolio: Portfolio, defaults: Thresholds) -> Thresholds:
     """A portfolio's own levels, else those of its account type. Where these were lowered below a stop-out it set for
     itself, the stop-out is at the call: no account is without levels."""
@@ -73,39 +83,6 @@ def limits_of(portfolio: Portfolio, defaults: Thresholds) -> Thresholds:
     call = defaults.call if portfolio.margin_call_percent is None else portfolio.margin_call_percent
     stop_out = defaults.stop_out if portfolio.stop_out_percent is None else portfolio.stop_out_percent
     return Thresholds(call + WARNING_ABOVE_CALL_PERCENT, call, min(stop_out, call))
-
-
-class MarginEvent(Struct, frozen=True, array_like=True):
-    """A change to be published. ``begun``: the snapshot version at which the breach began (of ``margin_unknown``: at
-    which the figures were first not to be trusted), which makes the id. Figures unrounded, in base, as they were."""
-
-    kind: EventKind
-    begun: int
-    at_ms: int
-    equity: Decimal | None = None
-    used: Decimal | None = None
-    level_percent: Decimal | None = None
-
-    def event_id(self, portfolio_key: str) -> str:
-        """``margin_call:live:12345:1772101800000``."""
-        return f"{self.kind}:{portfolio_key}:{self.begun}"
-
-
-class MarginStatus(Struct, frozen=True, array_like=True):
-    """Where a margin account stands; ``unknown`` until its first snapshot that is ok.
-
-    ``call_version``: of the snapshot at which it came to call or worse, 0 while it is not; ``stop_out_version`` the
-    same of the stop-out. ``blind_version`` and ``blind_since_ms``: of the first of the snapshots in a row that are not
-    ok; ``alarmed``: ``margin_unknown`` was raised about them.
-    """
-
-    state: State = "unknown"
-    call_version: int = 0
-    stop_out_version: int = 0
-    blind_version: int = 0
-    blind_since_ms: int = 0
-    alarmed: bool = False
-    unsent: tuple[MarginEvent, ...] = ()
 
 
 def judge(

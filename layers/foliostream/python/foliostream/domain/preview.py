@@ -1,21 +1,26 @@
-"""What orders would do to a margin account, and whether it may have them; nothing is changed by asking."""
+"""What orders would do to a margin account, and whether it may have them; nothing is changed by asking.
+
+The preview of orders and the check before something is booked are one rule, ``refusal``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal, localcontext
 from typing import Any, Literal, NamedTuple
 
-from foliostream.domain import booking, margin, money, price
-from foliostream.domain.account import Portfolio
+from foliostream.domain import booking, margin, money, price, rates
+from foliostream.domain.account import AccountType, Portfolio
 from foliostream.domain.context import figure
 from foliostream.domain.entries import Entry
 from foliostream.domain.instrument import Instrument
 from foliostream.domain.margin import Basis, Margin, Market
 from foliostream.domain.money import ZERO
+from foliostream.domain.price import Price
 from foliostream.errors import CallerError
 
 MAX_ORDERS = 40
+_TRADES = frozenset({"BUY", "SELL"})
 
 
 class Order(NamedTuple):
@@ -38,11 +43,36 @@ class Refusal(NamedTuple):
 
 class Preview(NamedTuple):
     """The figures before and after all orders; ``after`` is None where the orders cannot be booked at all, and
-    ``refusal`` says why. With both, they could be booked and would not be taken."""
+    ``refusal`` says why. With both, they could be booked and would not be taken. ``assumed``: symbols that have no
+    price and are valued at the one of their order."""
 
     before: Margin
     after: Margin | None
     refusal: Refusal | None
+    assumed: tuple[str, ...] = ()
+
+
+def symbols(portfolio: Portfolio, traded: Collection[str], instruments: Mapping[str, Instrument]) -> frozenset[str]:
+    """Whose prices the figures before and after trades need: positions, what is traded, and the pairs on the ways from
+    their currencies to base."""
+    currencies = {instruments[symbol].currency for symbol in traded if symbol in instruments}
+    pairs = (pair for currency in sorted(currencies) for pair in rates.pairs(currency, portfolio.base_currency))
+    return portfolio.symbols.union(traded, pairs)
+
+
+def stale(portfolio: Portfolio, traded: Collection[str], market: Market) -> list[str]:
+    """The symbols of ``symbols`` whose price the figures use and is older than it may be."""
+    used: dict[str, int] = {}
+    currencies = set()
+    for symbol in portfolio.positions.keys() | traded:
+        instrument, quote = market.instruments.get(symbol), market.prices.get(symbol)
+        if instrument is not None and quote is not None:
+            used[symbol] = quote.quote_ts_ms if instrument.kind != "stock" or quote.last is None else quote.last_ts_ms
+            currencies.add(instrument.currency)
+    for currency in currencies:
+        rate = rates.find(currency, portfolio.base_currency, market.prices, market.fresh)
+        used.update(rate.legs if rate else ())
+    return sorted(symbol for symbol, ts_ms in used.items() if not market.fresh(symbol, ts_ms))
 
 
 def preview(portfolio: Portfolio, orders: Sequence[Order], market: Market, basis: Basis = "current") -> Preview:
@@ -52,44 +82,97 @@ def preview(portfolio: Portfolio, orders: Sequence[Order], market: Market, basis
     before = margin.assess(portfolio, market, basis)
     try:
         entries = [_entry(number, order, market) for number, order in enumerate(orders)]
-        after = _after(portfolio, entries, market, basis)
+        booked, _ = booking.apply(portfolio, entries, market.instruments, market.now_ms, market.prices)
     except CallerError as fault:
         return Preview(before, None, Refusal(fault.code, fault.message, fault.details))
-    return Preview(before, after, refusal(before, after, portfolio.base_currency))
+    priced = _priced(portfolio, entries, market)
+    after = margin.assess(booked, priced, basis)
+    assumed = tuple(sorted(priced.prices.keys() - market.prices.keys()))
+    return Preview(before, after, refusal(portfolio, booked, before, after, entries), assumed)
 
 
-def check(portfolio: Portfolio, entries: Sequence[Entry], market: Market, basis: Basis = "current") -> Refusal | None:
-    """The pre-trade check of what is about to be booked, None where the account may have it. Raises what booking
-    would: ``CallerError`` for an entry that is wrong, ``RefusedError`` for one that the books do not allow."""
+def is_checked(
+    portfolio: Portfolio, booked: Portfolio, entries: Sequence[Entry], checked: Collection[AccountType]
+) -> bool:
+    """Whether margin is to be looked at before the entries are booked: where an account of a ``checked`` type trades
+    and does not only reduce, and where any margin account pays out. What is on a live account has happened."""
+    if portfolio.account_kind != "margin":
+        return False
+    if any(entry.transaction_type == "WITHDRAWAL" for entry in entries):
+        return True
+    trades = any(entry.transaction_type in _TRADES for entry in entries)
+    return trades and portfolio.account_type in checked and not _only_reduces(portfolio, booked)
+
+
+def check(
+    portfolio: Portfolio, booked: Portfolio, entries: Sequence[Entry], market: Market, basis: Basis = "current"
+) -> Refusal | None:
+    """Why the account may not become what ``booking.apply`` made of it; None where it may."""
     before = margin.assess(portfolio, market, basis)
-    return refusal(before, _after(portfolio, entries, market, basis), portfolio.base_currency)
+    after = margin.assess(booked, _priced(portfolio, entries, market), basis)
+    return refusal(portfolio, booked, before, after, entries)
 
 
-def refusal(before: Margin, after: Margin, base: str) -> Refusal | None:
-    """None where free margin stays at or above zero, or where less margin is used than before: who is short of margin
-    may always reduce. ``MARGIN_UNKNOWN`` where a price, a rate or a margin rate is missing."""
-    if after.used is None or after.free is None:
-        names = ", ".join(after.missing)
-        return Refusal(
-            "MARGIN_UNKNOWN", f"no price, rate or margin rate for {names}", [{"symbols": list(after.missing)}]
-        )
-    if after.free >= ZERO or (before.used is not None and after.used < before.used):
+def refusal(
+    portfolio: Portfolio, booked: Portfolio, before: Margin, after: Margin, entries: Sequence[Entry]
+) -> Refusal | None:
+    """The rule. None where free margin stays at or above zero; and, unless money is paid out, where positions are only
+    reduced or less margin is used than before: who is short of margin may always reduce.
+
+    ``MARGIN_UNKNOWN`` where a price, a rate or a margin rate is missing; not of what was reported as filled, which only
+    figures refuse. ``INSUFFICIENT_MARGIN`` has the figures: ``available`` - ``needed`` = ``free_after``.
+    """
+    pays_out = any(entry.transaction_type == "WITHDRAWAL" for entry in entries)
+    if not pays_out and _only_reduces(portfolio, booked):
         return None
-    needed = after.used - (before.used or ZERO)
-    available = before.free if before.free is not None else before.equity
+    if after.used is None or after.free is None:
+        return None if all(entry.reported for entry in entries) else _unknown(after)
+    uses_less = before.used is not None and after.used < before.used
+    if after.free >= ZERO or (uses_less and not pays_out):
+        return None
+    return _insufficient(before.free, after.free, portfolio.base_currency)
+
+
+def _unknown(after: Margin) -> Refusal:
+    names = ", ".join(after.missing)
+    return Refusal("MARGIN_UNKNOWN", f"no price, rate or margin rate for {names}", [{"symbols": list(after.missing)}])
+
+
+def _insufficient(free: Decimal | None, free_after: Decimal, base: str) -> Refusal:
+    needed = None if free is None else free - free_after
     shown = {
         "currency": base,
-        "needed": figure(needed),
-        "available": None if available is None else figure(available),
-        "free_after": figure(after.free),
+        "needed": None if needed is None else figure(needed),
+        "available": None if free is None else figure(free),
+        "free_after": figure(free_after),
     }
-    message = f"{shown['needed']} {base} of margin needed, {shown['available']} available"
+    message = f"free margin would be {shown['free_after']} {base}"
+    if free is not None:
+        message += f": {shown['needed']} needed for margin, spread, fees and payments, {shown['available']} available"
     return Refusal("INSUFFICIENT_MARGIN", message, [shown])
 
 
-def _after(portfolio: Portfolio, entries: Sequence[Entry], market: Market, basis: Basis) -> Margin:
-    booked, _ = booking.apply(portfolio, entries, market.instruments, market.now_ms, market.prices)
-    return margin.assess(booked, market, basis)
+def _only_reduces(portfolio: Portfolio, booked: Portfolio) -> bool:
+    """Whether no position is new, larger or turned round."""
+    for symbol, position in booked.positions.items():
+        held = portfolio.positions.get(symbol)
+        if held is None or (held.quantity > ZERO) != (position.quantity > ZERO):
+            return False
+        if abs(position.quantity) > abs(held.quantity):
+            return False
+    return True
+
+
+def _priced(portfolio: Portfolio, entries: Sequence[Entry], market: Market) -> Market:
+    """The market with what is newly traded and has no price at the last price of its entries: what is paid for it is
+    known. What is held already keeps having none."""
+    known = market.prices.keys() | portfolio.positions.keys()
+    paid = {
+        entry.instrument_id: Price(entry.price, entry.price, market.now_ms, 0, entry.price, market.now_ms)
+        for entry in entries
+        if entry.transaction_type in _TRADES and entry.instrument_id and entry.instrument_id not in known
+    }
+    return market._replace(prices={**market.prices, **paid}) if paid else market
 
 
 def _entry(number: int, order: Order, market: Market) -> Entry:

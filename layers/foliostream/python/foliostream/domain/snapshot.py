@@ -8,6 +8,7 @@ from decimal import Decimal
 import msgspec
 from msgspec import Raw, Struct
 
+from foliostream.domain.margin_status import MarginStatus
 from foliostream.domain.price import Price
 from foliostream.domain.state import CalcStatus
 
@@ -17,7 +18,9 @@ class Snapshot(Struct, frozen=True, array_like=True):
     None while something is unpriced. ``read_at_ms``: the valuer's clock before its first read; ``fresh_until_ms``:
     from then on some price is stale. Everything else the contract shows is rendered from book and prices on reading.
 
-    Fields are stored by their place: new ones (what a margin account uses) come last, with a default.
+    ``margin``: where a margin account stands then, None for any other.
+
+    Fields are stored by their place: new ones come last, with a default.
     """
 
     portfolio_id: str
@@ -29,6 +32,7 @@ class Snapshot(Struct, frozen=True, array_like=True):
     calc_status: CalcStatus
     total_value: Decimal | None
     encoded_prices: Raw
+    margin: MarginStatus | None = None
 
     @property
     def prices(self) -> dict[str, Price]:

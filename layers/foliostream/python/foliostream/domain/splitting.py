@@ -82,6 +82,15 @@ def known(booked: Sequence[Split], instrument: Instrument | None) -> Sequence[Sp
     return (*instrument.splits, *own)
 
 
+def is_due(position: Position, instrument: Instrument | None, now_ms: int) -> bool:
+    """Whether the instrument was split since the position was opened and nobody has booked it yet: its quantity is
+    that of before, its price that of after."""
+    if instrument is None or not instrument.splits:
+        return False
+    due = [split for split in instrument.splits if position.opened_at_ms < split.effective_ms <= now_ms]
+    return any(not any(_is_same(split, booked) for booked in position.splits) for split in due)
+
+
 def _is_same(one: Split, other: Split) -> bool:
     near = abs(one.effective_ms - other.effective_ms) <= SAME_SPLIT_MS
     return near and one.new * other.old == other.new * one.old

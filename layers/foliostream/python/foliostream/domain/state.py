@@ -47,7 +47,8 @@ class PositionState(Struct, frozen=True):
 
 
 class MarginState(Struct, frozen=True):
-    """A margin account. What needs margin rates is null, and ``state`` unknown, as long as positions are open."""
+    """A margin account (definitions 19, 20). What needs a price, a rate or a margin rate that is missing is null;
+    ``state``: where it stood when all of it was known and fresh last."""
 
     balance: Decimal
     equity: Decimal | None

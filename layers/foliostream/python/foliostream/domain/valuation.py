@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from decimal import Decimal, localcontext
 from typing import NamedTuple
 
-from foliostream.domain import daily, figures, money
+from foliostream.domain import daily, figures, margin, money
 from foliostream.domain.account import Portfolio, Position
-from foliostream.domain.assessing import Market, assess, plan
+from foliostream.domain.assessing import DEFAULT_RULES, Market, assess, plan
 from foliostream.domain.figures import Cash, Figures
 from foliostream.domain.instrument import Instrument
 from foliostream.domain.keys import CASH_PREFIX
+from foliostream.domain.margin import Margin
+from foliostream.domain.margin_states import MarginRules
+from foliostream.domain.margin_status import UNSEEN, MarginStatus
 from foliostream.domain.marking import NEVER_MS, Marked
 from foliostream.domain.money import ONE, ZERO
 from foliostream.domain.price import Price
@@ -59,12 +62,21 @@ def value(
     read_at_ms: int,
     previous_version: int,
     stale_after_ms: int,
+    before: MarginStatus = UNSEEN,
+    rules: MarginRules = DEFAULT_RULES,
 ) -> Valuation:
     """Assess and render one portfolio, for who needs all of its figures at once; arguments as of ``assess`` and
     ``Market``."""
     market = Market(prices, instruments, stale_after_ms)
     with localcontext(money.EXACT):
-        snapshot = assess(plan(portfolio), market, read_at_ms=read_at_ms, previous_version=previous_version)
+        snapshot = assess(
+            plan(portfolio),
+            market,
+            read_at_ms=read_at_ms,
+            previous_version=previous_version,
+            before=before,
+            rules=rules,
+        )
     return Valuation(snapshot, render(snapshot, portfolio, instruments, stale_after_ms=stale_after_ms))
 
 
@@ -81,14 +93,18 @@ def render(
         raise ValueError(f"a snapshot of book version {snapshot.ledger_version} is not of {portfolio.version}")
     with localcontext(money.EXACT):
         found = figures.figures_of(portfolio, snapshot.prices, instruments, snapshot.read_at_ms, stale_after_ms)
-        return _state(found, snapshot.read_at_ms, snapshot.version)
+        leveraged = None
+        if portfolio.account_kind == "margin":
+            now = margin.Market(snapshot.prices, instruments, snapshot.read_at_ms, stale_after_ms)
+            leveraged = margin.assess(portfolio, now)
+        return _state(found, snapshot, leveraged)
 
 
-def _state(found: Figures, read_at_ms: int, version: int) -> PortfolioState:
+def _state(found: Figures, snapshot: Snapshot, leveraged: Margin | None) -> PortfolioState:
     portfolio, positions = found.portfolio, found.positions
     base, complete = portfolio.base_currency, not found.unpriced
-    cash, total, margin = found.cash_worth, found.total, portfolio.account_kind == "margin"
-    weighable = total if total is not None and total > 0 and not margin else None
+    cash, total = found.cash_worth, found.total
+    weighable = total if total is not None and total > 0 and leveraged is None else None
     day = figures.daily_figures(found)
     times = [item.mark_ts_ms for item in positions if item.mark is not None]
     return PortfolioState(
@@ -100,11 +116,11 @@ def _state(found: Figures, read_at_ms: int, version: int) -> PortfolioState:
         status=portfolio.status,
         total_value=_money(total, base),
         cash_balance=_money(cash, base),
-        positions=[_position(item, base, weighable) for item in positions]
+        positions=[_position(item, base, weighable, leveraged) for item in positions]
         + [_cash_position(item, portfolio, weighable) for item in found.cash],
         weights=_weights(found, weighable),
-        last_updated=iso(read_at_ms),
-        version=version,
+        last_updated=iso(snapshot.read_at_ms),
+        version=snapshot.version,
         ledger_version=portfolio.version,
         as_of=iso(max(times)) if times else None,
         calc_status=calc_status(found.unpriced, found.stale),
@@ -123,27 +139,8 @@ def _state(found: Figures, read_at_ms: int, version: int) -> PortfolioState:
         daily_change_percent=day.percent,
         daily_pnl=day.pnl,
         daily_missing=day.missing,
-        margin=_margin(found, cash or ZERO, total) if margin else None,
+        margin=None if leveraged is None else margin.wire(leveraged, base, (snapshot.margin or UNSEEN).shown),
         unreconciled_since=None,
-    )
-
-
-def _margin(found: Figures, balance: Decimal, equity: Decimal | None) -> MarginState:
-    """Used margin needs the instruments' margin rates: unknown until something computes it, but 0 where all is flat."""
-    base, flat = found.portfolio.base_currency, not found.positions
-    exposure = None if equity is None else sum((abs(item.value or ZERO) for item in found.positions), ZERO)
-    leveraged = exposure is not None and equity is not None and equity > 0
-    return MarginState(
-        balance=money.money(balance, base),
-        equity=_money(equity, base),
-        used=money.money(ZERO, base) if flat else None,
-        free=_money(equity, base) if flat else None,
-        level_percent=None,
-        exposure=_money(exposure, base),
-        leverage_used=money.plain(money.EXACT.divide(exposure, equity), money.WEIGHT_DECIMALS)
-        if leveraged and exposure is not None and equity is not None
-        else None,
-        state="ok" if flat else "unknown",
     )
 
 
@@ -181,7 +178,7 @@ def _carried(position: Position, quantity: Decimal) -> Decimal:
     return ZERO if traded == position.quantity else money.plain(daily.carried(position), money.QUANTITY_DECIMALS)
 
 
-def _position(item: Marked, base: str, total: Decimal | None) -> PositionState:
+def _position(item: Marked, base: str, total: Decimal | None, leveraged: Margin | None) -> PositionState:
     position, places = item.position, item.price_places
     quantity = money.plain(position.quantity, money.QUANTITY_DECIMALS)
     return PositionState(
@@ -201,7 +198,7 @@ def _position(item: Marked, base: str, total: Decimal | None) -> PositionState:
         previous_close=_plain_price(item.closed, places),
         carried_quantity=_carried(position, quantity),
         fees=money.money(position.fees, base),
-        margin_used=None,
+        margin_used=_money(leveraged.used_of(item.symbol), base) if leveraged else None,
         multiplier=money.plain(position.multiplier, money.QUANTITY_DECIMALS),
         opened_at=iso(position.opened_at_ms),
         currency=position.currency,
