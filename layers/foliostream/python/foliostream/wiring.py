@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from foliostream.application.marking import Marker
     from foliostream.application.order_watch import OrderWatch
     from foliostream.application.ordering import Ordering
+    from foliostream.application.pacing import Pacer
     from foliostream.application.portfolios import Portfolios
     from foliostream.application.project_ledger import LedgerProjection
     from foliostream.application.projecting import Projector
@@ -161,11 +162,16 @@ class Wiring:
 
     @cached_property
     def queues(self) -> ports.Queues:
-        """Dirty, refresh and push queues."""
+        """Dirty, bulk, refresh, delayed and push queues."""
         from foliostream.adapters.sqs_queues import SqsQueues
 
         settings = self.settings
-        urls = settings.dirty_queue_urls | {"refresh": settings.refresh_queue_url, "push": settings.push_queue_url}
+        urls = settings.dirty_queue_urls | {
+            "bulk": settings.bulk_queue_url,
+            "refresh": settings.refresh_queue_url,
+            "delayed": settings.delayed_queue_url,
+            "push": settings.push_queue_url,
+        }
         return SqsQueues(self._sqs, urls, settings.dead_letter_queue_urls)
 
     @cached_property
@@ -330,6 +336,13 @@ class Wiring:
         )
 
     @cached_property
+    def pacer(self) -> Pacer:
+        """Sees to valuations that have to wait."""
+        from foliostream.application.pacing import Pacer
+
+        return Pacer(self.hot, self.marker, self.clock)
+
+    @cached_property
     def projector(self) -> Projector:
         """Brings the hot store up to the ledger."""
         from foliostream.application.projecting import Projector
@@ -415,7 +428,9 @@ class Wiring:
         urls = {
             "price": settings.price_queue_url,
             **settings.dirty_queue_urls,
+            "bulk": settings.bulk_queue_url,
             "refresh": settings.refresh_queue_url,
+            "delayed": settings.delayed_queue_url,
             "push": settings.push_queue_url,
             "fills": settings.fills_queue_url,
             **{f"{name}_dead": url for name, url in settings.dead_letter_queue_urls.items()},

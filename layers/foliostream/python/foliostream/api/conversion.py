@@ -8,6 +8,7 @@ from hashlib import blake2b
 from typing import TypeVar
 
 import msgspec
+from msgspec import UNSET
 
 from foliostream.api.models import (
     InstrumentRequest,
@@ -45,6 +46,7 @@ def new_portfolio(body: PortfolioRequest, owner: str, idempotency_key: str | Non
         leverage=_leverage(body),
         initial_cash=money.checked("initial_cash", body.initial_cash, money.QUANTITY_DECIMALS),
         allow_short=body.settings.allow_short,
+        update_interval_ms=body.settings.update_interval_ms,
         request_digest=request_digest(body, portfolio_id),
     )
 
@@ -67,7 +69,10 @@ def derived_id(owner: str, idempotency_key: str) -> str:
 
 def request_digest(body: PortfolioRequest, portfolio_id: str) -> str:
     """Tells a repeat from another request for the same id, however fields are ordered and amounts written."""
+    settings = body.settings.model_dump()
     canonical = body.model_dump() | {
+        # Left out as before there was one, so that a repeat of an old request stays one.
+        "settings": {name: value for name, value in settings.items() if value is not None},
         "portfolio_id": portfolio_id,
         "initial_cash": format(body.initial_cash.normalize(money.EXACT), "f"),
         "leverage": None if body.leverage is None else format(body.leverage.normalize(money.EXACT), "f"),
@@ -260,7 +265,12 @@ _FIELDS_OF: Mapping[str, frozenset[str]] = {
 
 def wanted(body: PortfolioChange) -> Wanted:
     """What a PATCH asks for."""
-    return Wanted(body.status, body.settings.allow_short)
+    settings = body.settings
+    return Wanted(
+        UNSET if body.status is None else body.status,
+        UNSET if settings.allow_short is None else settings.allow_short,
+        settings.update_interval_ms if "update_interval_ms" in settings.model_fields_set else UNSET,
+    )
 
 
 def preview_orders(body: PreviewRequest) -> list[Order]:

@@ -13,6 +13,7 @@ from foliostream.domain.closes import MAX_CLOSES
 from foliostream.domain.fills import Side
 from foliostream.domain.instrument import MAX_AGE_SECONDS, MAX_SPLITS, MAX_TIERS, Kind, SwapMode, Weekday
 from foliostream.domain.orders import OrderType
+from foliostream.domain.pacing import UPDATE_INTERVAL_MS_MAX, UPDATE_INTERVAL_MS_MIN
 from foliostream.domain.portfolio import MAX_NAME_LENGTH, AccountKind, AccountType, CostBasis, Status, TransactionType
 from foliostream.errors import CallerError, RefusedError
 
@@ -22,8 +23,9 @@ MAX_REASON_LENGTH = 200
 _DECIMAL = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,2})?")
 _NAME_PATTERN = r"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$"
 _RATIO = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?:[0-9]{1,9}(\.[0-9]{1,6})?")
-_LATER_SETTINGS = frozenset({"update_interval_ms", "margin_call_percent", "stop_out_percent", "auto_liquidate",
-                             "target_weights", "benchmark"})  # fmt: skip
+_LATER_SETTINGS = frozenset(
+    {"margin_call_percent", "stop_out_percent", "auto_liquidate", "target_weights", "benchmark"}
+)
 
 
 def _exact(raw: object) -> Decimal:
@@ -101,19 +103,26 @@ class _Body(BaseModel):
         return {field: value for field, value in raw.items() if field not in cls.later}
 
 
+UpdateInterval = Annotated[int, Field(strict=True, ge=UPDATE_INTERVAL_MS_MIN, le=UPDATE_INTERVAL_MS_MAX)]
+
+
 class PortfolioSettings(_Body):
-    """Settings of a portfolio."""
+    """Settings of a portfolio. ``update_interval_ms``: prices have it valued at most once in that time, also where the
+    window of its account type is shorter; null for the window alone. Transactions, changes of settings and refreshes
+    do not wait for it."""
 
     later: ClassVar = _LATER_SETTINGS
     allow_short: StrictBool = False
+    update_interval_ms: UpdateInterval | None = None
 
 
 class SettingsChange(_Body):
-    """Settings to be changed; those left out stay."""
+    """Settings to be changed; those left out stay. ``update_interval_ms`` null ends the interval."""
 
     later: ClassVar = _LATER_SETTINGS
     later_code: ClassVar = "SETTING_NOT_SUPPORTED"
     allow_short: StrictBool | None = None
+    update_interval_ms: UpdateInterval | None = None
 
 
 class PortfolioChange(_Body):

@@ -331,8 +331,8 @@ class RefreshAccepted(Struct):
 
 
 class QueueState(Struct):
-    """A queue as SQS counts it, which is approximately; ``oldest_age_ms``: of a dirty queue, how long the oldest
-    promise has waited, null where none does; null for other queues, whose ages CloudWatch has."""
+    """A queue as SQS counts it, which is approximately; ``oldest_age_ms``: of a dirty queue, how long ago the
+    oldest promise of its account type was due, null where none is; null for others, whose ages CloudWatch has."""
 
     waiting: int
     in_flight: int
@@ -360,7 +360,7 @@ class MarketStatus(Struct):
 
 class DirtyUsers(Struct):
     """Portfolios promised a valuation: all are counted, the first 1,000 keys (``live:12345``) named;
-    ``oldest_age_ms``: for how long the oldest has waited, null where none does."""
+    ``oldest_age_ms``: how long ago the first of them was due (0: none is yet), null where none waits."""
 
     user_type: str
     count: int

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from msgspec import UNSET, UnsetType
+
 from foliostream.application.access import Caller, own_portfolio
 from foliostream.application.portfolios import MAX_COMMIT_ROUNDS, Portfolios
 from foliostream.application.rendering import Rendered
@@ -16,16 +18,18 @@ from foliostream.ports import Clock, Ledger
 
 
 class Wanted(NamedTuple):
-    """What a caller asks for; None leaves it as it is."""
+    """What a caller asks for; UNSET leaves it as it is. ``update_interval_ms`` None: none but the window."""
 
-    status: Status | None = None
-    allow_short: bool | None = None
+    status: Status | UnsetType = UNSET
+    allow_short: bool | UnsetType = UNSET
+    update_interval_ms: int | UnsetType | None = UNSET
 
     def of(self, now: Standing) -> Standing:
         """The standing asked for."""
         return Standing(
-            now.status if self.status is None else self.status,
-            now.allow_short if self.allow_short is None else self.allow_short,
+            now.status if self.status is UNSET else self.status,
+            now.allow_short if self.allow_short is UNSET else self.allow_short,
+            now.update_interval_ms if self.update_interval_ms is UNSET else self.update_interval_ms,
         )
 
 

@@ -38,6 +38,7 @@ class NewPortfolio:
     initial_cash: Decimal
     allow_short: bool
     request_digest: str
+    update_interval_ms: int | None = None
 
 
 class Created(NamedTuple):
@@ -95,6 +96,7 @@ class Portfolios:
             updated_at_ms=now_ms,
             version=0,
             allow_short=new.allow_short,
+            update_interval_ms=new.update_interval_ms,
             cash={new.base_currency: Decimal(0)},
         )
         deposit = Entry("initial_cash", "DEPOSIT", now_ms, amount=new.initial_cash, currency=new.base_currency)

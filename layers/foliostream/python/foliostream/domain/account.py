@@ -110,6 +110,7 @@ class Portfolio(Struct, frozen=True):
     then, one by one and, beyond a number, summed up by currency; ``day_unknown``: those that cannot be summed.
     ``margin_call_percent``, ``stop_out_percent``: its own levels, None: those of its account type; ``auto_liquidate``:
     of a live account, whether its stop-out may be executed at the broker.
+    ``update_interval_ms``: prices have it valued at most once in that time, also where its window is shorter.
     """
 
     portfolio_id: str
@@ -145,6 +146,7 @@ class Portfolio(Struct, frozen=True):
     margin_call_percent: Decimal | None = None
     stop_out_percent: Decimal | None = None
     auto_liquidate: bool = False
+    update_interval_ms: int | None = None
 
     @property
     def key(self) -> str:

@@ -18,6 +18,7 @@ class Standing(Struct, frozen=True):
 
     status: Status
     allow_short: bool
+    update_interval_ms: int | None = None
 
 
 class Change(Struct, frozen=True):
@@ -33,7 +34,7 @@ class Change(Struct, frozen=True):
 
 def standing(portfolio: Portfolio) -> Standing:
     """That of a portfolio now."""
-    return Standing(portfolio.status, portfolio.allow_short)
+    return Standing(portfolio.status, portfolio.allow_short, portfolio.update_interval_ms)
 
 
 def amend(portfolio: Portfolio, wanted: Standing, by: str, now_ms: int) -> tuple[Portfolio, Change] | None:
@@ -51,6 +52,7 @@ def amend(portfolio: Portfolio, wanted: Standing, by: str, now_ms: int) -> tuple
         updated_at_ms=now_ms,
         status=wanted.status,
         allow_short=wanted.allow_short,
+        update_interval_ms=wanted.update_interval_ms,
     )
     return after, Change(portfolio.portfolio_id, after.version, now_ms, by, before, wanted)
 
