@@ -26,6 +26,7 @@ class Queue(StrEnum):
     FEED = "feed"
     REBUILD = "rebuild"
     CLOSE_DAY = "close-day"
+    ORDERS = "orders"
 
     @property
     def dead(self) -> str:
