@@ -576,9 +576,15 @@ def test_a_fill_that_lacks_a_rate_is_given_up_with_its_reason_before_its_queue_d
     assert resources(QUEUE)["FillsQueue"]["RedrivePolicy"]["maxReceiveCount"] > RATE_RECEIVES_MAX
 
 
-def test_the_authorizer_may_do_nothing_but_log() -> None:
-    actions = [action for name, statement in statements() if name == "AuthorizerRole" for action in statement["Action"]]
-    assert actions == ["logs:CreateLogStream", "logs:PutLogEvents"]
+def test_the_authorizer_may_do_nothing_but_log_and_take_tickets() -> None:
+    granted = [as_list(statement["Action"]) for name, statement in statements() if name == "AuthorizerRole"]
+    assert granted == [["logs:CreateLogStream", "logs:PutLogEvents"], ["dynamodb:DeleteItem"]]
+    assert allowed("AuthorizerRole", "dynamodb:DeleteItem") == {"SessionsTable"}
+
+
+def test_who_lets_no_ticket_pass_can_still_only_issue_them() -> None:
+    assert allowed("RestApiRole", "dynamodb:PutItem") >= {"SessionsTable"}
+    assert "SessionsTable" not in allowed("RestApiRole", "dynamodb:GetItem")
 
 
 def test_only_the_socket_functions_post_to_connections() -> None:

@@ -543,6 +543,23 @@ class TokenVerifier(Protocol):
         """Claims of a valid token; ``UnauthorizedError`` for any other, ``RetryableError`` when it cannot be known."""
 
 
+class TakenTicket(NamedTuple):
+    """Whose ticket it was, and until when it was good."""
+
+    claims: Claims
+    expires_at_ms: int
+
+
+class Tickets(Protocol):
+    """Tickets by a digest of them."""
+
+    def put(self, digest: str, claims: Claims, expires_at_ms: int) -> None:
+        """Until it is taken, or well after it has expired."""
+
+    def take(self, digest: str) -> TakenTicket | None:
+        """Exactly once; None if there is none. It may have expired."""
+
+
 # --- clients --------------------------------------------------------------------------------------------------------
 
 

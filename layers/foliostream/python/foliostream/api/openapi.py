@@ -34,6 +34,7 @@ _SHAPES = (
     shapes.ClosesKept,
     shapes.MarginPreview,
     shapes.RefreshAccepted,
+    shapes.TicketOut,
     shapes.MarketStatus,
     shapes.DirtyUsers,
     shapes.Health,
