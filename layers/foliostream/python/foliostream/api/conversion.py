@@ -45,6 +45,8 @@ def new_portfolio(body: PortfolioRequest, owner: str, idempotency_key: str | Non
         leverage=_leverage(body),
         initial_cash=money.checked("initial_cash", body.initial_cash, money.QUANTITY_DECIMALS),
         allow_short=body.settings.allow_short,
+        target_weights=changes.checked_targets(body.settings.target_weights),
+        benchmark=keys.symbol(body.settings.benchmark) if body.settings.benchmark else None,
         request_digest=request_digest(body, portfolio_id),
     )
 
@@ -260,7 +262,13 @@ _FIELDS_OF: Mapping[str, frozenset[str]] = {
 
 def wanted(body: PortfolioChange) -> Wanted:
     """What a PATCH asks for."""
-    return Wanted(body.status, body.settings.allow_short)
+    settings = body.settings
+    targets, benchmark = settings.target_weights, settings.benchmark
+    if "target_weights" in settings.model_fields_set:
+        targets = targets or {}
+    if "benchmark" in settings.model_fields_set:
+        benchmark = benchmark or ""
+    return Wanted(body.status, settings.allow_short, targets, benchmark)
 
 
 def preview_orders(body: PreviewRequest) -> list[Order]:

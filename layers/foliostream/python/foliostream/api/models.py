@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, WithJsonSchema, model_validator
 
 from foliostream.domain import times, trading_hours
+from foliostream.domain.changes import MAX_TARGETS
 from foliostream.domain.closes import MAX_CLOSES
 from foliostream.domain.fills import Side
 from foliostream.domain.instrument import MAX_AGE_SECONDS, MAX_SPLITS, MAX_TIERS, Kind, SwapMode, Weekday
@@ -22,8 +23,7 @@ MAX_REASON_LENGTH = 200
 _DECIMAL = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,2})?")
 _NAME_PATTERN = r"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$"
 _RATIO = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?:[0-9]{1,9}(\.[0-9]{1,6})?")
-_LATER_SETTINGS = frozenset({"update_interval_ms", "margin_call_percent", "stop_out_percent", "auto_liquidate",
-                             "target_weights", "benchmark"})  # fmt: skip
+_LATER_SETTINGS = frozenset({"update_interval_ms", "margin_call_percent", "stop_out_percent", "auto_liquidate"})  # fmt: skip
 
 
 def _exact(raw: object) -> Decimal:
@@ -101,19 +101,27 @@ class _Body(BaseModel):
         return {field: value for field, value in raw.items() if field not in cls.later}
 
 
+TargetWeights = Annotated[dict[str, Amount], Field(max_length=MAX_TARGETS)]
+
+
 class PortfolioSettings(_Body):
-    """Settings of a portfolio."""
+    """Settings of a portfolio. ``target_weights``: of what is invested, by symbol, shorts negative; their sizes sum
+    to 1. ``benchmark``: the symbol that beta is measured against."""
 
     later: ClassVar = _LATER_SETTINGS
     allow_short: StrictBool = False
+    target_weights: TargetWeights = {}
+    benchmark: Annotated[str, Field(max_length=32)] | None = None
 
 
 class SettingsChange(_Body):
-    """Settings to be changed; those left out stay."""
+    """Settings to be changed; those left out stay. ``target_weights`` or ``benchmark`` null takes it away."""
 
     later: ClassVar = _LATER_SETTINGS
     later_code: ClassVar = "SETTING_NOT_SUPPORTED"
     allow_short: StrictBool | None = None
+    target_weights: TargetWeights | None = None
+    benchmark: Annotated[str, Field(max_length=32)] | None = None
 
 
 class PortfolioChange(_Body):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import NamedTuple
 
 from foliostream.application.access import Caller, own_portfolio
@@ -16,16 +18,21 @@ from foliostream.ports import Clock, Ledger
 
 
 class Wanted(NamedTuple):
-    """What a caller asks for; None leaves it as it is."""
+    """What a caller asks for; None leaves it as it is. No ``target_weights`` and a ``benchmark`` of "" take away what
+    was set."""
 
     status: Status | None = None
     allow_short: bool | None = None
+    target_weights: Mapping[str, Decimal] | None = None
+    benchmark: str | None = None
 
     def of(self, now: Standing) -> Standing:
         """The standing asked for."""
         return Standing(
             now.status if self.status is None else self.status,
             now.allow_short if self.allow_short is None else self.allow_short,
+            now.target_weights if self.target_weights is None else changes.checked_targets(self.target_weights),
+            now.benchmark if self.benchmark is None else keys.symbol(self.benchmark) if self.benchmark else None,
         )
 
 

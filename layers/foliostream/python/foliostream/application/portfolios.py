@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
@@ -38,6 +38,8 @@ class NewPortfolio:
     initial_cash: Decimal
     allow_short: bool
     request_digest: str
+    target_weights: Mapping[str, Decimal] = {}
+    benchmark: str | None = None
 
 
 class Created(NamedTuple):
@@ -95,6 +97,8 @@ class Portfolios:
             updated_at_ms=now_ms,
             version=0,
             allow_short=new.allow_short,
+            target_weights=dict(new.target_weights),
+            benchmark=new.benchmark,
             cash={new.base_currency: Decimal(0)},
         )
         deposit = Entry("initial_cash", "DEPOSIT", now_ms, amount=new.initial_cash, currency=new.base_currency)
