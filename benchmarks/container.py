@@ -16,7 +16,7 @@ from typing import Any
 from foliostream.domain.coalescing import Bundle, DirtyMessage
 from foliostream.domain.instrument import Instrument
 from foliostream.domain.keys import stable_hash
-from foliostream.ports import SYMBOL_BUCKETS
+from foliostream.ports import SYMBOL_BUCKETS, Delayed
 from foliostream.wiring import Wiring, wiring
 from local.environments import ROOT
 from local.services import aws_environment
@@ -26,7 +26,7 @@ Handler = Callable[[dict[str, Any], object], Any]
 
 NOWHERE = "http://127.0.0.1:9"
 SKEW_MS = 50
-_QUEUE_NAMES = frozenset({"live", "demo", "paper", "refresh", "push"})
+_QUEUE_NAMES = frozenset({"live", "demo", "paper", "bulk", "refresh", "push"})
 CONTEXT = SimpleNamespace(
     function_name="benchmark",
     memory_limit_in_mb=1769,
@@ -63,6 +63,10 @@ class CountingQueues:
         if queue not in _QUEUE_NAMES:
             raise KeyError(queue)
         self.sent += bundles
+
+    def send_later(self, delayed: Sequence[Delayed]) -> None:
+        """Kept until ``forget_sent``."""
+        self.sent += [item.bundle for item in delayed]
 
     def dead_letter(self, queue: str, message: DirtyMessage, reason: str) -> None:
         """A benchmark gives nothing up."""

@@ -41,7 +41,15 @@ ROUNDS = 3
 LIVE_WINDOW_MS = {"valkey": 200, "dynamodb": 1_000}
 PORTFOLIOS_PER_SHARD = {"valkey": 200, "dynamodb": 50}
 OTHER_WINDOWS_MS = (1_000, 3_000)
-_QUEUES = {"live": "live.fifo", "demo": "demo.fifo", "paper": "paper.fifo", "push": "push.fifo", "refresh": "refresh"}
+_QUEUES = {
+    "live": "live.fifo",
+    "demo": "demo.fifo",
+    "paper": "paper.fifo",
+    "push": "push.fifo",
+    "bulk": "bulk",
+    "refresh": "refresh",
+    "delayed": "delayed",
+}
 _encoder = msgspec.json.Encoder(decimal_format="string")
 
 
@@ -356,7 +364,9 @@ def _settings(store: str, tables: Mapping[str, str], urls: Mapping[str, str]) ->
         "PORTFOLIO_HOT_TABLE": tables["hot"],
         "PORTFOLIO_SESSIONS_TABLE": tables["sessions"],
         "PORTFOLIO_DIRTY_QUEUE_URLS": ",".join(f"{name}={urls[name]}" for name in ("live", "demo", "paper")),
+        "PORTFOLIO_BULK_QUEUE_URL": urls["bulk"],
         "PORTFOLIO_REFRESH_QUEUE_URL": urls["refresh"],
+        "PORTFOLIO_DELAYED_QUEUE_URL": urls["delayed"],
         "PORTFOLIO_PUSH_QUEUE_URL": urls["push"],
         "PORTFOLIO_WINDOW_MS": f"live={LIVE_WINDOW_MS[store]},demo=1000,paper=3000",
     }

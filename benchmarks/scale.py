@@ -22,6 +22,7 @@ from foliostream.domain import coalescing
 from foliostream.domain.coalescing import Bundle, DirtyMessage, Window
 from foliostream.domain.instrument import Instrument
 from foliostream.domain.keys import shard_of
+from foliostream.ports import Delayed
 
 T = TypeVar("T")
 
@@ -59,6 +60,10 @@ class _Counter:
             raise KeyError(queue)
         self.messages += len(bundles)
         self.keys += sum(len(bundle.message.keys) for bundle in bundles)
+
+    def send_later(self, delayed: Sequence[Delayed]) -> None:
+        """No portfolio of a benchmark has an interval, and none fails."""
+        raise RuntimeError(f"delayed: {len(delayed)} bundles")
 
     def dead_letter(self, queue: str, message: DirtyMessage, reason: str) -> None:
         """A benchmark gives nothing up."""

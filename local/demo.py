@@ -42,6 +42,8 @@ DEFAULTS = {"PORTFOLIO_MARKET_PROVIDER": "replay", "PORTFOLIO_MARKET_UPDATE_INTE
 SETTLE_S = 20.0
 # How late a tick of a running feed may be.
 _FEED_LATE_S = 4.0
+# Until the first figures of every account are there: each function starts for the first time, on a busy machine slowly.
+_FIRST_S = 60.0
 _FRAME_S = 0.2
 _LINE_EVERY_S = 3.0
 _SECONDS = "DEMO_SECONDS"
@@ -189,9 +191,10 @@ def _start_market(outputs: Outputs) -> None:
 
 def _watch(session: Session, seconds: float | None) -> list[str]:
     """Show what happens until the time is over or Ctrl-C; what was wrong with it."""
-    session.board.started_ms = _now_ms()
     session.feed.start()
     try:
+        _step("waiting for the first figures", lambda: _await_first(session))
+        session.board.started_ms = _now_ms()
         _show(session, seconds)
         problems = (session.board.missing() or _checked(session)) + session.board.faults + session.trader.missing()
     finally:
@@ -199,6 +202,13 @@ def _watch(session: Session, seconds: float | None) -> list[str]:
     print("\n".join(summary(session.board)))
     print(f"{len(session.trader.fill_ids)} trades of {ACCOUNT} were booked while prices moved")
     return problems
+
+
+def _await_first(session: Session) -> None:
+    """The view's seconds are for what moves. What has not come by the limit is named at the end."""
+    deadline = time.monotonic() + _FIRST_S
+    while session.board.missing() and time.monotonic() < deadline:
+        session.take(0.1)
 
 
 def _show(session: Session, seconds: float | None) -> None:

@@ -1,4 +1,4 @@
-"""Dirty portfolios in, snapshots out: consumes the dirty queues and the refresh queue."""
+"""Dirty portfolios in, snapshots out: consumes the dirty queues and the bulk, refresh and delayed queues."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     broken = recalculate(
         messages,
         valuer=parts.valuer,
+        pacer=parts.pacer,
         marker=parts.marker,
         clock=parts.clock,
         skew_ms=parts.settings.skew_ms,

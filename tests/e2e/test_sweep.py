@@ -156,7 +156,8 @@ def test_the_status_tells_what_was_processed_and_what_waits(
     assert after["users_affected_total"] > before["users_affected_total"]
     assert after["uptime_seconds"] >= 0
     assert {f"dirty_users_{account_type}" for account_type in ACCOUNT_TYPES} <= set(after)
-    assert {"price", *ACCOUNT_TYPES, "refresh", "push", "fills", "live_dead", "push_dead"} <= set(after["queues"])
+    assert {"price", *ACCOUNT_TYPES, "bulk", "refresh", "delayed", "push", "fills"} <= set(after["queues"])
+    assert {"live_dead", "bulk_dead", "delayed_dead", "push_dead"} <= set(after["queues"])
     for queue in after["queues"].values():
         assert set(queue) == {"waiting", "in_flight", "oldest_age_ms"}
 

@@ -9,9 +9,10 @@ from foliostream.domain import price as prices
 from foliostream.domain import snapshot as snapshots
 from foliostream.domain.coalescing import Bundle
 from foliostream.domain.keys import split_key
+from foliostream.domain.pacing import Pace
 from foliostream.domain.portfolio import Portfolio
 from foliostream.domain.price import Price, PriceUpdate
-from foliostream.ports import Candidate, Clock, Counted, Head, Promised, Saved, Stored, StoredSnapshot
+from foliostream.ports import Candidate, Clock, Counted, Head, Paced, Promised, Saved, Stored, StoredSnapshot
 
 HOLDERS_PER_PART = 100
 
@@ -31,6 +32,7 @@ class FakeHotStore:
         self.records: dict[tuple[str, int, str], DirtyRecord] = {}
         self.sums: dict[str, int] = {}
         self.since_ms = 0
+        self.kept_paces: dict[str, Pace] = {}
 
     def get(self, symbols: Collection[str]) -> dict[str, Price]:
         """Those that have a price."""
@@ -174,6 +176,22 @@ class FakeHotStore:
     def counted(self) -> Counted:
         """The sums."""
         return Counted(self.since_ms, dict(self.sums))
+
+    def paces(self, portfolio_ids: Collection[str]) -> dict[str, Pace]:
+        """Those that have one."""
+        with self._lock:
+            return {name: self.kept_paces[name] for name in portfolio_ids if name in self.kept_paces}
+
+    def pace(self, changes: Sequence[Paced]) -> list[bool]:
+        """Compare-and-set each on its own."""
+        return [self._pace(change) for change in changes]
+
+    def _pace(self, change: Paced) -> bool:
+        with self._lock:
+            current = self.kept_paces.get(change.portfolio_id)
+            if current == change.before:
+                self.kept_paces[change.portfolio_id] = change.after
+            return current in (change.before, change.after)
 
     def _head(self, portfolio_id: str) -> Head | None:
         stored = self.snapshots.get(portfolio_id)

@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 from foliostream.domain.coalescing import Bundle, DirtyMessage
 from foliostream.errors import CallerError, PermanentError, RetryableError
+from foliostream.ports import Delayed
 
-QUEUES = ("live", "demo", "paper", "refresh", "push")
-FIFO = frozenset(QUEUES) - {"refresh"}
+QUEUES = ("live", "demo", "paper", "bulk", "refresh", "delayed", "push")
+FIFO = frozenset(QUEUES) - {"bulk", "refresh", "delayed"}
 DELAY_SECONDS_MAX = 900
 
 
@@ -23,11 +24,12 @@ class GivenUp(NamedTuple):
 
 class FakeQueues:
     """Implements ``ports.Queues``. Like SQS FIFO it remembers deduplication ids (for ever) also of messages that were
-    received; ``failing`` makes the next sends fail."""
+    received; ``failing`` makes the next sends fail. Delays are kept in ``delays`` and not waited for."""
 
     def __init__(self) -> None:
         self.given_up: list[GivenUp] = []
         self.failing = 0
+        self.delays: list[int] = []
         self._waiting: dict[str, list[Bundle]] = {queue: [] for queue in QUEUES}
         self._seen: set[tuple[str, int, str]] = set()
 
@@ -41,6 +43,12 @@ class FakeQueues:
             if queue not in FIFO or name not in self._seen:
                 self._seen.add(name)
                 self._waiting[queue].append(bundle)
+
+    def send_later(self, delayed: Sequence[Delayed]) -> None:
+        for item in delayed:
+            _check_delay(item.delay_seconds)
+        self.send("delayed", [item.bundle for item in delayed])
+        self.delays += [item.delay_seconds for item in delayed]
 
     def dead_letter(self, queue: str, message: DirtyMessage, reason: str) -> None:
         if queue != "ledger":  # has dead letters only
@@ -60,9 +68,13 @@ class FakeFeedTimer:
         self.woken: list[tuple[int, int]] = []
 
     def wake(self, slot: int, delay_seconds: int) -> None:
-        if not 0 <= delay_seconds <= DELAY_SECONDS_MAX:
-            raise CallerError(f"a delay is 0 to {DELAY_SECONDS_MAX} seconds, is {delay_seconds}")
+        _check_delay(delay_seconds)
         self.woken.append((slot, delay_seconds))
+
+
+def _check_delay(seconds: int) -> None:
+    if not 0 <= seconds <= DELAY_SECONDS_MAX:
+        raise CallerError(f"a delay is 0 to {DELAY_SECONDS_MAX} seconds, is {seconds}")
 
 
 def _check(queue: str) -> None:

@@ -36,7 +36,9 @@ OF_THE_STACK = {
     "PORTFOLIO_SESSIONS_TABLE",
     "PORTFOLIO_DIRTY_QUEUE_URLS",
     "PORTFOLIO_DEAD_LETTER_QUEUE_URLS",
+    "PORTFOLIO_BULK_QUEUE_URL",
     "PORTFOLIO_REFRESH_QUEUE_URL",
+    "PORTFOLIO_DELAYED_QUEUE_URL",
     "PORTFOLIO_PUSH_QUEUE_URL",
     "PORTFOLIO_FEED_QUEUE_URL",
     "PORTFOLIO_REBUILD_QUEUE_URL",
@@ -232,7 +234,9 @@ def test_the_queues_of_the_design_exist() -> None:
     assert fifo == {"DirtyLiveQueue", "DirtyDemoQueue", "DirtyPaperQueue", "PushQueue", "FillsQueue"}
     assert set(WORKING_QUEUES) - fifo == {
         "PriceQueue",
+        "BulkQueue",
         "RefreshQueue",
+        "DelayedQueue",
         "FeedQueue",
         "RebuildQueue",
         "CloseDayQueue",
@@ -300,7 +304,7 @@ def test_the_concurrency_that_is_asked_for_is_the_one_that_is_set() -> None:
     rows = template()["Mappings"]["Concurrency"]
     assert {name: row["Number"] for name, row in rows.items()} == {name: int(name) for name in rows}
     limits = [body["AllowedValues"] for name, body in parameters().items() if name.endswith("MaximumConcurrency")]
-    assert limits == [list(rows)] * 8
+    assert limits == [list(rows)] * 10
     assert all(2 <= row["Number"] <= 1000 for row in rows.values())
 
 
@@ -475,6 +479,25 @@ ONLY_IN_THE_EMULATOR = {"Fn::If": ["ExecuteApiBaseGiven", "sqs:SendMessageBatch"
 LEDGER_WRITES = {f"dynamodb:{action}" for action in ("PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem")}
 
 
+def test_bulk_marks_go_where_no_price_waits() -> None:
+    dirty = {"DirtyLiveQueue", "DirtyDemoQueue", "DirtyPaperQueue"}
+    assert "BulkQueue" in sends_to("RebuildHotRole") & sends_to("RestApiRole") & sends_to("SweepRole")
+    assert "DelayedQueue" in sends_to("RecalculateRole")
+    for role in ("RebuildHotRole", "RecalculateRole"):
+        assert not sends_to(role) & dirty
+
+
+def sends_to(role: str) -> set[str]:
+    """The queues it may send to."""
+    statements = resources("AWS::IAM::Role")[role]["Policies"][0]["PolicyDocument"]["Statement"]
+    return {
+        referenced(resource)
+        for statement in statements
+        if "sqs:SendMessage" in as_list(statement["Action"])
+        for resource in as_list(statement["Resource"])
+    }
+
+
 def test_what_a_portfolio_is_filled_with_comes_in_through_one_event_only() -> None:
     rule = resources("AWS::Events::Rule")["OrderFilledRule"]
     assert rule["EventPattern"] == {"detail-type": ["order_filled"]}
@@ -579,7 +602,9 @@ def test_the_status_may_ask_for_the_depth_of_every_queue_it_shows() -> None:
         "DirtyLiveQueue",
         "DirtyDemoQueue",
         "DirtyPaperQueue",
+        "BulkQueue",
         "RefreshQueue",
+        "DelayedQueue",
         "PushQueue",
         "FillsQueue",
     }

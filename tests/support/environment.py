@@ -14,8 +14,10 @@ ENVIRONMENT = {
     "PORTFOLIO_PRICE_QUEUE_URL": URL,
     "PORTFOLIO_DIRTY_QUEUE_URLS": f"live={URL}1,demo={URL}2,paper={URL}3",
     "PORTFOLIO_DEAD_LETTER_QUEUE_URLS": f"live={URL}4,demo={URL}5,paper={URL}6,push={URL}7,"
-    f"ledger={URL}8,fills={URL}9,order_filled={URL}10,price={URL}11",
+    f"ledger={URL}8,fills={URL}9,order_filled={URL}10,price={URL}11,bulk={URL}12,delayed={URL}13",
+    "PORTFOLIO_BULK_QUEUE_URL": URL,
     "PORTFOLIO_REFRESH_QUEUE_URL": URL,
+    "PORTFOLIO_DELAYED_QUEUE_URL": URL,
     "PORTFOLIO_PUSH_QUEUE_URL": URL,
     "PORTFOLIO_FEED_QUEUE_URL": URL,
     "PORTFOLIO_REBUILD_QUEUE_URL": URL,

@@ -81,7 +81,9 @@ def test_the_queued_sample_of_a_rebuild_names_its_run_and_bucket() -> None:
     assert json.loads(message.body) == {"run_id": "5f1c", "bucket": 3}
 
 
-@pytest.mark.parametrize("name", ["recalculate.dirty.json", "recalculate.refresh.json", "push.queue.json"])
+@pytest.mark.parametrize(
+    "name", [*(f"recalculate.{kind}.json" for kind in ("dirty", "bulk", "refresh", "delayed")), "push.queue.json"]
+)
 def test_queued_samples_are_dirty_messages(name: str) -> None:
     batch = wait_until_due(lambda_events.received(event(name)), FakeClock(1_772_101_800_000), 50)
     assert len(batch.due) == 1

@@ -62,6 +62,7 @@ class Parts:
         self.system = system
         self.clock, self.hot, self.holders = system.clock, system.hot, system.hot
         self.instruments, self.marker, self.valuer = system.instruments, system.marker, system.valuer
+        self.pacer = system.pacer
         self.settings = SimpleNamespace(
             stack="prod", skew_ms=50, window_ms={"live": 200, "demo": 1_000, "paper": 3_000}
         )

@@ -75,7 +75,7 @@ def test_every_kind_of_fault_stands_in_the_one_message() -> None:
         ("WINDOW_MS", "live=200,demo=x,paper=3000", "must be a whole number from 50 to 10000, is 'x'"),
         ("WINDOW_MS", "live=200,demo=1000,paper=30000", "must be a whole number from 50 to 10000"),
         ("DIRTY_QUEUE_URLS", f"live={URL},demo={URL},paper=ftp://x", "must be an http(s) address"),
-        ("DEAD_LETTER_QUEUE_URLS", f"live={URL},demo={URL},paper={URL}", "must name live, demo, paper, push"),
+        ("DEAD_LETTER_QUEUE_URLS", f"live={URL},demo={URL},paper={URL}", "must name live, demo, paper, bulk"),
         ("PUSH_QUEUE_URL", "", "must be an http(s) address"),
         ("FILLS_OWNER", " alice", "must be empty or at most 128 printable characters"),
         ("FILLS_OWNER", "a" * 129, "must be empty or at most 128 printable characters"),

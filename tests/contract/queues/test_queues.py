@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from foliostream.domain.coalescing import Bundle, DirtyMessage, Window, bundles, urgent
-from foliostream.errors import PermanentError
+from foliostream.errors import CallerError, PermanentError
+from foliostream.ports import Delayed
 from tests.contract.queues.conftest import Subject
 
 NOW_MS = 1_767_225_600_000
@@ -33,9 +34,10 @@ def test_nothing_sent_is_nothing_received(subject: Subject) -> None:
 
 
 def test_every_queue_takes_messages_of_its_own(subject: Subject) -> None:
-    for number, queue in enumerate(("live", "demo", "paper", "refresh", "push")):
+    names = ("live", "demo", "paper", "bulk", "refresh", "delayed", "push")
+    for number, queue in enumerate(names):
         subject.queues.send(queue, in_window(number, keys(1)))
-    for number, queue in enumerate(("live", "demo", "paper", "refresh", "push")):
+    for number, queue in enumerate(names):
         assert [message.window for message in subject.receive(queue)] == [number]
 
 
@@ -119,3 +121,28 @@ def test_a_queue_nobody_named_is_an_error_for_an_operator(subject: Subject) -> N
         subject.queues.send("gold", in_window(1, keys(1)))
     with pytest.raises(PermanentError, match="gold"):
         subject.queues.dead_letter("gold", DirtyMessage(1, 200, ["live:p1"], "price"), "why")
+
+
+def test_delayed_bundles_go_to_their_queue_and_none_of_them_counts_as_a_duplicate(subject: Subject) -> None:
+    bundle, *_ = in_window(1, keys(1))
+    subject.queues.send_later([Delayed(bundle, 0), Delayed(bundle, 0)])
+    assert subject.receive("delayed") == [bundle.message] * 2
+    subject.queues.send_later([])
+    assert subject.receive("delayed") == []
+
+
+def test_a_delay_that_no_queue_has_is_refused_before_anything_is_sent(subject: Subject) -> None:
+    bundle, *_ = in_window(1, keys(1))
+    for seconds in (-1, 901):
+        with pytest.raises(CallerError, match="900"):
+            subject.queues.send_later([Delayed(bundle, 0), Delayed(bundle, seconds)])
+    assert subject.receive("delayed") == []
+
+
+def test_a_refresh_is_received_while_a_hundred_bundles_of_its_group_wait(subject: Subject) -> None:
+    for number in range(100):
+        subject.queues.send("live", in_window(number, keys(1), shards=1))
+    ask = urgent(keys(1), NOW_MS, shards=1, keys_per_message=500, reason="refresh", nonce="n")
+    subject.queues.send("refresh", ask)
+    assert [message.reason for message in subject.receive("refresh")] == ["refresh"]
+    assert len(subject.receive("live")) == 100

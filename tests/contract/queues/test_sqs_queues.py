@@ -13,6 +13,7 @@ from foliostream.adapters import dynamodb_batch
 from foliostream.adapters.sqs_queues import SqsFeedTimer, SqsQueues
 from foliostream.domain.coalescing import DirtyMessage
 from foliostream.errors import CallerError, PermanentError, RetryableError
+from foliostream.ports import Delayed
 from tests.contract.queues.conftest import Cloud, decode
 from tests.contract.queues.test_queues import in_window, keys
 from tests.fakes.queues import FakeFeedTimer
@@ -151,3 +152,19 @@ def test_a_delay_sqs_does_not_have_is_refused(cloud: Cloud, delay: int) -> None:
     for timer in (SqsFeedTimer(cloud.client, cloud.urls["refresh"]), FakeFeedTimer()):
         with pytest.raises(CallerError, match=str(delay)):
             timer.wake(1, delay)
+
+
+def test_a_delayed_bundle_comes_after_its_own_delay_and_not_before(cloud: Cloud) -> None:
+    queues = SqsQueues(cloud.client, cloud.urls, cloud.dead_letter_urls)
+    (soon,), (late,) = in_window(1, keys(1)), in_window(2, keys(1))
+    sent_at = time.monotonic()
+    queues.send_later([Delayed(late, 2), Delayed(soon, 0)])
+    windows: list[int] = []
+
+    def arrived() -> bool:
+        windows.extend(decode(message).window for message in cloud.take(cloud.urls["delayed"]))
+        return len(windows) == 2
+
+    wait_until(arrived, "both bundles", 10)
+    assert time.monotonic() - sent_at >= 1.9
+    assert windows == [1, 2]

@@ -75,6 +75,38 @@ def test_short_sales_are_allowed_by_a_setting(client: Client) -> None:
     assert [change.after.allow_short for change in client.parts.ledger.changes] == [True]
 
 
+def test_an_interval_is_set_kept_beside_other_changes_and_ended_by_null(client: Client) -> None:
+    client.create()
+
+    def interval() -> int | None:
+        return client.parts.ledger.load(["12345"])["12345"].update_interval_ms
+
+    assert interval() is None
+    for given, kept in ((1_000, 1_000), (900_000, 900_000)):
+        assert patch(client, settings={"update_interval_ms": given}).status == 200
+        assert interval() == kept
+    assert patch(client, settings={"allow_short": True}, status="SUSPENDED").status == 200
+    assert interval() == 900_000
+    assert patch(client, settings={"update_interval_ms": None}).status == 200
+    assert interval() is None
+    assert [change.after.update_interval_ms for change in client.parts.ledger.changes] == [
+        1_000,
+        900_000,
+        900_000,
+        None,
+    ]
+    assert patch(client, settings={"update_interval_ms": None}).body["ledger_version"] == 5, "a repeat changes nothing"
+
+
+def test_a_portfolio_may_be_created_with_an_interval_and_a_repeat_has_to_name_the_same(client: Client) -> None:
+    settings = {"update_interval_ms": 60_000}
+    assert client.create(settings=settings).status == 201
+    assert client.parts.ledger.load(["12345"])["12345"].update_interval_ms == 60_000
+    assert client.create(settings=settings).status == 200
+    assert client.create(settings={"update_interval_ms": 30_000}).code == "PORTFOLIO_EXISTS"
+    assert client.create().code == "PORTFOLIO_EXISTS"
+
+
 @pytest.mark.parametrize(
     ("body", "status", "code"),
     [
@@ -86,8 +118,13 @@ def test_short_sales_are_allowed_by_a_setting(client: Client) -> None:
         ({"settings": {"allow_short": "yes"}}, 400, "INVALID"),
         ({"settings": {"colour": "red"}}, 400, "INVALID"),
         ({"leverage": 5}, 400, "INVALID"),
-        ({"settings": {"benchmark": "SPY"}}, 422, "SETTING_NOT_SUPPORTED"),
-        ({"status": "CLOSED", "settings": {"update_interval_ms": 1000}}, 422, "SETTING_NOT_SUPPORTED"),
+        ({"settings": {"stop_out_percent": 40}}, 422, "SETTING_NOT_SUPPORTED"),
+        ({"status": "CLOSED", "settings": {"auto_liquidate": True}}, 422, "SETTING_NOT_SUPPORTED"),
+        ({"settings": {"update_interval_ms": 999}}, 400, "INVALID"),
+        ({"settings": {"update_interval_ms": 900_001}}, 400, "INVALID"),
+        ({"settings": {"update_interval_ms": "1000"}}, 400, "INVALID"),
+        ({"settings": {"update_interval_ms": 1000.5}}, 400, "INVALID"),
+        ({"settings": {"update_interval_ms": True}}, 400, "INVALID"),
         ("[]", 400, "INVALID_JSON"),
     ],
 )
@@ -102,8 +139,8 @@ def test_a_change_that_cannot_be_made_is_refused_and_changes_nothing(
 
 def test_settings_that_are_not_there_yet_are_named(client: Client) -> None:
     client.create()
-    answer = patch(client, settings={"benchmark": "SPY", "auto_liquidate": True, "allow_short": True})
-    assert answer.details == [{"field": "auto_liquidate"}, {"field": "benchmark"}]
+    answer = patch(client, settings={"margin_call_percent": 90, "auto_liquidate": True, "allow_short": True})
+    assert answer.details == [{"field": "auto_liquidate"}, {"field": "margin_call_percent"}]
 
 
 def test_a_change_that_meets_another_writer_is_judged_again_by_what_that_one_left(client: Client) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from foliostream.application import status
+from foliostream.application.marking import Later
 from foliostream.application.sweep import ENDED
 from tests.unit.api.client import NOW_MS, Client, buy
 
@@ -45,7 +46,7 @@ def test_prices_promises_and_the_last_sweep_show(client: Client) -> None:
     assert (body["is_running"], body["last_sweep_at"]) == (True, "2026-02-26T10:30:00.000Z")
     assert (body["symbols_processed"], body["users_affected_total"], body["uptime_seconds"]) == (1, 1, 90)
     assert (body["dirty_users_live"], body["dirty_users_demo"]) == (1, 0)
-    assert body["queues"]["live"]["oldest_age_ms"] == 90_000
+    assert body["queues"]["live"]["oldest_age_ms"] == 89_800  # since the end of its window
     client.parts.clock.advance(90_000)
     assert client.send("GET", STATUS, scope=ADMIN).body["is_running"] is False
 
@@ -57,9 +58,19 @@ def test_dirty_users_are_named_and_each_is_counted_once(client: Client) -> None:
         marker.mark("demo", ["demo:a", "demo:b"], marker.window("demo"), "price")
     client.parts.clock.advance(500)
     found = client.send("GET", f"{DIRTY}/demo", scope=ADMIN).body
-    assert found == {"user_type": "demo", "count": 2, "users": ["demo:a", "demo:b"], "oldest_age_ms": 1_500}
+    assert found == {"user_type": "demo", "count": 2, "users": ["demo:a", "demo:b"], "oldest_age_ms": 500}
     nobody = {"user_type": "live", "count": 0, "users": [], "oldest_age_ms": None}
     assert client.send("GET", f"{DIRTY}/live", scope=ADMIN).body == nobody
+
+
+def test_what_is_promised_for_later_is_counted_but_waits_from_then_on_only(client: Client) -> None:
+    clock, marker = client.parts.clock, client.parts.marker
+    marker.later([Later("live:a", clock.now_ms() + 60_000)], "price")
+    clock.advance(30_000)
+    found = client.send("GET", f"{DIRTY}/live", scope=ADMIN).body
+    assert found == {"user_type": "live", "count": 1, "users": ["live:a"], "oldest_age_ms": 0}
+    clock.advance(31_000)
+    assert client.send("GET", f"{DIRTY}/live", scope=ADMIN).body["oldest_age_ms"] == 1_000
 
 
 def test_of_very_many_a_thousand_are_named_and_all_are_counted(client: Client) -> None:

@@ -14,6 +14,7 @@ from foliostream.application.access import Caller
 from foliostream.application.announcing import Announcer
 from foliostream.application.margin_check import MarginCheck
 from foliostream.application.marking import Marker
+from foliostream.application.pacing import Pacer
 from foliostream.application.portfolios import NewPortfolio, Portfolios
 from foliostream.application.push import Sender, push
 from foliostream.application.recalculate import recalculate
@@ -75,6 +76,7 @@ class System:
             keys_per_message=keys_per_message,
             new_nonce=lambda: f"{next(nonces):08d}",
         )
+        self.pacer = Pacer(self.hot, self.marker, self.clock)
         self.valuer = self.valuer_over(self.hot, self.hot, self.ledger)
         self.sessions = FakeSessions()
         self.runs = Runs(self.sessions, self.connections, self.marker, self.clock, lambda: f"run-{next(nonces):04d}")
@@ -130,15 +132,20 @@ class System:
 
     def recalculate(self, received: Sequence[Received], valuer: Valuer | None = None) -> list[str]:
         return recalculate(
-            received, valuer=valuer or self.valuer, marker=self.marker, clock=self.clock, skew_ms=SKEW_MS
+            received,
+            valuer=valuer or self.valuer,
+            pacer=self.pacer,
+            marker=self.marker,
+            clock=self.clock,
+            skew_ms=SKEW_MS,
         )
 
     def push(self, received: Sequence[Received]) -> list[str]:
         return push(received, sender=self.sender, marker=self.marker, clock=self.clock, each=one_by_one)
 
     def settle(self) -> None:
-        """Work off what the dirty and refresh queues hold."""
-        for queue in ("live", "demo", "paper", "refresh"):
+        """Work off what the dirty, bulk and refresh queues hold."""
+        for queue in ("live", "demo", "paper", "bulk", "refresh"):
             while bundles := self.queues.receive(queue):
                 assert self.recalculate(received(bundles)) == []
 

@@ -355,7 +355,8 @@ def test_a_change_of_an_instrument_marks_its_dependents_as_bulk(system: System) 
     system.open("other", "MSFT", account_type="demo")
     system.clock.advance(1_000)
     put(system, WRITER, stock("AAPL", max_age_seconds=5))
-    [marked] = [bundle.message for bundle in system.queues.receive("demo")]
+    bundles = [bundle.message for bundle in system.queues.receive("bulk")]
+    [marked] = [message for message in bundles if message.keys[0].startswith("demo:")]
     assert (marked.keys, marked.reason, marked.symbols) == (["demo:trial"], "bulk", ["AAPL"])
 
 

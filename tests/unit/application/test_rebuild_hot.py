@@ -20,7 +20,7 @@ from foliostream.ports import SYMBOL_BUCKETS, WALK_BUCKETS
 from tests.fakes.hot_store import FakeHotStore
 from tests.fakes.notes import FakeNotes
 from tests.fakes.rebuild import FakeRebuildQueue, FakeRebuildRecords
-from tests.unit.application.system import ALICE, System
+from tests.unit.application.system import ALICE, SKEW_MS, System, received
 from tests.unit.domain.examples import STALE_AFTER_MS, buy, deposit
 
 NAMES = [f"p{number}" for number in range(40)]
@@ -181,14 +181,30 @@ def test_every_portfolio_is_counted_once_and_the_end_shows(rebuilding: Rebuildin
     }
 
 
-def test_every_portfolio_is_marked_as_bulk_in_the_queue_of_its_type(rebuilding: Rebuilding) -> None:
+def test_every_portfolio_is_marked_in_the_bulk_queue_and_none_where_prices_wait(rebuilding: Rebuilding) -> None:
     rebuilding.rebuild.start()
     rebuilding.finish()
-    for number, queue in enumerate(("live", "demo", "paper")):
-        bundles = rebuilding.system.queues.receive(queue)
-        assert {bundle.message.reason for bundle in bundles} == {"bulk"}
-        keys = {key for bundle in bundles for key in bundle.message.keys}
-        assert keys == {f"{queue}:{name}" for name in NAMES[number::3]}
+    bundles = rebuilding.system.queues.receive("bulk")
+    assert {bundle.message.reason for bundle in bundles} == {"bulk"}
+    keys = {key for bundle in bundles for key in bundle.message.keys}
+    types = ("live", "demo", "paper")
+    assert keys == {f"{types[number % 3]}:{name}" for number, name in enumerate(NAMES)}
+    assert [rebuilding.system.queues.receive(queue) for queue in types] == [[], [], []]
+
+
+def test_a_bulk_mark_waits_for_no_window_and_a_snapshot_read_after_it_is_enough(rebuilding: Rebuilding) -> None:
+    rebuilding.rebuild.start()
+    rebuilding.finish()
+    system = rebuilding.system
+    bundles = system.queues.receive("bulk")
+    marked_ms = system.clock.now_ms()
+    assert all(bundle.message.window_end_ms <= marked_ms for bundle in bundles)
+    assert system.recalculate(received(bundles)) == []
+    assert system.clock.now_ms() <= marked_ms + SKEW_MS
+    versions = {name: system.state(name).version for name in NAMES}
+    system.clock.advance(1)
+    assert system.recalculate(received(bundles)) == []
+    assert {name: system.state(name).version for name in NAMES} == versions
 
 
 @pytest.mark.usefixtures("_small_pages")

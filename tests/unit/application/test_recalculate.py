@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from foliostream.application.receiving import MAX_WAIT_MS, Received
-from foliostream.domain.coalescing import MAX_ATTEMPTS, Bundle, DirtyMessage
+from foliostream.domain.coalescing import Bundle, DirtyMessage
 from foliostream.errors import RetryableError
 from foliostream.ports import Candidate, Saved, Stored
 from tests.fakes.hot_store import FakeHotStore
@@ -196,30 +196,17 @@ def test_a_poison_portfolio_is_sent_again_alone_and_the_others_are_valued(system
     system.tick("AAPL", "150")
     assert system.recalculate(received(marked(system))) == []
     assert system.state("one").total_value == 10_500
-    (again,) = marked(system)
-    assert (again.message.keys, again.message.attempt) == (["live:two"], 1)
-    assert again.message.window == system.clock.now_ms() // 200
+    (again,) = system.queues.receive("delayed")
+    assert (again.message.keys, again.message.attempt, again.message.reason) == (["live:two"], 1, "bulk")
+    assert again.message.window_end_ms == system.clock.now_ms() + 1_000
+    assert marked(system) == []
     assert [record.message.keys for record in system.hot.records.values()] == [["live:two"]]
-
-
-def test_after_five_attempts_a_poison_portfolio_is_a_dead_letter_with_its_reason(system: System) -> None:  # G3
-    poison(system)
-    system.tick("AAPL", "150")
-    attempts = []
-    while bundles := marked(system):
-        attempts += [bundle.message.attempt for bundle in bundles if "live:two" in bundle.message.keys]
-        assert system.recalculate(received(bundles)) == []
-    assert attempts == [0, 1, 2, 3, 4, MAX_ATTEMPTS]
-    (given_up,) = system.queues.given_up
-    assert (given_up.queue, given_up.message.keys, given_up.message.attempt) == ("live", ["live:two"], MAX_ATTEMPTS)
-    assert "cannot be read" in given_up.reason
-    assert system.state("one").calc_status == "ok"
 
 
 def test_a_portfolio_that_nobody_has_is_no_reason_to_fail_the_others(system: System) -> None:
     message = DirtyMessage(1, 0, ["live:ghost", "live:one"], "bulk")
     assert system.recalculate([Received("m", encode(message), 1)]) == []
-    assert [bundle.message.keys for bundle in marked(system)] == [["live:ghost"]]
+    assert [bundle.message.keys for bundle in system.queues.receive("delayed")] == [["live:ghost"]]
 
 
 def test_a_book_the_hot_store_lost_is_rebuilt_from_the_ledger(system: System) -> None:

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from foliostream.domain import coalescing
-from foliostream.domain.coalescing import MAX_SYMBOLS_IN_MESSAGE, Bundle, DirtyMessage, Window
+from foliostream.domain.coalescing import MAX_SYMBOLS_IN_MESSAGE, Bundle, DirtyMessage, Reason, Window
 from foliostream.domain.keys import shard_of, stable_hash
 
 WINDOW = Window.at(1_772_101_800_123, 200)
@@ -112,8 +112,17 @@ def test_the_symbols_of_a_message_are_cut_short() -> None:
 
 
 def test_the_symbols_do_not_make_another_id() -> None:
-    other = coalescing.bundles(["live:1"], WINDOW, shards=8, keys_per_message=50, reason="bulk", symbols=["MSFT"])
+    other = coalescing.bundles(["live:1"], WINDOW, shards=8, keys_per_message=50, reason="price", symbols=["MSFT"])
     assert other[0].bundle_id == cut(["live:1"])[0].bundle_id
+
+
+def test_a_mark_that_waits_for_no_interval_is_not_swallowed_by_a_price_that_may() -> None:  # G1
+    reasons: tuple[Reason, ...] = ("price", "ledger", "bulk", "refresh", "sweep")
+    ids = {
+        coalescing.bundles(["live:1"], WINDOW, shards=8, keys_per_message=50, reason=reason)[0].bundle_id: reason
+        for reason in reasons
+    }
+    assert sorted(ids.values()) == ["price", "sweep"], "all that do not wait are one message"
 
 
 @pytest.mark.parametrize("attempt", [0, 3])

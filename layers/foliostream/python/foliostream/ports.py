@@ -18,6 +18,7 @@ from foliostream.domain.fills import Fill
 from foliostream.domain.history import Day
 from foliostream.domain.instrument import Instrument
 from foliostream.domain.notices import CHANNELS, Channel, NoticeKind
+from foliostream.domain.pacing import Pace
 from foliostream.domain.portfolio import Portfolio, Transaction
 from foliostream.domain.price import Price, PriceUpdate
 from foliostream.domain.sessions import NOTHING_TOLD, RunStatus, Session, Told
@@ -318,7 +319,26 @@ class Counters(Protocol):
         """The sums."""
 
 
-class HotStore(Prices, Books, Snapshots, DirtyRecords, Counters, Protocol):
+class Paced(NamedTuple):
+    """A pace to be written if the stored one is still ``before`` (None: there was none)."""
+
+    portfolio_id: str
+    before: Pace | None
+    after: Pace
+
+
+class Paces(Protocol):
+    """When portfolios may be valued that have an interval of their own or fail. Losing them costs valuations that come
+    too early, and retries that begin anew."""
+
+    def paces(self, portfolio_ids: Collection[str]) -> dict[str, Pace]:
+        """Those that have one. Strongly consistent."""
+
+    def pace(self, changes: Sequence[Paced]) -> list[bool]:
+        """Compare-and-set each on its own; for each whether it stands, in the order given."""
+
+
+class HotStore(Prices, Books, Snapshots, DirtyRecords, Counters, Paces, Protocol):
     """What one hot store offers; each use case names only the parts it needs."""
 
 
@@ -380,12 +400,22 @@ class RebuildQueue(Protocol):
 # --- messages -------------------------------------------------------------------------------------------------------
 
 
+class Delayed(NamedTuple):
+    """A bundle and for how long its queue holds it: 0 to 900 seconds."""
+
+    bundle: Bundle
+    delay_seconds: int
+
+
 class Queues(Protocol):
-    """Dirty, refresh and push queues: ``queue`` is ``live``, ``demo``, ``paper``, ``refresh`` or ``push``; for dead
-    letters also ``ledger``: changes that could not be projected."""
+    """Dirty, bulk, refresh, delayed and push queues: ``queue`` is ``live``, ``demo``, ``paper``, ``bulk``, ``refresh``
+    or ``push``; for dead letters also ``ledger``: changes that could not be projected."""
 
     def send(self, queue: str, bundles: Sequence[Bundle]) -> None:
         """All of them, per-entry failures retried with back-off; ``RetryableError`` if some could not be sent."""
+
+    def send_later(self, delayed: Sequence[Delayed]) -> None:
+        """As ``send``, to the delayed queue."""
 
     def dead_letter(self, queue: str, message: DirtyMessage, reason: str) -> None:
         """Give a message up: into the queue's dead-letter queue, with the reason as a message attribute."""

@@ -21,7 +21,7 @@ _ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]{0,31}(/[A-Za-z0-9_+-]{1,32}){0,2}")
 _PERCENT = re.compile(r"[0-9](\.[0-9]{1,4})?")
 ACCOUNT_TYPES = ("live", "demo", "paper")
 # Of the queues (or topics) whose consumers give messages up by themselves.
-DEAD_LETTER_QUEUES = (*ACCOUNT_TYPES, "push", "ledger", "fills", "order_filled", "price")
+DEAD_LETTER_QUEUES = (*ACCOUNT_TYPES, "bulk", "delayed", "push", "ledger", "fills", "order_filled", "price")
 MAX_AMOUNT_DIGITS = 15
 MAX_OWNER_LENGTH = 128
 MAX_PERCENT = 1_000
@@ -182,7 +182,9 @@ class Settings:
     price_queue_url: str
     dirty_queue_urls: dict[str, str]
     dead_letter_queue_urls: dict[str, str]
+    bulk_queue_url: str
     refresh_queue_url: str
+    delayed_queue_url: str
     push_queue_url: str
     feed_queue_url: str
     rebuild_queue_url: str
@@ -248,7 +250,9 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "price_queue_url": _url,
     "dirty_queue_urls": _pairs(ACCOUNT_TYPES, _url),
     "dead_letter_queue_urls": _pairs(DEAD_LETTER_QUEUES, _url),
+    "bulk_queue_url": _url,
     "refresh_queue_url": _url,
+    "delayed_queue_url": _url,
     "push_queue_url": _url,
     "feed_queue_url": _url,
     "rebuild_queue_url": _url,

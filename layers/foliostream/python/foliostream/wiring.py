@@ -28,11 +28,13 @@ if TYPE_CHECKING:
     from foliostream.adapters.redis_hot_store import RedisHotStore
     from foliostream.application.accept_fills import FillAccepter
     from foliostream.application.amending import Amending
+    from foliostream.application.analytics import Analytics
     from foliostream.application.announcing import Announcer
     from foliostream.application.close_day import DayClosing
     from foliostream.application.margin_check import MarginCheck, Previewing
     from foliostream.application.marking import Marker
     from foliostream.application.ordering import Ordering
+    from foliostream.application.pacing import Pacer
     from foliostream.application.portfolios import Portfolios
     from foliostream.application.project_ledger import LedgerProjection
     from foliostream.application.projecting import Projector
@@ -159,11 +161,16 @@ class Wiring:
 
     @cached_property
     def queues(self) -> ports.Queues:
-        """Dirty, refresh and push queues."""
+        """Dirty, bulk, refresh, delayed and push queues."""
         from foliostream.adapters.sqs_queues import SqsQueues
 
         settings = self.settings
-        urls = settings.dirty_queue_urls | {"refresh": settings.refresh_queue_url, "push": settings.push_queue_url}
+        urls = settings.dirty_queue_urls | {
+            "bulk": settings.bulk_queue_url,
+            "refresh": settings.refresh_queue_url,
+            "delayed": settings.delayed_queue_url,
+            "push": settings.push_queue_url,
+        }
         return SqsQueues(self._sqs, urls, settings.dead_letter_queue_urls)
 
     @cached_property
@@ -328,6 +335,13 @@ class Wiring:
         )
 
     @cached_property
+    def pacer(self) -> Pacer:
+        """Sees to valuations that have to wait."""
+        from foliostream.application.pacing import Pacer
+
+        return Pacer(self.hot, self.marker, self.clock)
+
+    @cached_property
     def projector(self) -> Projector:
         """Brings the hot store up to the ledger."""
         from foliostream.application.projecting import Projector
@@ -413,7 +427,9 @@ class Wiring:
         urls = {
             "price": settings.price_queue_url,
             **settings.dirty_queue_urls,
+            "bulk": settings.bulk_queue_url,
             "refresh": settings.refresh_queue_url,
+            "delayed": settings.delayed_queue_url,
             "push": settings.push_queue_url,
             "fills": settings.fills_queue_url,
             **{f"{name}_dead": url for name, url in settings.dead_letter_queue_urls.items()},
@@ -447,6 +463,20 @@ class Wiring:
         from foliostream.application.margin_check import Previewing
 
         return Previewing(self.ledger, self.margin_check, self.clock)
+
+    @cached_property
+    def analytics(self) -> Analytics:
+        """Risk and return of portfolios."""
+        from foliostream.application.analytics import Analytics
+
+        return Analytics(
+            portfolios=self.portfolios,
+            ledger=self.ledger,
+            instruments=self.instruments,
+            price_history=self.price_history,
+            clock=self.clock,
+            zone=self.market_zone,
+        )
 
     @cached_property
     def amending(self) -> Amending:

@@ -6,6 +6,7 @@ from concurrent.futures import Executor
 from typing import TYPE_CHECKING
 
 from foliostream.adapters.dynamodb_hot_counters import DynamoDbHotCounters
+from foliostream.adapters.dynamodb_hot_paces import DynamoDbHotPaces
 from foliostream.adapters.dynamodb_hot_portfolios import DynamoDbHotPortfolios
 from foliostream.adapters.dynamodb_hot_prices import DynamoDbHotPrices
 from foliostream.adapters.dynamodb_hot_records import DynamoDbHotDirtyRecords
@@ -37,6 +38,10 @@ class DynamoDbHotStore:
         self.load = portfolios.load
         self.read = portfolios.read
         self.save = portfolios.save
+
+        paces = DynamoDbHotPaces(client, hot_table, pool)
+        self.paces = paces.paces
+        self.pace = paces.pace
 
         records = DynamoDbHotDirtyRecords(client, hot_table, clock, fixed_shards, pool)
         self.record = records.record

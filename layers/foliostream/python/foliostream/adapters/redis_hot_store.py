@@ -5,6 +5,7 @@ from __future__ import annotations
 from foliostream.adapters.redis_connection import RedisConnection
 from foliostream.adapters.redis_counters import RedisCounters
 from foliostream.adapters.redis_holders import RedisHolders
+from foliostream.adapters.redis_paces import RedisPaces
 from foliostream.adapters.redis_portfolios import RedisPortfolios
 from foliostream.adapters.redis_prices import RedisPrices
 from foliostream.adapters.redis_records import RedisDirtyRecords
@@ -34,6 +35,10 @@ class RedisHotStore:
         self.watch = portfolios.watch
         self.unwatch = portfolios.unwatch
         self.watchers = portfolios.watchers
+
+        paces = RedisPaces(connection)
+        self.paces = paces.paces
+        self.pace = paces.pace
 
         records = RedisDirtyRecords(connection, clock)
         self.record = records.record

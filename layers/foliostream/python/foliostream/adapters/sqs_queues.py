@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -14,6 +14,7 @@ from foliostream.adapters.aws_errors import is_retryable, our_errors
 from foliostream.adapters.dynamodb_batch import each, pause
 from foliostream.domain.coalescing import Bundle, DirtyMessage
 from foliostream.errors import CallerError, PermanentError, RetryableError
+from foliostream.ports import Delayed
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -26,6 +27,7 @@ TRIES_MAX: Final = 6
 THREADS_MAX: Final = 8
 REASON_CHARACTERS_MAX: Final = 1_000
 DELAY_SECONDS_MAX: Final = 900
+DELAYED: Final = "delayed"
 
 # What SQS refuses in a message attribute: anything that is no character of XML 1.0.
 _NOT_ALLOWED = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -34,8 +36,8 @@ _NOT_ALLOWED = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff
 class SqsQueues:
     """Implements ``ports.Queues``.
 
-    ``queue_urls``: by queue name (live, demo, paper, refresh, push); ``dead_letter_urls``: by the name of the queue
-    whose messages are given up. A queue is FIFO if its URL ends in ``.fifo``, as SQS demands of the name.
+    ``queue_urls``: by queue name (live, demo, paper, bulk, refresh, delayed, push); ``dead_letter_urls``: by the name
+    of the queue whose messages are given up. A queue is FIFO if its URL ends in ``.fifo``, as SQS demands of the name.
     """
 
     def __init__(self, client: SQSClient, queue_urls: Mapping[str, str], dead_letter_urls: Mapping[str, str]) -> None:
@@ -50,7 +52,17 @@ class SqsQueues:
         Entries that fail are sent again with the same deduplication id. ``PermanentError`` if SQS calls some of them
         our fault (the others are sent), ``RetryableError`` if some still fail after the tries.
         """
-        batches = list(_batches(_address(self._queue_urls, queue), bundles))
+        self._send(queue, _batches(_address(self._queue_urls, queue), [Delayed(bundle, 0) for bundle in bundles]))
+
+    def send_later(self, delayed: Sequence[Delayed]) -> None:
+        """As ``send``, each with its own delay. The queue must be a standard one: a FIFO queue knows no delay of a
+        single message. ``CallerError`` for a delay that SQS does not have."""
+        for item in delayed:
+            _checked_delay(item.delay_seconds)
+        self._send(DELAYED, _batches(_address(self._queue_urls, DELAYED), delayed))
+
+    def _send(self, queue: str, parts: Iterable[_Batch]) -> None:
+        batches = list(parts)
         if len(batches) <= 1:
             refused = [send_entries(self._client, batch.url, batch.entries) for batch in batches]
         else:
@@ -59,7 +71,7 @@ class SqsQueues:
         reasons = [reason for part in refused for reason in part]
         if reasons:
             raise PermanentError(
-                f"SQS refused {len(reasons)} of {len(bundles)} bundles for queue {queue}: {reasons[0]}",
+                f"SQS refused {len(reasons)} bundles for queue {queue}: {reasons[0]}",
                 details=[{"reason": reason} for reason in reasons],
             )
 
@@ -90,8 +102,7 @@ class SqsFeedTimer:
 
     def wake(self, slot: int, delay_seconds: int) -> None:
         """``CallerError`` for a delay that SQS does not have."""
-        if not 0 <= delay_seconds <= DELAY_SECONDS_MAX:
-            raise CallerError(f"a delay is 0 to {DELAY_SECONDS_MAX} seconds, is {delay_seconds}")
+        _checked_delay(delay_seconds)
         body = msgspec.json.encode({"slot": slot}).decode()
         with our_errors(f"SQS, SendMessage to {self._url}"):
             self._client.send_message(QueueUrl=self._url, MessageBody=body, DelaySeconds=delay_seconds)
@@ -135,14 +146,19 @@ def _address(urls: Mapping[str, str], queue: str) -> str:
     return urls[queue]
 
 
+def _checked_delay(seconds: int) -> None:
+    if not 0 <= seconds <= DELAY_SECONDS_MAX:
+        raise CallerError(f"a delay is 0 to {DELAY_SECONDS_MAX} seconds, is {seconds}")
+
+
 def _is_fifo(url: str) -> bool:
     return url.endswith(".fifo")
 
 
-def _batches(url: str, bundles: Sequence[Bundle]) -> Iterator[_Batch]:
+def _batches(url: str, delayed: Sequence[Delayed]) -> Iterator[_Batch]:
     entries: list[SendMessageBatchRequestEntryTypeDef] = []
     size = 0
-    for bundle in bundles:
+    for bundle, delay_seconds in delayed:
         body = msgspec.json.encode(bundle.message)
         if entries and (len(entries) == ENTRIES_MAX or size + len(body) > BATCH_BYTES_MAX):
             yield _Batch(url, entries)
@@ -151,6 +167,8 @@ def _batches(url: str, bundles: Sequence[Bundle]) -> Iterator[_Batch]:
         if _is_fifo(url):
             entry["MessageGroupId"] = str(bundle.shard)
             entry["MessageDeduplicationId"] = bundle.deduplication_id
+        if delay_seconds:
+            entry["DelaySeconds"] = delay_seconds
         entries.append(entry)
         size += len(body)
     if entries:

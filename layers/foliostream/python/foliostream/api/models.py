@@ -14,6 +14,7 @@ from foliostream.domain.closes import MAX_CLOSES
 from foliostream.domain.fills import Side
 from foliostream.domain.instrument import MAX_AGE_SECONDS, MAX_SPLITS, MAX_TIERS, Kind, SwapMode, Weekday
 from foliostream.domain.orders import OrderType
+from foliostream.domain.pacing import UPDATE_INTERVAL_MS_MAX, UPDATE_INTERVAL_MS_MIN
 from foliostream.domain.portfolio import MAX_NAME_LENGTH, AccountKind, AccountType, CostBasis, Status, TransactionType
 from foliostream.errors import CallerError, RefusedError
 
@@ -23,7 +24,7 @@ MAX_REASON_LENGTH = 200
 _DECIMAL = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,2})?")
 _NAME_PATTERN = r"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$"
 _RATIO = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?:[0-9]{1,9}(\.[0-9]{1,6})?")
-_LATER_SETTINGS = frozenset({"update_interval_ms", "margin_call_percent", "stop_out_percent", "auto_liquidate"})  # fmt: skip
+_LATER_SETTINGS = frozenset({"margin_call_percent", "stop_out_percent", "auto_liquidate"})
 
 
 def _exact(raw: object) -> Decimal:
@@ -101,27 +102,34 @@ class _Body(BaseModel):
         return {field: value for field, value in raw.items() if field not in cls.later}
 
 
+UpdateInterval = Annotated[int, Field(strict=True, ge=UPDATE_INTERVAL_MS_MIN, le=UPDATE_INTERVAL_MS_MAX)]
 TargetWeights = Annotated[dict[str, Amount], Field(max_length=MAX_TARGETS)]
+Benchmark = Annotated[str, Field(max_length=32)]
 
 
 class PortfolioSettings(_Body):
-    """Settings of a portfolio. ``target_weights``: of what is invested, by symbol, shorts negative; their sizes sum
-    to 1. ``benchmark``: the symbol that beta is measured against."""
+    """Settings of a portfolio. ``update_interval_ms``: prices have it valued at most once in that time, also where the
+    window of its account type is shorter; null for the window alone. Transactions, changes of settings and refreshes
+    do not wait for it. ``target_weights``: of what is invested, by symbol, shorts negative; their sizes sum to 1.
+    ``benchmark``: the symbol that beta is measured against."""
 
     later: ClassVar = _LATER_SETTINGS
     allow_short: StrictBool = False
-    target_weights: TargetWeights = {}
-    benchmark: Annotated[str, Field(max_length=32)] | None = None
+    update_interval_ms: UpdateInterval | None = None
+    target_weights: TargetWeights | None = None
+    benchmark: Benchmark | None = None
 
 
 class SettingsChange(_Body):
-    """Settings to be changed; those left out stay. ``target_weights`` or ``benchmark`` null takes it away."""
+    """Settings to be changed; those left out stay. ``update_interval_ms``, ``target_weights`` or ``benchmark`` null
+    ends it."""
 
     later: ClassVar = _LATER_SETTINGS
     later_code: ClassVar = "SETTING_NOT_SUPPORTED"
     allow_short: StrictBool | None = None
+    update_interval_ms: UpdateInterval | None = None
     target_weights: TargetWeights | None = None
-    benchmark: Annotated[str, Field(max_length=32)] | None = None
+    benchmark: Benchmark | None = None
 
 
 class PortfolioChange(_Body):

@@ -253,6 +253,61 @@ class MarginPreview(Struct):
     assumed: list[str]
 
 
+class Unknown(Struct):
+    """A figure that cannot be computed, and why."""
+
+    value: None
+    reason: str
+
+
+_NUMBERS = {"type": "object", "additionalProperties": {"type": "number"}}
+_NONE = {"type": "object", "properties": {"value": {"type": "null"}, "reason": {"type": "string"}}}
+# Parts of the total by name, or an Unknown: a type of both is more than the library can tell apart.
+Exposure = Annotated[dict[str, Any], Meta(extra_json_schema={"anyOf": [_NUMBERS, _NONE]})]
+
+
+class Period(Struct, rename={"first": "from", "last": "to"}):
+    """The closed days that the figures are of: ``observations`` returns from one to the next. After a day on which
+    nothing was worth anything the period begins anew."""
+
+    first: str | None
+    last: str | None
+    observations: int
+
+
+class PortfolioAnalytics(Struct):
+    """Figures over the closed days of at most five years, and how the portfolio is invested at ``version``.
+
+    Returns count inflows at the start of a day and outflows at its end; VaR and CVaR are returns of one day, losses
+    negative, ``_normal`` those of a normal distribution. ``money_weighted_return`` is a year's (XIRR). ``beta`` is of
+    ``beta_observations`` days that the ``benchmark`` has closes of. ``concentration`` and ``target_drift`` leave cash
+    out; exposures are parts of the total value."""
+
+    portfolio_id: str
+    version: int
+    as_of: str | None
+    period: Period
+    time_weighted_return: Decimal | Unknown
+    money_weighted_return: Decimal | Unknown
+    volatility: Decimal | Unknown
+    sharpe: Decimal | Unknown
+    sortino: Decimal | Unknown
+    max_drawdown: Decimal | Unknown
+    beta: Decimal | Unknown
+    beta_observations: int
+    benchmark: str | None
+    var_95: Decimal | Unknown
+    var_99: Decimal | Unknown
+    cvar_95: Decimal | Unknown
+    var_95_normal: Decimal | Unknown
+    var_99_normal: Decimal | Unknown
+    cvar_95_normal: Decimal | Unknown
+    concentration: Decimal | Unknown
+    exposure_by_currency: Exposure
+    exposure_by_kind: Exposure
+    target_drift: Decimal | Unknown
+
+
 class FillIn(Struct, omit_defaults=True):
     """What was filled. ``portfolio_id``, or ``execution_mode`` (paper, zerodha) and ``strategy_id``, say where;
     ``instrument_id`` or ``instrument_token`` say what. ``owner`` owns a paper portfolio that this fill creates."""
@@ -328,8 +383,8 @@ class RefreshAccepted(Struct):
 
 
 class QueueState(Struct):
-    """A queue as SQS counts it, which is approximately; ``oldest_age_ms``: of a dirty queue, how long the oldest
-    promise has waited, null where none does; null for other queues, whose ages CloudWatch has."""
+    """A queue as SQS counts it, which is approximately; ``oldest_age_ms``: of a dirty queue, how long ago the
+    oldest promise of its account type was due, null where none is; null for others, whose ages CloudWatch has."""
 
     waiting: int
     in_flight: int
@@ -357,7 +412,7 @@ class MarketStatus(Struct):
 
 class DirtyUsers(Struct):
     """Portfolios promised a valuation: all are counted, the first 1,000 keys (``live:12345``) named;
-    ``oldest_age_ms``: for how long the oldest has waited, null where none does."""
+    ``oldest_age_ms``: how long ago the first of them was due (0: none is yet), null where none waits."""
 
     user_type: str
     count: int

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
+
+from msgspec import UNSET, UnsetType
 
 from foliostream.application.access import Caller, own_portfolio
 from foliostream.application.portfolios import MAX_COMMIT_ROUNDS, Portfolios
@@ -18,21 +19,22 @@ from foliostream.ports import Clock, Ledger
 
 
 class Wanted(NamedTuple):
-    """What a caller asks for; None leaves it as it is. No ``target_weights`` and a ``benchmark`` of "" take away what
-    was set."""
+    """What a caller asks for; UNSET leaves it as it is. ``update_interval_ms`` None: none but the window."""
 
-    status: Status | None = None
-    allow_short: bool | None = None
-    target_weights: Mapping[str, Decimal] | None = None
-    benchmark: str | None = None
+    status: Status | UnsetType = UNSET
+    allow_short: bool | UnsetType = UNSET
+    update_interval_ms: int | UnsetType | None = UNSET
+    target_weights: dict[str, Decimal] | UnsetType = UNSET
+    benchmark: str | UnsetType | None = UNSET
 
     def of(self, now: Standing) -> Standing:
         """The standing asked for."""
         return Standing(
-            now.status if self.status is None else self.status,
-            now.allow_short if self.allow_short is None else self.allow_short,
-            now.target_weights if self.target_weights is None else changes.checked_targets(self.target_weights),
-            now.benchmark if self.benchmark is None else keys.symbol(self.benchmark) if self.benchmark else None,
+            now.status if self.status is UNSET else self.status,
+            now.allow_short if self.allow_short is UNSET else self.allow_short,
+            now.update_interval_ms if self.update_interval_ms is UNSET else self.update_interval_ms,
+            now.target_weights if self.target_weights is UNSET else self.target_weights,
+            now.benchmark if self.benchmark is UNSET else self.benchmark,
         )
 
 

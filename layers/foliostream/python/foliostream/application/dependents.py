@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from foliostream.application.marking import Marker
-from foliostream.domain.coalescing import Reason
 from foliostream.domain.keys import ACCOUNT_TYPES
 from foliostream.ports import Holders
 
 
-def mark_dependents(symbols: Collection[str], holders: Holders, marker: Marker, reason: Reason) -> int:
+def mark_dependents(symbols: Collection[str], holders: Holders, marker: Marker) -> int:
     """How many portfolios were marked. Call it after what it is for is stored."""
     marked = 0
     for account_type in ACCOUNT_TYPES:
         window = marker.window(account_type)
         keys = {key for part in holders.holders(symbols, account_type) for key in part}
-        marker.mark(account_type, keys, window, reason, symbols=sorted(symbols))
+        marker.mark(account_type, keys, window, "bulk", symbols=sorted(symbols))
         marked += len(keys)
     return marked

@@ -43,7 +43,7 @@ def put_instrument(
             code="INSTRUMENT_FIXED",
         )
     instruments.put(instrument)
-    mark_dependents([instrument.symbol], holders, marker, "bulk")
+    mark_dependents([instrument.symbol], holders, marker)
     return instrument
 
 

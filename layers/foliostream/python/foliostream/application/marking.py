@@ -4,11 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from foliostream.domain import coalescing
 from foliostream.domain.coalescing import MAX_ATTEMPTS, DirtyMessage, Reason, Window
 from foliostream.domain.keys import split_key
-from foliostream.ports import Clock, DirtyRecords, Queues
+from foliostream.ports import Clock, Delayed, DirtyRecords, Queues
+
+# Work on many portfolios at once has a queue of its own, so that no price ever stands behind it.
+BULK = "bulk"
+DELAY_SECONDS_MAX = 900
+
+
+class Later(NamedTuple):
+    """A portfolio key and when it is to be valued, epoch milliseconds; ``attempt`` counts its retries."""
+
+    key: str
+    due_ms: int
+    attempt: int = 0
+
 
 # Encoded at once, for the record and for the queue: of a symbol with a million holders all would be too much.
 BUNDLES_AT_ONCE = 200
@@ -41,7 +55,14 @@ class Marker:
         symbols: Sequence[str] = (),
         attempt: int = 0,
     ) -> int:
-        """Promise the keys (all of one account type) a valuation after the window's end; the number of bundles."""
+        """Promise the keys (all of one account type) a valuation after the window's end; the number of bundles.
+
+        ``bulk`` marks go to the bulk queue, all others to the account type's. That queue knows no duplicates, so that
+        nothing is gained by waiting: whatever the window, it ends now.
+        """
+        if reason == "bulk":
+            now_ms = self.clock.now_ms()
+            window = Window(now_ms, now_ms)
         bundles = coalescing.bundles(
             keys,
             window,
@@ -51,10 +72,11 @@ class Marker:
             symbols=symbols,
             attempt=attempt,
         )
+        queue = BULK if reason == "bulk" else account_type
         for start in range(0, len(bundles), BUNDLES_AT_ONCE):
             part = bundles[start : start + BUNDLES_AT_ONCE]
             self.records.record(account_type, part)
-            self.queues.send(account_type, part)
+            self.queues.send(queue, part)
         return len(bundles)
 
     def refresh(self, key: str) -> None:
@@ -74,14 +96,36 @@ class Marker:
         for account_type, bundle_ids in kept.items():
             self.records.forget(account_type, bundle_ids)
 
-    def retry_portfolio(self, key: str, attempt: int, reason: str) -> None:
-        """Send a failing portfolio alone under a new window, or, after ``MAX_ATTEMPTS``, to the dead letters."""
+    def later(self, items: Iterable[Later], reason: Reason) -> None:
+        """Promise each key a valuation at its own time, at most 15 minutes from now. Keys of one shard that are due
+        together share a message; its window ends when they are due, which is also what the record says."""
+        together: dict[tuple[str, int, int], list[str]] = {}
+        for item in items:
+            account_type, _ = split_key(item.key)
+            together.setdefault((account_type, item.due_ms, item.attempt), []).append(item.key)
+        bundles: dict[str, list[coalescing.Bundle]] = {}
+        for (account_type, due_ms, attempt), keys in together.items():
+            bundles.setdefault(account_type, []).extend(
+                coalescing.bundles(
+                    keys,
+                    Window(due_ms, due_ms),
+                    shards=self.shards,
+                    keys_per_message=self.keys_per_message,
+                    reason=reason,
+                    attempt=attempt,
+                )
+            )
+        for account_type, of_type in bundles.items():
+            self.records.record(account_type, of_type)
+        if bundles:
+            now_ms = self.clock.now_ms()
+            self.queues.send_later([_delayed(bundle, now_ms) for part in bundles.values() for bundle in part])
+
+    def give_up(self, key: str, at_ms: int, attempt: int, reason: str) -> None:
+        """A portfolio that failed at ``at_ms`` to the dead letters; a repeat is the same letter. Put back into its
+        queue, it is valued unless a snapshot was read since."""
         account_type, _ = split_key(key)
-        window = self.window(account_type)
-        if attempt < MAX_ATTEMPTS:
-            self.mark(account_type, [key], window, "bulk", attempt=attempt + 1)
-            return
-        message = DirtyMessage(window.number, window.end_ms, [key], "bulk", attempt=attempt)
+        message = DirtyMessage(at_ms, at_ms, [key], "bulk", attempt=attempt)
         self.queues.dead_letter(account_type, message, reason)
 
     def connections(self, connection_ids: Collection[str], *, attempt: int = 0) -> None:
@@ -109,7 +153,8 @@ class Marker:
         self.queues.send("push", self._urgent(connection_ids, "push"))
 
     def retry_connection(self, connection_id: str, attempt: int, reason: str) -> None:
-        """Like ``retry_portfolio``; whatever was to be sent is state, so the next flush sends the newest."""
+        """Flush again after the next flush window, or, after ``MAX_ATTEMPTS``, to the dead letters; whatever was to be
+        sent is state, so the next flush sends the newest."""
         if attempt < MAX_ATTEMPTS:
             self.connections([connection_id], attempt=attempt + 1)
             return
@@ -125,3 +170,9 @@ class Marker:
             reason=reason,
             nonce=self.new_nonce(),
         )
+
+
+def _delayed(bundle: coalescing.Bundle, now_ms: int) -> Delayed:
+    """The queue covers the whole seconds, the consumer waits out the rest."""
+    seconds = (bundle.message.window_end_ms - now_ms) // 1000
+    return Delayed(bundle, min(max(seconds, 0), DELAY_SECONDS_MAX))

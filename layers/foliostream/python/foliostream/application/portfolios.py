@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -38,7 +38,8 @@ class NewPortfolio:
     initial_cash: Decimal
     allow_short: bool
     request_digest: str
-    target_weights: Mapping[str, Decimal] = {}
+    update_interval_ms: int | None = None
+    target_weights: Mapping[str, Decimal] = field(default_factory=dict)
     benchmark: str | None = None
 
 
@@ -97,6 +98,7 @@ class Portfolios:
             updated_at_ms=now_ms,
             version=0,
             allow_short=new.allow_short,
+            update_interval_ms=new.update_interval_ms,
             target_weights=dict(new.target_weights),
             benchmark=new.benchmark,
             cash={new.base_currency: Decimal(0)},

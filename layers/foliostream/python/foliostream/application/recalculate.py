@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from foliostream.application.marking import Marker
-from foliostream.application.receiving import Opened, Received, attempts, wait_until_due
+from foliostream.application.pacing import Mark, Pacer
+from foliostream.application.receiving import Opened, Received, wait_until_due
 from foliostream.application.valuing import Valued, Valuer
 from foliostream.domain import coalescing
 from foliostream.domain.coalescing import DirtyMessage
@@ -18,6 +19,7 @@ def recalculate(
     received: Sequence[Received],
     *,
     valuer: Valuer,
+    pacer: Pacer,
     marker: Marker,
     clock: Clock,
     skew_ms: int,
@@ -26,23 +28,46 @@ def recalculate(
     """Value what the messages name; the ids of messages that could not be read. ``tell`` is given what became of the
     portfolios, and the messages that asked for them, once all is done.
 
-    A portfolio that fails by itself is sent again alone, so that it delays nobody, and its message counts as done.
-    Only a failing store or queue returns messages: ``RetryableError``, and the whole batch comes again.
+    A portfolio that fails by itself is tried again alone and later, so that it delays nobody; one with an interval of
+    its own that is not due yet is promised for when it is. In both cases its message counts as done. Only a failing
+    store or queue returns messages: ``RetryableError``, and the whole batch comes again.
     """
     batch = wait_until_due(received, clock, skew_ms)
     readable, broken = _split(batch.due)
     failed = batch.failed + broken
     if not readable:
         return failed
-    highest = attempts(readable)
-    keys = {split_key(key)[1]: key for key in highest}
-    valued = valuer.value(keys, _fresh_after(readable, skew_ms))
-    for identifier, reason in valued.failed.items():
-        marker.retry_portfolio(keys[identifier], highest[keys[identifier]], reason)
+    marks = _marks(readable)
+    valued = valuer.value(
+        marks, _fresh_after(readable, skew_ms), lambda intervals_ms: pacer.hold_back(intervals_ms, marks)
+    )
+    pacer.failed(valued.failed, marks)
+    pacer.succeeded([i for i, mark in marks.items() if mark.attempt and i not in valued.failed])
     messages = [item.message for item in readable]
     marker.forget(messages)
     tell(valued, messages)
     return failed
+
+
+def _marks(opened: Iterable[Opened]) -> dict[str, Mark]:
+    """What the messages say about each portfolio, by its id."""
+    marks: dict[str, Mark] = {}
+    for item in opened:
+        message, again = item.message, item.received.receive_count > 1
+        price_window_ms = message.window_end_ms if message.reason == "price" else None
+        for key in message.keys:
+            identifier = split_key(key)[1]
+            mark = Mark(key, message.attempt, price_window_ms, again)
+            known = marks.get(identifier)
+            marks[identifier] = mark if known is None else _merged(known, mark)
+    return marks
+
+
+def _merged(one: Mark, other: Mark) -> Mark:
+    """Prices alone ask for it only if every message says so."""
+    windows = one.price_window_ms, other.price_window_ms
+    newest = None if windows[0] is None or windows[1] is None else max(windows[0], windows[1])
+    return Mark(other.key, max(one.attempt, other.attempt), newest, one.again or other.again)
 
 
 def _split(opened: Iterable[Opened]) -> tuple[list[Opened], list[str]]:
@@ -69,7 +94,8 @@ def _fresh_after(opened: Iterable[Opened], skew_ms: int) -> dict[str, int]:
     never: set[str] = set()
     for item in opened:
         ids = [split_key(key)[1] for key in item.message.keys]
-        if item.message.reason == "refresh" or item.received.receive_count > 1:
+        has_window = bool(item.message.window_end_ms)
+        if item.message.reason == "refresh" or item.received.receive_count > 1 or not has_window:
             never.update(ids)
             continue
         due_ms = coalescing.due_ms(item.message, skew_ms)

@@ -16,14 +16,12 @@ from foliostream.ports import Clock, Counters, DirtyRecords, Notes, QueueDepth, 
 USERS_MAX = 1_000
 # The sweep ends every minute; three missing ones are no delay any more.
 SWEEP_MISSING_MS = 180_000
-# As the settings allow it.
-LONGEST_WINDOW_MS = 10_000
 
 
 @dataclass(frozen=True)
 class Dirty:
     """Portfolios of an account type that are promised a valuation: the first ``USERS_MAX`` keys, how many there are,
-    and for how long the oldest has waited (None: none waits)."""
+    and how long ago the first of them was due: its window's end, or its record if that is later (None: none waits)."""
 
     account_type: str
     keys: list[str]
@@ -89,8 +87,7 @@ class Operations:
                 if promise.message is None:
                     continue
                 keys.update(promise.message.keys)
-                # A promise for later waits from then on: no window ends this long after its record otherwise.
-                since_ms = max(promise.recorded_at_ms, promise.message.window_end_ms - LONGEST_WINDOW_MS)
+                since_ms = max(promise.recorded_at_ms, promise.message.window_end_ms)
                 oldest_ms = since_ms if oldest_ms is None else min(since_ms, oldest_ms)
         age_ms = None if oldest_ms is None else max(self.clock.now_ms() - oldest_ms, 0)
         return Dirty(account_type, sorted(keys)[:USERS_MAX], len(keys), age_ms)

@@ -62,7 +62,7 @@ class Symbols:
         changed = {symbol for symbol, item in before.items() if _is_due(item, now_ms)}
         dirty = restored | stale | changed
         if dirty:
-            report.marked += mark_dependents(dirty, self.holders, self.marker, "sweep")
+            report.marked += mark_dependents(dirty, self.holders, self.marker)
         if after != before:
             self.notes.keep(_name(bucket), checkpoint.encode(after))
         report.restored += len(restored)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import localcontext
 
@@ -36,16 +36,24 @@ from foliostream.ports import (
 
 MAX_ROUNDS = 3
 _UNKNOWN = "there is no such portfolio in the ledger"
+# Given portfolios with an interval of their own, by id in milliseconds: those that are not to be valued yet.
+HoldBack = Callable[[Mapping[str, int]], Collection[str]]
+
+
+def nothing(_: Mapping[str, int]) -> Collection[str]:
+    """Holds nothing back."""
+    return ()
 
 
 @dataclass
 class Valued:
     """What became of the portfolios: ids valued (``degraded``: those of them that are not ``ok``), ids skipped as
-    fresh, why others failed."""
+    fresh, ids held back, why others failed."""
 
     written: list[str] = field(default_factory=list)
     degraded: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
+    held_back: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
 
 
@@ -81,23 +89,29 @@ class Valuer:
         for reason in done.broken.values():
             raise PermanentError(reason)
 
-    def value(self, portfolio_ids: Collection[str], fresh_after_ms: Mapping[str, int] | None = None) -> Valued:
+    def value(
+        self,
+        portfolio_ids: Collection[str],
+        fresh_after_ms: Mapping[str, int] | None = None,
+        hold_back: HoldBack = nothing,
+    ) -> Valued:
         """Value each portfolio once from what is stored now.
 
-        ``fresh_after_ms``: an id named there is skipped if its snapshot was read at or after that time. A portfolio
-        that fails by itself (broken book, contention, unknown) is in ``failed``; a failing store raises
-        ``RetryableError`` and leaves nothing half done that a repetition would not mend.
+        ``fresh_after_ms``: an id named there is skipped if its snapshot was read at or after that time.
+        ``hold_back`` is asked about those of the others that have an interval, once their books are read, in every
+        round anew. A portfolio that fails by itself (broken book, contention, unknown) is in ``failed``; a failing
+        store raises ``RetryableError`` and leaves nothing half done that a repetition would not mend.
         """
         done = Valued()
         pending = list(dict.fromkeys(portfolio_ids))
         for _ in range(MAX_ROUNDS):
             if not pending:
                 return done
-            pending = self._round(pending, fresh_after_ms or {}, done)
+            pending = self._round(pending, fresh_after_ms or {}, hold_back, done)
         done.failed |= dict.fromkeys(pending, f"overtaken {MAX_ROUNDS} times by other valuations")
         return done
 
-    def _round(self, ids: list[str], fresh_after_ms: Mapping[str, int], done: Valued) -> list[str]:
+    def _round(self, ids: list[str], fresh_after_ms: Mapping[str, int], hold_back: HoldBack, done: Valued) -> list[str]:
         """One pass; the ids to be valued again."""
         read_at_ms = self.clock.now_ms()  # before the first read: what is read is at least as new
         stored = self.books.load(ids)
@@ -107,7 +121,7 @@ class Valuer:
                 del stored[identifier]
             done.skipped += fresh
         with localcontext(money.EXACT):
-            plans = self._plans(stored, done)
+            plans = _due(self._plans(stored, done), hold_back, done)
             market = self._market(plans)
             candidates = self._assessed(plans, stored, market, read_at_ms, done)
         return self._settle(candidates, self.snapshots.save(candidates) if candidates else [], done)
@@ -216,6 +230,16 @@ class Valuer:
 
     def _rendered(self, found: Mapping[str, StoredSnapshot]) -> dict[str, Rendered]:
         return {name: shown for name, stored in found.items() if (shown := self.renderer(name, stored)) is not None}
+
+
+def _due(plans: list[Plan], hold_back: HoldBack, done: Valued) -> list[Plan]:
+    """Those that are to be valued now."""
+    intervals = {plan.portfolio_id: plan.update_interval_ms for plan in plans if plan.update_interval_ms is not None}
+    held = frozenset(hold_back(intervals)) if intervals else frozenset[str]()
+    if not held:
+        return plans
+    done.held_back += held
+    return [plan for plan in plans if plan.portfolio_id not in held]
 
 
 def _is_fresh(head: Head | None, after_ms: int) -> bool:

@@ -111,6 +111,7 @@ class Portfolio(Struct, frozen=True):
     ``target_weights`` (of what is invested, by symbol) and ``benchmark`` (a symbol) are what analyses compare with.
     ``margin_call_percent``, ``stop_out_percent``: its own levels, None: those of its account type; ``auto_liquidate``:
     of a live account, whether its stop-out may be executed at the broker.
+    ``update_interval_ms``: prices have it valued at most once in that time, also where its window is shorter.
     """
 
     portfolio_id: str
@@ -146,6 +147,7 @@ class Portfolio(Struct, frozen=True):
     margin_call_percent: Decimal | None = None
     stop_out_percent: Decimal | None = None
     auto_liquidate: bool = False
+    update_interval_ms: int | None = None
     target_weights: dict[str, Decimal] = {}
     benchmark: str | None = None
 

@@ -41,6 +41,7 @@ class Plan(NamedTuple):
     ``settled``: the part of the total that no price moves: cash, in a margin account less what its positions cost.
     ``splits``: symbols with splits booked, whose older prices are divided, and until when. ``book``: only where the
     sums may not be enough; ``converts``: they never are. ``margin``: the book of a margin account.
+    ``update_interval_ms``: what the portfolio asked for.
     """
 
     portfolio_id: str
@@ -55,6 +56,7 @@ class Plan(NamedTuple):
     converts: bool
     book: Portfolio | None
     margin: Portfolio | None
+    update_interval_ms: int | None
 
 
 class _Line(NamedTuple):
@@ -91,6 +93,7 @@ def plan(portfolio: Portfolio) -> Plan:
         converts,
         portfolio if converts or splits else None,
         portfolio if portfolio.account_kind == "margin" else None,
+        portfolio.update_interval_ms,
     )
 
 

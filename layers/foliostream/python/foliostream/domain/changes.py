@@ -26,6 +26,7 @@ class Standing(Struct, frozen=True):
 
     status: Status
     allow_short: bool
+    update_interval_ms: int | None = None
     target_weights: dict[str, Decimal] = {}
     benchmark: str | None = None
 
@@ -60,7 +61,13 @@ def checked_targets(weights: Mapping[str, Decimal]) -> dict[str, Decimal]:
 
 def standing(portfolio: Portfolio) -> Standing:
     """That of a portfolio now."""
-    return Standing(portfolio.status, portfolio.allow_short, portfolio.target_weights, portfolio.benchmark)
+    return Standing(
+        portfolio.status,
+        portfolio.allow_short,
+        portfolio.update_interval_ms,
+        portfolio.target_weights,
+        portfolio.benchmark,
+    )
 
 
 def amend(portfolio: Portfolio, wanted: Standing, by: str, now_ms: int) -> tuple[Portfolio, Change] | None:
@@ -78,6 +85,7 @@ def amend(portfolio: Portfolio, wanted: Standing, by: str, now_ms: int) -> tuple
         updated_at_ms=now_ms,
         status=wanted.status,
         allow_short=wanted.allow_short,
+        update_interval_ms=wanted.update_interval_ms,
         target_weights=wanted.target_weights,
         benchmark=wanted.benchmark,
     )

@@ -136,4 +136,7 @@ def _bundle(shard: int, message: DirtyMessage) -> Bundle:
     digest = blake2b("\n".join(message.keys).encode(), digest_size=12)
     if message.attempt:
         digest.update(b"#%d" % message.attempt)
+    # Prices may wait for a portfolio's interval: a mark that does not must not be swallowed by one of theirs.
+    if message.reason not in ("price", "push"):
+        digest.update(b"!")
     return Bundle(f"{message.window}-{shard}-{digest.hexdigest()}", shard, message)

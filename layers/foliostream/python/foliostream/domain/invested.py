@@ -24,12 +24,16 @@ def _market_value(item: PositionState) -> Decimal | None:
         return item.quantity * item.mark * item.multiplier * item.fx_rate
 
 
-def exposures(state: PortfolioState, instruments: Mapping[str, Instrument]) -> tuple[dict[str, Decimal], dict[str, Decimal]]:
+def exposures(
+    state: PortfolioState, instruments: Mapping[str, Instrument]
+) -> tuple[dict[str, Decimal], dict[str, Decimal]]:
     """By currency and by kind (stock, forex, cfd), as parts of the total value. A cash account's cash counts with its
     currency and as the kind ``cash``, so both sum to 1; a margin account's positions are what it is exposed to.
     ``ValueError`` where the total is unknown or not above 0."""
-    if state.total_value is None or state.total_value <= 0:
-        raise ValueError("the total value is unknown" if state.total_value is None else "the total value is not above 0")
+    if state.total_value is None:
+        raise ValueError("the total value is unknown")
+    if state.total_value <= 0:
+        raise ValueError("the total value is not above 0")
     by_currency: dict[str, Decimal] = {}
     by_kind: dict[str, Decimal] = {}
     for item in state.positions:
