@@ -314,7 +314,8 @@ class Wiring:
         from foliostream.domain.margin_states import MarginRules, thresholds
 
         calls, stops = self.settings.margin_call_percent, self.settings.stop_out_percent
-        return MarginRules({name: thresholds(calls[name], stops[name]) for name in calls})
+        limits = {name: thresholds(calls[name], stops[name]) for name in calls}
+        return MarginRules(limits, basis=self.settings.margin_basis)
 
     @cached_property
     def valuer(self) -> Valuer:
