@@ -134,3 +134,9 @@ def test_the_topic_of_fills_has_two_a_record_without_an_id_and_one_that_is_no_te
     parsed = fill_input.parse([msgspec.Raw(record.value) for record in records])
     assert [item.fill.side for item in parsed.fills] == ["BUY", "SELL"]
     assert [(refused.number, refused.code) for refused in parsed.refused] == [(1, "FILL_ID_MISSING"), (3, "INVALID")]
+
+
+def test_the_queued_sample_of_orders_names_symbols() -> None:
+    (message,) = lambda_events.received(event("fill_orders.queue.json"))
+    assert json.loads(message.body) == {"symbols": ["AAPL", "M&M"]}
+    assert "Records" not in event("fill_orders.schedule.json")

@@ -39,6 +39,8 @@ def test_every_sample_is_answered_as_the_contract_says(call: Call) -> None:
         "refresh": 202,
         "create_paper_portfolio": 201,
         "place_order": 201,
+        "place_limit_order": 201,
+        "cancel_order": 200,
         "list_orders": 200,
         "state": 200,
         "positions": 200,

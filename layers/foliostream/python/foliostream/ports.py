@@ -25,6 +25,9 @@ from foliostream.domain.sessions import NOTHING_TOLD, RunStatus, Session, Told
 from foliostream.domain.snapshot import Snapshot
 
 if TYPE_CHECKING:  # the hot functions do without them
+    from decimal import Decimal
+
+    from foliostream.domain.fills import Side
     from foliostream.domain.orders import Order, State
 
 
@@ -73,11 +76,11 @@ class Ledger(Protocol):
         transactions: Sequence[Transaction],
         opened: Collection[str],
         closed: Collection[str],
-        order: Order | None = None,
+        order: OrderChange | None = None,
     ) -> None:
         """One transaction: the portfolio if the stored version is ``portfolio.version - 1``, every transaction if its
         id was never seen in this portfolio, holder items added for ``opened`` symbols and removed for ``closed`` ones,
-        the order that this fills, if its id was never seen either.
+        the order that this fills, if its id was never seen either, or else if it still is OPEN.
 
         ``ConflictError`` ``TRANSACTION_EXISTS`` (look the ids up), ``ORDER_CHANGED`` (look it up) or
         ``VERSION_CONFLICT`` (read again); ``RefusedError`` ``TOO_MANY_ITEMS`` beyond 100 items,
@@ -113,6 +116,13 @@ class Ledger(Protocol):
         restored less than seconds ago may be missing."""
 
 
+class OrderChange(NamedTuple):
+    """An order that is new (``before`` None) or was OPEN, and what it becomes."""
+
+    before: Order | None
+    after: Order
+
+
 class OrderPage(NamedTuple):
     """A page of orders; ``cursor`` (an order id) is None on the last one."""
 
@@ -129,6 +139,19 @@ class Orders(Protocol):
     def page(self, portfolio_id: str, state: State | None, after: str | None, limit: int) -> OrderPage:
         """At most ``limit`` of the portfolio's orders (of one state) in the reverse order of their ids, those after
         the cursor. A page may hold fewer and yet not be the last one."""
+
+    def change(self, change: OrderChange) -> None:
+        """Keep an order that books nothing: OPEN, CANCELLED or REJECTED. ``ConflictError`` ``ORDER_CHANGED`` as
+        ``Ledger.commit``; ``RefusedError`` ``TOO_MANY_ORDERS`` beyond ``MAX_OPEN`` open ones of the portfolio."""
+
+    def within(self, symbol: str, side: Side, price: Decimal, limit: int) -> list[Order]:
+        """At most ``limit`` of the symbol's open orders that a price is within the limit of."""
+
+    def are_open(self, symbol: str) -> bool:
+        """Whether the symbol has open orders."""
+
+    def symbols(self) -> Iterator[str]:
+        """Those that have open orders; what changed less than seconds ago may be missing or there."""
 
 
 # All instruments are walked bucket by bucket: 0 to this.
@@ -319,6 +342,19 @@ class Counters(Protocol):
         """The sums."""
 
 
+class OrderHints(Protocol):
+    """Symbols that may have open orders, so that a price of all others costs no look at the orders."""
+
+    def hinted(self, symbols: Collection[str]) -> set[str]:
+        """Those of them; one round trip for all, strongly consistent."""
+
+    def hint(self, symbols: Collection[str]) -> None:
+        """Add them; repeating it changes nothing."""
+
+    def unhint(self, symbols: Collection[str]) -> None:
+        """Remove them."""
+
+
 class Paced(NamedTuple):
     """A pace to be written if the stored one is still ``before`` (None: there was none)."""
 
@@ -338,7 +374,7 @@ class Paces(Protocol):
         """Compare-and-set each on its own; for each whether it stands, in the order given."""
 
 
-class HotStore(Prices, Books, Snapshots, DirtyRecords, Counters, Paces, Protocol):
+class HotStore(Prices, Books, Snapshots, DirtyRecords, Counters, Paces, OrderHints, Protocol):
     """What one hot store offers; each use case names only the parts it needs."""
 
 
@@ -458,6 +494,13 @@ class FeedTimer(Protocol):
 
     def wake(self, slot: int, delay_seconds: int) -> None:
         """One message for ``slot`` after 0..900 seconds."""
+
+
+class OrderQueue(Protocol):
+    """Symbols whose open orders are to be looked at."""
+
+    def send(self, symbols: Collection[str]) -> None:
+        """All of them; a symbol that is looked at twice is harmless."""
 
 
 class CloseQueue(Protocol):

@@ -31,8 +31,10 @@ if TYPE_CHECKING:
     from foliostream.application.analytics import Analytics
     from foliostream.application.announcing import Announcer
     from foliostream.application.close_day import DayClosing
+    from foliostream.application.fill_orders import OrderFiller
     from foliostream.application.margin_check import MarginCheck, Previewing
     from foliostream.application.marking import Marker
+    from foliostream.application.order_watch import OrderWatch
     from foliostream.application.ordering import Ordering
     from foliostream.application.pacing import Pacer
     from foliostream.application.portfolios import Portfolios
@@ -487,23 +489,49 @@ class Wiring:
         return Amending(self.ledger, self.portfolios, self.clock)
 
     @cached_property
-    def ordering(self) -> Ordering:
-        """Simulated orders of paper accounts."""
+    def order_watch(self) -> OrderWatch:
+        """Tells new prices to whoever fills open orders."""
+        from foliostream.application.order_watch import OrderWatch
+
+        return OrderWatch(self.hot, self._order_queue)
+
+    @cached_property
+    def _order_queue(self) -> ports.OrderQueue:
+        from foliostream.adapters.sqs_orders import SqsOrders
+
+        return SqsOrders(self._sqs, self.settings.orders_queue_url)
+
+    @cached_property
+    def _orders(self) -> ports.Orders:
         from foliostream.adapters.dynamodb_orders import DynamoDbOrders
-        from foliostream.application.ordering import Ordering
+
+        return DynamoDbOrders(self._dynamodb, self.settings.ledger_table)
+
+    @cached_property
+    def order_filler(self) -> OrderFiller:
+        """Fills open orders."""
+        from foliostream.application.executing import Execution
+        from foliostream.application.fill_orders import OrderFiller
 
         settings = self.settings
-        return Ordering(
+        execution = Execution(
             ledger=self.ledger,
-            orders=DynamoDbOrders(self._dynamodb, settings.ledger_table),
             instruments=self.instruments,
             prices=self.hot,
             clock=self.clock,
             costs=settings.paper_costs,
             stale_after_ms=settings.stale_price_seconds * 1000,
             margin_check=self.margin_check,
-            new_suffix=lambda: uuid4().hex[:12],
         )
+        return OrderFiller(execution, self._orders, self.hot, self._order_queue)
+
+    @cached_property
+    def ordering(self) -> Ordering:
+        """Simulated orders of paper accounts."""
+        from foliostream.application.ordering import Ordering
+
+        filler = self.order_filler
+        return Ordering(filler.execution, self._orders, self.hot, filler, lambda: uuid4().hex[:12])
 
     @cached_property
     def day_closing(self) -> DayClosing:

@@ -21,19 +21,19 @@ StateFilter = Annotated[State | None, Query(alias="state", description="Only ord
 
 
 def order_routes(api: APIGatewayRestResolver, parts: Parts) -> None:
-    """Place and list orders."""
+    """Place, list and cancel orders."""
 
     @api.post(
         "/api/v1/portfolio/<portfolio_id>/orders",
         summary="Place an order in a paper account",
         responses=answers(
-            status_201=("The order, filled", ref(OrderOut)),
+            status_201=("The order, FILLED or OPEN", ref(OrderOut)),
             status_200=("The same order came before", ref(OrderOut)),
         ),
     )
     def place_order(portfolio_id: str, body: Annotated[OrderRequest, Body()]) -> Response[str]:
         caller = requests.caller(api.current_event.raw_event)
-        asked = Request(body.instrument_id, body.side, body.quantity, body.order_type)
+        asked = Request(body.instrument_id, body.side, body.quantity, body.order_type, body.limit_price)
         placed = parts.ordering.place(caller, requests.name(portfolio_id), body.client_order_id, asked)
         return answer(201 if placed.created else 200, shown(placed.order))
 
@@ -47,6 +47,16 @@ def order_routes(api: APIGatewayRestResolver, parts: Parts) -> None:
         page = parts.ordering.page(caller, requests.name(portfolio_id), state, cursor)
         return answer(200, OrderList([shown(order) for order in page.orders], page.cursor))
 
+    @api.delete(
+        "/api/v1/portfolio/<portfolio_id>/orders/<order_id>",
+        summary="Cancel an open order",
+        responses=answers(status_200=("The order, CANCELLED now or before", ref(OrderOut))),
+    )
+    def cancel_order(portfolio_id: str, order_id: str) -> Response[str]:
+        caller = requests.caller(api.current_event.raw_event)
+        order = parts.ordering.cancel(caller, requests.name(portfolio_id), requests.name(order_id))
+        return answer(200, shown(order))
+
 
 def shown(order: Order) -> OrderOut:
     """As it goes out."""
@@ -58,11 +68,14 @@ def shown(order: Order) -> OrderOut:
         side=request.side,
         quantity=request.quantity,
         order_type=request.order_type,
+        limit_price=request.limit_price,
         state=order.state,
         fill_price=order.fill_price,
         fee=order.fee,
         fee_currency=order.fee_currency,
-        transaction_id=order.transaction_id,
+        transaction_id=order.transaction_id if order.state == "FILLED" else None,
+        code=order.code,
+        reason=order.reason,
         created_at=iso(order.created_at_ms),
         updated_at=iso(order.updated_at_ms),
     )

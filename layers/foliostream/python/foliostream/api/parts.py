@@ -10,6 +10,7 @@ from foliostream.application.amending import Amending
 from foliostream.application.analytics import Analytics
 from foliostream.application.margin_check import Previewing
 from foliostream.application.marking import Marker
+from foliostream.application.order_watch import OrderWatch
 from foliostream.application.ordering import Ordering
 from foliostream.application.portfolios import Portfolios
 from foliostream.application.status import Operations
@@ -67,6 +68,10 @@ class Parts(Protocol):
     @property
     def amending(self) -> Amending:
         """Changes of status and settings."""
+
+    @property
+    def order_watch(self) -> OrderWatch:
+        """Tells new prices to whoever fills open orders."""
 
     @property
     def ordering(self) -> Ordering:
