@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from foliostream.application.protocol import ACTIONS
 from foliostream.application.record_fill import RATE_RECEIVES_MAX
 from foliostream.settings import ENVIRONMENT_NAMES, Settings
 from tests.infra.cloudformation import (
@@ -704,7 +705,7 @@ def test_the_socket_asks_the_authorizer_and_requires_no_header() -> None:
     # AWS gets no identity source at all, the emulator an empty list.
     assert api["Auth"]["IdentitySource"] == {"Fn::If": ["ExecuteApiBaseGiven", [], {"Ref": "AWS::NoValue"}]}
     assert api["RouteSelectionExpression"] == "$request.body.action"
-    assert set(api["Routes"]) == {"$connect", "$disconnect", "$default", "subscribe", "unsubscribe", "ping"}
+    assert set(api["Routes"]) == {"$connect", "$disconnect", "$default", *ACTIONS}
     assert {referenced(route["FunctionArn"]) for route in api["Routes"].values()} == {"WebSocketFunction"}
 
 

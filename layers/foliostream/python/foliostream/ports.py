@@ -546,10 +546,19 @@ class TokenVerifier(Protocol):
 # --- clients --------------------------------------------------------------------------------------------------------
 
 
+# API Gateway closes a connection on which nothing is said for so long.
+IDLE_MS = 10 * 60_000
+
+
 @dataclass(frozen=True)
 class Connection:
-    """A WebSocket connection and who is behind it; ``sent_events``: digests of the ids of
-    the notices sent last, oldest first; ``told``: what was sent of the session's runs."""
+    """A WebSocket connection and who is behind it.
+
+    From ``expires_at_ms`` on it is told and closed at the next occasion, from ``leaves_at_ms`` on it is not there any
+    more. ``is_returning``: its session is still to be restored; ``touched_at_ms``: when the session's end was moved.
+    ``sent_events``: digests of the ids of the notices sent last, oldest first; ``told``: what was sent of the
+    session's runs.
+    """
 
     connection_id: str
     owner: str
@@ -559,13 +568,23 @@ class Connection:
     sent_events: tuple[str, ...] = ()
     session_id: str = ""
     told: Told = NOTHING_TOLD
+    touched_at_ms: int = 0
+    is_returning: bool = False
+
+    @property
+    def leaves_at_ms(self) -> int:
+        """By then API Gateway has closed it, if nothing was sent to it or came from it."""
+        return self.expires_at_ms + IDLE_MS
 
 
 @dataclass(frozen=True)
 class Subscription:
-    """``sent_version`` 0: nothing sent yet. ``parts``: digest of each part of the state as last sent, by name.
-    ``channels``: what of the portfolio goes to the client. ``generation`` names the subscribe call that made it: what
-    was sent for an older one does not count any more."""
+    """``sent_version`` 0: nothing sent yet.
+
+    ``parts``: digest of each part of the state as last sent, by name; None with a ``sent_version``: the client says
+    that it has this version, what is in it is not known. ``generation`` names the call that made the subscription: what
+    was sent for an older one does not count any more. ``channels``: what of the portfolio goes to the client.
+    """
 
     portfolio_id: str
     sent_version: int = 0
@@ -597,6 +616,20 @@ class ConnectionView:
     outbox: list[Outgoing]
 
 
+class Admitted(NamedTuple):
+    """The connection, None if unknown or gone; whether it may say something now."""
+
+    connection: Connection | None
+    is_allowed: bool
+
+
+class Closed(NamedTuple):
+    """What a connection was: its row, if it was still there, and its subscriptions."""
+
+    connection: Connection | None
+    subscriptions: list[Subscription]
+
+
 class Watch(NamedTuple):
     """Somebody watches a portfolio until the end of a lease."""
 
@@ -619,14 +652,17 @@ class Connections(Protocol):
         """At ``$connect``."""
 
     def view(self, connection_id: str, now_ms: int) -> ConnectionView | None:
-        """None if unknown or expired."""
+        """None if unknown or gone (``leaves_at_ms``)."""
 
-    def close(self, connection_id: str) -> list[str]:
-        """Delete all of it; the portfolio ids it was subscribed to."""
+    def admit(self, connection_id: str, now_ms: int, interval_ms: int, burst_ms: int) -> Admitted:
+        """Count a message: one every ``interval_ms``, after a silence ``burst_ms / interval_ms`` at once."""
 
-    def subscribe(self, connection: Connection, portfolio_ids: Collection[str]) -> None:
-        """Add subscriptions with nothing sent yet (a repeated one is reset, so a snapshot is sent again);
-        ``NotFoundError`` (``CONNECTION_CLOSED``) if the connection is gone."""
+    def close(self, connection_id: str) -> Closed:
+        """Delete all of it; what was there."""
+
+    def subscribe(self, connection: Connection, subscriptions: Collection[Subscription]) -> None:
+        """Add subscriptions, each under a new generation (one that is there is replaced: with ``sent_version`` 0 a
+        snapshot is sent again); ``NotFoundError`` (``CONNECTION_CLOSED``) if the connection is gone."""
 
     def unsubscribe(self, connection_id: str, portfolio_ids: Collection[str]) -> None:
         """Remove subscriptions; unknown ones are no error."""
@@ -649,6 +685,12 @@ class Connections(Protocol):
 
     def note_told(self, connection_id: str, told: Told) -> None:
         """Remember what was sent of the session's runs, if the connection still exists."""
+
+    def note_touched(self, connection_id: str, touched_at_ms: int) -> None:
+        """Remember when the session's end was moved, if the connection still exists."""
+
+    def note_restored(self, connection_id: str) -> None:
+        """Its session is restored: it is not ``is_returning`` any more."""
 
 
 class KeptNotice(NamedTuple):
@@ -690,6 +732,12 @@ class Sessions(Protocol):
         self, session_id: str, added: Mapping[str, Collection[Channel]], removed: Collection[str] = ()
     ) -> None:
         """The portfolios it is subscribed to, with their channels; of a session that is gone nothing is kept."""
+
+    def keep_sent(self, session_id: str, sent: Sequence[Subscription], expires_at_ms: int) -> None:
+        """What the session's last connection was sent of each portfolio, for at least so long."""
+
+    def sent(self, session_id: str, portfolio_id: str) -> Subscription | None:
+        """``sent_version`` and ``parts`` as kept; the rest is not."""
 
     def open_run(self, session: Session) -> None:
         """Store its run (with ``opening`` and ``superseded``) as the current one, without results; ``ConflictError`` if

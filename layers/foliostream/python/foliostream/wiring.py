@@ -563,19 +563,23 @@ class Wiring:
     @cached_property
     def watching(self) -> Watching:
         """What WebSocket clients may do."""
+        from foliostream.application.answering import Answers
+        from foliostream.application.subscribing import Subscribing
         from foliostream.application.watching import Watching
 
-        return Watching(
+        kept_ms = self.settings.session_ttl_seconds * 1000
+        answers = Answers(self.connections, self.gateway, self.marker, self.sender, self.clock)
+        subscribing = Subscribing(
             connections=self.connections,
             sessions=self.sessions,
+            notices=self.notices,
             snapshots=self.hot,
             ledger=self.ledger,
-            gateway=self.gateway,
-            marker=self.marker,
-            sender=self.sender,
+            answers=answers,
             clock=self.clock,
-            session_ms=self.settings.session_ttl_seconds * 1000,
+            kept_ms=kept_ms,
         )
+        return Watching(self.connections, self.sessions, self.gateway, subscribing, answers, kept_ms)
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
