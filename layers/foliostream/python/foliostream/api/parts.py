@@ -7,6 +7,7 @@ from typing import Protocol
 
 from foliostream.application.accept_fills import FillAccepter
 from foliostream.application.amending import Amending
+from foliostream.application.analytics import Analytics
 from foliostream.application.margin_check import Previewing
 from foliostream.application.marking import Marker
 from foliostream.application.order_watch import OrderWatch
@@ -89,6 +90,10 @@ class Parts(Protocol):
     @property
     def ticket_office(self) -> TicketOffice:
         """Tickets for the WebSocket."""
+
+    @property
+    def analytics(self) -> Analytics:
+        """Risk and return of portfolios."""
 
     @property
     def portfolios(self) -> Portfolios:
