@@ -191,6 +191,7 @@ class Settings:
     close_day_queue_url: str
     fills_queue_url: str
     orders_queue_url: str
+    liquidation_queue_url: str
     event_bus: str
     window_ms: dict[str, int]
     skew_ms: int
@@ -208,6 +209,7 @@ class Settings:
     paper_costs: Costs
     margin_basis: Literal["current", "open", "mid"]
     margin_check: frozenset[Literal["demo", "paper"]]
+    liquidation: frozenset[Literal["partial", "protected"]]
     market_update_interval_seconds: int
     market_provider: str
     market_http_url: str
@@ -262,6 +264,7 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "market_holidays": _dates,
     "fills_queue_url": _url,
     "orders_queue_url": _url,
+    "liquidation_queue_url": _url,
     "event_bus": _text,
     "window_ms": _pairs(ACCOUNT_TYPES, _integer(50, 10_000)),
     "skew_ms": _integer(0, 5_000),
@@ -277,6 +280,7 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "paper_costs": _costs,
     "margin_basis": _one_of("current", "open", "mid"),
     "margin_check": _some_of("demo", "paper"),
+    "liquidation": _some_of("partial", "protected"),
     "market_update_interval_seconds": _integer(1, 86_400),
     "market_provider": _one_of("none", "replay", "http"),
     "market_http_url": _optional_url,
