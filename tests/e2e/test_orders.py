@@ -116,3 +116,20 @@ def test_an_open_order_outlives_the_hot_store(
     name = stack.outputs.resources["FillOrdersFunctionName"]
     stack.aws("lambda").invoke(FunctionName=name, Payload=b'{"source": "foliostream.schedule"}')
     eventually(lambda: trader.held(symbol), lambda held: held == 10, "the fill")
+
+
+def test_a_reset_is_the_start_again_and_its_history_stays(trader: Trader, admin: Rest, symbol: str) -> None:
+    quote(admin, symbol, 99, 100)
+    trader.order(symbol, "held")
+    trader.order(symbol, "open", order_type="limit", limit_price=50)
+    after = trader.rest.post(f"{trader.path}/reset", {})
+    assert (after["cash_balance"], after["total_value"]) == (10_000, 10_000)
+    assert [row["instrument_id"] for row in after["positions"]] == ["CASH:USD"]
+    again = trader.rest.post(f"{trader.path}/reset", {})
+    assert again["ledger_version"] == after["ledger_version"]
+    states = {row["order_id"]: row["state"] for row in trader.rest.get(f"{trader.path}/orders")["orders"]}
+    assert states == {"held": "FILLED", "open": "CANCELLED"}
+    kinds = [row["transaction_type"] for row in trader.rest.get(f"{trader.path}/transactions")["transactions"]]
+    assert kinds == ["ADJUSTMENT", "ADJUSTMENT", "BUY", "DEPOSIT"]
+    quote(admin, symbol, 39, 40)
+    assert trader.order(symbol, "afresh", quantity=100)["state"] == "FILLED"

@@ -22,6 +22,7 @@ from foliostream.application.marking import Marker
 from foliostream.application.order_watch import OrderWatch
 from foliostream.application.ordering import Ordering
 from foliostream.application.portfolios import Portfolios
+from foliostream.application.resetting import Resetting
 from foliostream.application.status import Operations
 from foliostream.application.valuing import Valuer
 from foliostream.domain.instrument import Instrument
@@ -103,6 +104,10 @@ class Parts:
         costs = Costs(Decimal("0.05"), Decimal("0.02"))
         execution = Execution(self.ledger, self.instruments, self.hot, self.clock, costs, 900_000, self.margin_check)
         return OrderFiller(execution, self.ledger, self.hot, self.order_queue)
+
+    @cached_property
+    def resetting(self) -> Resetting:
+        return Resetting(self.ledger, self.ledger, self.instruments, self.hot, self.portfolios, self.clock)
 
     @cached_property
     def ordering(self) -> Ordering:

@@ -364,3 +364,86 @@ def test_messages_that_fail_come_again_and_the_others_are_done(paper: Client) ->
     ]
     report = paper.parts.order_filler.work(messages)
     assert (report.again, report.filled) == (["m1", "m2"], 1)
+
+
+# --- back to the start ----------------------------------------------------------------------------------------------
+
+RESET = "/api/v1/portfolio/12345/reset"
+
+
+def test_a_reset_cancels_orders_books_everything_out_and_gives_the_starting_cash_again(paper: Client) -> None:
+    place(paper, client_order_id="held")
+    rest(paper)
+    paper.update({"transaction_type": "DEPOSIT", "amount": 77})
+    tick(paper, 109, 111, last=110)
+    before = paper.state()
+    answer = paper.send("POST", RESET)
+    assert answer.status == 200
+    after = answer.body
+    assert [row["instrument_id"] for row in after["positions"]] == ["CASH:USD"]
+    assert (after["cash_balance"], after["total_value"]) == (100_000, 100_000)
+    assert after["version"] > before["version"]
+    assert after["ledger_version"] > before["ledger_version"]
+    assert found(paper)["state"] == "CANCELLED"
+    cash, stock, *older = booked(paper)
+    assert (stock["quantity_change"], stock["price"], stock["cash_change"]) == (-10, 110, 0)
+    assert {row["reason"] for row in (cash, stock)} == {"reset"}
+    assert [row["transaction_type"] for row in older] == ["DEPOSIT", "BUY", "DEPOSIT"]
+    assert after["realized_pnl"] + after["adjustments_total"] + after["net_deposits"] - after["fees_total"] == 100_000
+
+
+def test_a_second_reset_changes_nothing(paper: Client) -> None:
+    place(paper)
+    first, second = (paper.send("POST", RESET).body for _ in range(2))
+    assert first["ledger_version"] == second["ledger_version"]
+    assert place(paper, client_order_id="again").status == 201
+
+
+def test_a_reset_books_out_the_last_digit_of_the_balance(paper: Client) -> None:
+    place(paper, quantity="0.333333")
+    place(paper, client_order_id="b", side="SELL", quantity="0.333333")
+    balance = paper.parts.ledger.load(["12345"])["12345"].cash["USD"]
+    assert balance != round(balance, 6)
+    paper.send("POST", RESET)
+    after = paper.parts.ledger.load(["12345"])["12345"]
+    assert after.cash == {"USD": D(100_000)}
+    assert not after.needs_review
+
+
+def test_many_positions_are_booked_out_in_parts_and_one_without_a_price_too(paper: Client) -> None:
+    symbols = [f"S{number}" for number in range(70)]
+    for symbol in symbols:
+        paper.parts.instruments.put(Instrument(symbol, "stock", "USD"))
+    for start in (0, 35):
+        lines = [buy(1, "10.1234567891"[:9], instrument_id=symbol) for symbol in symbols[start : start + 35]]
+        assert paper.update(*lines).status == 200
+    state = paper.send("POST", RESET).body
+    assert (len(state["positions"]), state["cash_balance"]) == (1, 100_000)
+    assert paper.parts.ledger.holders == set()
+
+
+def test_a_short_position_is_booked_out_too(client: Client) -> None:
+    client.create(account_type="paper", settings={"allow_short": True})
+    client.prices(quote())
+    place(client, side="SELL")
+    assert client.send("POST", RESET).body["cash_balance"] == 100_000
+
+
+@pytest.mark.parametrize(
+    ("changes", "sub", "status", "code"),
+    [
+        ({"account_type": "live"}, "alice", 422, "NOT_A_PAPER_ACCOUNT"),
+        ({"account_type": "paper"}, "bob", 404, "PORTFOLIO_NOT_FOUND"),
+    ],
+)
+def test_only_the_owner_of_a_paper_account_resets_it(
+    client: Client, changes: dict[str, object], sub: str, status: int, code: str
+) -> None:
+    client.create(**changes)
+    answer = client.send("POST", RESET, sub=sub)
+    assert (answer.status, answer.code) == (status, code)
+
+
+def test_a_closed_account_is_not_reset(paper: Client) -> None:
+    paper.send("PATCH", "/api/v1/portfolio/12345", {"status": "CLOSED"})
+    assert paper.send("POST", RESET).code == "PORTFOLIO_CLOSED"

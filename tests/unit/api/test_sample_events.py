@@ -42,6 +42,7 @@ def test_every_sample_is_answered_as_the_contract_says(call: Call) -> None:
         "place_limit_order": 201,
         "cancel_order": 200,
         "list_orders": 200,
+        "reset": 200,
         "state": 200,
         "positions": 200,
         "transactions": 200,

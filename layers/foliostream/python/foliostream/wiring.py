@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from foliostream.application.push import Sender
     from foliostream.application.rebuild_hot import HotRebuild
     from foliostream.application.record_fill import FillRecorder
+    from foliostream.application.resetting import Resetting
     from foliostream.application.runs import Runs
     from foliostream.application.status import Operations
     from foliostream.application.sweep import Sweep
@@ -537,6 +538,13 @@ class Wiring:
             margin_check=self.margin_check,
         )
         return OrderFiller(execution, self._orders, self.hot, self._order_queue)
+
+    @cached_property
+    def resetting(self) -> Resetting:
+        """Brings paper accounts back to their start."""
+        from foliostream.application.resetting import Resetting
+
+        return Resetting(self.ledger, self._orders, self.instruments, self.hot, self.portfolios, self.clock)
 
     @cached_property
     def ordering(self) -> Ordering:

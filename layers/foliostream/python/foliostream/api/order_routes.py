@@ -8,7 +8,7 @@ from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
 from aws_lambda_powertools.event_handler.openapi.params import Body, Query
 
 from foliostream.api import requests
-from foliostream.api.answers import answer
+from foliostream.api.answers import answer, ready
 from foliostream.api.models import OrderRequest
 from foliostream.api.openapi import answers, ref
 from foliostream.api.parts import Parts
@@ -16,12 +16,13 @@ from foliostream.api.routes import Cursor
 from foliostream.api.shapes import OrderList, OrderOut
 from foliostream.domain.orders import Order, Request, State
 from foliostream.domain.times import iso
+from foliostream.domain.valuation import PortfolioState
 
 StateFilter = Annotated[State | None, Query(alias="state", description="Only orders of this state.")]
 
 
 def order_routes(api: APIGatewayRestResolver, parts: Parts) -> None:
-    """Place, list and cancel orders."""
+    """Place, list and cancel orders; back to the start."""
 
     @api.post(
         "/api/v1/portfolio/<portfolio_id>/orders",
@@ -56,6 +57,15 @@ def order_routes(api: APIGatewayRestResolver, parts: Parts) -> None:
         caller = requests.caller(api.current_event.raw_event)
         order = parts.ordering.cancel(caller, requests.name(portfolio_id), requests.name(order_id))
         return answer(200, shown(order))
+
+    @api.post(
+        "/api/v1/portfolio/<portfolio_id>/reset",
+        summary="Bring a paper account back to its start",
+        responses=answers(status_200=("The state after", ref(PortfolioState))),
+    )
+    def reset_portfolio(portfolio_id: str) -> Response[str]:
+        caller = requests.caller(api.current_event.raw_event)
+        return ready(200, parts.resetting(caller, requests.name(portfolio_id)).body)
 
 
 def shown(order: Order) -> OrderOut:
