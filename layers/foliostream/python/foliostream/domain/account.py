@@ -108,6 +108,7 @@ class Portfolio(Struct, frozen=True):
     booked rates. ``inflows_total`` and ``outflows_total`` (both >= 0, never reset): external flows, cash adjustments
     included. ``closed_day``: the last day that was closed; ``closed_today`` and ``day_results``: positions closed since
     then, one by one and, beyond a number, summed up by currency; ``day_unknown``: those that cannot be summed.
+    ``target_weights`` (of what is invested, by symbol) and ``benchmark`` (a symbol) are what analyses compare with.
     ``margin_call_percent``, ``stop_out_percent``: its own levels, None: those of its account type; ``auto_liquidate``:
     of a live account, whether its stop-out may be executed at the broker. ``liquidating_from``: the status it had when
     its stop-out made it LIQUIDATING, and has again afterwards.
@@ -149,6 +150,8 @@ class Portfolio(Struct, frozen=True):
     auto_liquidate: bool = False
     update_interval_ms: int | None = None
     liquidating_from: Status | None = None
+    target_weights: dict[str, Decimal] = {}
+    benchmark: str | None = None
 
     @property
     def key(self) -> str:
