@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from foliostream.application.protocol import ACTIONS
 from foliostream.application.record_fill import RATE_RECEIVES_MAX
 from foliostream.settings import ENVIRONMENT_NAMES, Settings
 from tests.infra.cloudformation import (
@@ -44,6 +45,7 @@ OF_THE_STACK = {
     "PORTFOLIO_REBUILD_QUEUE_URL",
     "PORTFOLIO_CLOSE_DAY_QUEUE_URL",
     "PORTFOLIO_FILLS_QUEUE_URL",
+    "PORTFOLIO_ORDERS_QUEUE_URL",
 }
 OTHER_NAMES = {
     "PORTFOLIO_WINDOW_MS": ("LiveWindowMs", "DemoWindowMs", "PaperWindowMs"),
@@ -241,6 +243,7 @@ def test_the_queues_of_the_design_exist() -> None:
         "RebuildQueue",
         "CloseDayQueue",
         "OrderFilledQueue",
+        "OrdersQueue",
     }
 
 
@@ -293,7 +296,7 @@ def test_an_event_source_is_bounded_by_its_own_parameter(source: tuple[str, str]
     properties = sqs_sources()[source]
     queue = referenced(properties["Queue"])
     limit = properties["ScalingConfig"]["MaximumConcurrency"]
-    if queue in (fixed := {"FeedQueue": 2, "RebuildQueue": 5, "CloseDayQueue": 10}):
+    if queue in (fixed := {"FeedQueue": 2, "RebuildQueue": 5, "CloseDayQueue": 10, "OrdersQueue": 10}):
         assert limit == fixed[queue]
         return
     parameter = queue.removeprefix("Dirty").removesuffix("Queue") + "MaximumConcurrency"
@@ -331,6 +334,7 @@ def test_every_asynchronous_start_ends_in_a_dead_letter_queue() -> None:
         "AcceptFillsFunction",
         "CloseDayFunction",
         "SweepFunction",
+        "FillOrdersFunction",
     ):
         failures = function_setting(name, "EventInvokeConfig")["DestinationConfig"]["OnFailure"]
         queue = referenced(failures["Destination"])
@@ -504,17 +508,17 @@ def test_what_a_portfolio_is_filled_with_comes_in_through_one_event_only() -> No
     assert referenced(rule["Targets"][0]["Arn"]) == "OrderFilledQueue"
 
 
-def test_only_the_rest_api_the_booking_of_fills_the_daily_close_and_the_sweep_write_the_ledger() -> None:
+def test_only_who_books_closes_days_or_sweeps_writes_the_ledger() -> None:
     writers = {
         name
         for name, statement in statements()
         if any(action in LEDGER_WRITES for action in as_list(statement["Action"]) if isinstance(action, str))
         and "LedgerTable" in map(referenced, as_list(statement["Resource"]))
     }
-    assert writers == {"RestApiRole", "RecordFillRole", "CloseDayRole", "SweepRole"}
+    assert writers == {"RestApiRole", "RecordFillRole", "FillOrdersRole", "CloseDayRole", "SweepRole"}
 
 
-@pytest.mark.parametrize("role", ["RestApiRole", "RecordFillRole", "CloseDayRole"])
+@pytest.mark.parametrize("role", ["RestApiRole", "RecordFillRole", "FillOrdersRole", "CloseDayRole"])
 def test_who_writes_the_ledger_may_put_update_and_delete_in_its_transactions(role: str) -> None:
     """Books are updated, records put, and holders deleted: by trades, and by the close that ends a currency."""
     granted = {
@@ -618,6 +622,16 @@ def test_whatever_the_sweep_finds_raises_an_alarm_of_this_stack() -> None:
     assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (0, "GreaterThanThreshold")
 
 
+def test_all_open_orders_are_looked_at_every_minute_and_a_failure_raises_an_alarm() -> None:
+    schedule = resources("AWS::Scheduler::Schedule")["OrdersSchedule"]
+    assert schedule["ScheduleExpression"] == "cron(* * * * ? *)"
+    assert referenced(schedule["Target"]["Arn"]) == "FillOrdersFunction"
+    assert function_setting("FillOrdersFunction", "EventInvokeConfig")["MaximumRetryAttempts"] == 0
+    alarm = resources("AWS::CloudWatch::Alarm")["OrdersDeadLetterAlarm"]
+    assert "OrdersDeadLetterQueue" in str(alarm["Dimensions"])
+    assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (0, "GreaterThanThreshold")
+
+
 def test_a_sweep_that_does_not_run_or_fails_raises_an_alarm() -> None:
     alarm = resources("AWS::CloudWatch::Alarm")["SweepMissingAlarm"]
     assert alarm["TreatMissingData"] == "breaching"
@@ -691,7 +705,7 @@ def test_the_socket_asks_the_authorizer_and_requires_no_header() -> None:
     # AWS gets no identity source at all, the emulator an empty list.
     assert api["Auth"]["IdentitySource"] == {"Fn::If": ["ExecuteApiBaseGiven", [], {"Ref": "AWS::NoValue"}]}
     assert api["RouteSelectionExpression"] == "$request.body.action"
-    assert set(api["Routes"]) == {"$connect", "$disconnect", "$default", "subscribe", "unsubscribe", "ping"}
+    assert set(api["Routes"]) == {"$connect", "$disconnect", "$default", *ACTIONS}
     assert {referenced(route["FunctionArn"]) for route in api["Routes"].values()} == {"WebSocketFunction"}
 
 

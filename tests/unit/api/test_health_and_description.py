@@ -66,6 +66,8 @@ def test_the_description_has_every_call_and_no_other(document: dict[str, Any]) -
         "GET /api/v1/portfolio/{portfolio_id}/state",
         "POST /api/v1/portfolio/{portfolio_id}/orders",
         "GET /api/v1/portfolio/{portfolio_id}/orders",
+        "DELETE /api/v1/portfolio/{portfolio_id}/orders/{order_id}",
+        "POST /api/v1/portfolio/{portfolio_id}/reset",
         "POST /api/v1/portfolio/{portfolio_id}/update",
         "GET /api/v1/portfolio/{portfolio_id}/positions",
         "POST /api/v1/portfolio/{portfolio_id}/refresh",

@@ -9,6 +9,7 @@ import pytest
 from foliostream.domain import margin_status, valuation
 from foliostream.domain import snapshot as snapshots
 from foliostream.domain.instrument import Instrument, Split
+from foliostream.domain.margin import Basis
 from foliostream.domain.margin_states import MarginRules, Thresholds
 from foliostream.domain.margin_status import MarginStatus
 from foliostream.domain.portfolio import Portfolio
@@ -30,6 +31,7 @@ def seen(
     *instruments: Instrument,
     before: Valuation | None = None,
     after_ms: int = 1000,
+    rules: MarginRules = RULES,
 ) -> Valuation:
     """Valued after what was seen before, a second later."""
     head = before.snapshot if before else None
@@ -41,7 +43,7 @@ def seen(
         previous_version=head.version if head else 0,
         stale_after_ms=STALE_AFTER_MS,
         before=(head and head.margin) or MarginStatus(),
-        rules=RULES,
+        rules=rules,
     )
 
 
@@ -56,6 +58,26 @@ def test_the_figures_of_a_margin_account_are_shown_with_its_state() -> None:
     assert (shown.margin.used, shown.margin.free, shown.margin.level_percent) == (480, 20, D("104.17"))
     assert (shown.margin.exposure, shown.margin.leverage_used, shown.margin.state) == (9500, 19, "warning")
     assert [item.margin_used for item in shown.positions] == [480, None]
+
+
+@pytest.mark.parametrize(
+    ("basis", "used", "equity", "level", "state"),
+    [
+        ("current", 480, 500, "104.17", "warning"),
+        ("open", 500, 500, "100", "call"),
+        ("mid", "477.5", 550, "115.18", "warning"),
+    ],
+)
+def test_margin_is_needed_at_the_prices_of_the_deployment_in_the_figures_and_in_the_state(
+    basis: Basis, used: str, equity: int, level: str, state: str
+) -> None:
+    found = seen(LONG, {"XAUUSD": quote("95", "96")}, rules=RULES._replace(basis=basis))
+    shown = found.state.margin
+    assert shown is not None
+    assert (shown.used, shown.equity, shown.level_percent, shown.state) == (D(used), equity, D(level), state)
+    assert found.state.total_value == 500
+    assert found.snapshot.margin is not None
+    assert found.snapshot.margin.state == state
 
 
 def test_a_cash_account_has_no_margin() -> None:

@@ -190,6 +190,7 @@ class Settings:
     rebuild_queue_url: str
     close_day_queue_url: str
     fills_queue_url: str
+    orders_queue_url: str
     event_bus: str
     window_ms: dict[str, int]
     skew_ms: int
@@ -260,6 +261,7 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "close_time_zone": _zone,
     "market_holidays": _dates,
     "fills_queue_url": _url,
+    "orders_queue_url": _url,
     "event_bus": _text,
     "window_ms": _pairs(ACCOUNT_TYPES, _integer(50, 10_000)),
     "skew_ms": _integer(0, 5_000),

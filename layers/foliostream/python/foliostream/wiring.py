@@ -30,8 +30,10 @@ if TYPE_CHECKING:
     from foliostream.application.amending import Amending
     from foliostream.application.announcing import Announcer
     from foliostream.application.close_day import DayClosing
+    from foliostream.application.fill_orders import OrderFiller
     from foliostream.application.margin_check import MarginCheck, Previewing
     from foliostream.application.marking import Marker
+    from foliostream.application.order_watch import OrderWatch
     from foliostream.application.ordering import Ordering
     from foliostream.application.pacing import Pacer
     from foliostream.application.portfolios import Portfolios
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from foliostream.application.push import Sender
     from foliostream.application.rebuild_hot import HotRebuild
     from foliostream.application.record_fill import FillRecorder
+    from foliostream.application.resetting import Resetting
     from foliostream.application.runs import Runs
     from foliostream.application.status import Operations
     from foliostream.application.sweep import Sweep
@@ -313,7 +316,8 @@ class Wiring:
         from foliostream.domain.margin_states import MarginRules, thresholds
 
         calls, stops = self.settings.margin_call_percent, self.settings.stop_out_percent
-        return MarginRules({name: thresholds(calls[name], stops[name]) for name in calls})
+        limits = {name: thresholds(calls[name], stops[name]) for name in calls}
+        return MarginRules(limits, basis=self.settings.margin_basis)
 
     @cached_property
     def valuer(self) -> Valuer:
@@ -471,23 +475,56 @@ class Wiring:
         return Amending(self.ledger, self.portfolios, self.clock)
 
     @cached_property
-    def ordering(self) -> Ordering:
-        """Simulated orders of paper accounts."""
+    def order_watch(self) -> OrderWatch:
+        """Tells new prices to whoever fills open orders."""
+        from foliostream.application.order_watch import OrderWatch
+
+        return OrderWatch(self.hot, self._order_queue)
+
+    @cached_property
+    def _order_queue(self) -> ports.OrderQueue:
+        from foliostream.adapters.sqs_orders import SqsOrders
+
+        return SqsOrders(self._sqs, self.settings.orders_queue_url)
+
+    @cached_property
+    def _orders(self) -> ports.Orders:
         from foliostream.adapters.dynamodb_orders import DynamoDbOrders
-        from foliostream.application.ordering import Ordering
+
+        return DynamoDbOrders(self._dynamodb, self.settings.ledger_table)
+
+    @cached_property
+    def order_filler(self) -> OrderFiller:
+        """Fills open orders."""
+        from foliostream.application.executing import Execution
+        from foliostream.application.fill_orders import OrderFiller
 
         settings = self.settings
-        return Ordering(
+        execution = Execution(
             ledger=self.ledger,
-            orders=DynamoDbOrders(self._dynamodb, settings.ledger_table),
             instruments=self.instruments,
             prices=self.hot,
             clock=self.clock,
             costs=settings.paper_costs,
             stale_after_ms=settings.stale_price_seconds * 1000,
             margin_check=self.margin_check,
-            new_suffix=lambda: uuid4().hex[:12],
         )
+        return OrderFiller(execution, self._orders, self.hot, self._order_queue)
+
+    @cached_property
+    def resetting(self) -> Resetting:
+        """Brings paper accounts back to their start."""
+        from foliostream.application.resetting import Resetting
+
+        return Resetting(self.ledger, self._orders, self.instruments, self.hot, self.portfolios, self.clock)
+
+    @cached_property
+    def ordering(self) -> Ordering:
+        """Simulated orders of paper accounts."""
+        from foliostream.application.ordering import Ordering
+
+        filler = self.order_filler
+        return Ordering(filler.execution, self._orders, self.hot, filler, lambda: uuid4().hex[:12])
 
     @cached_property
     def day_closing(self) -> DayClosing:
@@ -519,19 +556,23 @@ class Wiring:
     @cached_property
     def watching(self) -> Watching:
         """What WebSocket clients may do."""
+        from foliostream.application.answering import Answers
+        from foliostream.application.subscribing import Subscribing
         from foliostream.application.watching import Watching
 
-        return Watching(
+        kept_ms = self.settings.session_ttl_seconds * 1000
+        answers = Answers(self.connections, self.gateway, self.marker, self.sender, self.clock)
+        subscribing = Subscribing(
             connections=self.connections,
             sessions=self.sessions,
+            notices=self.notices,
             snapshots=self.hot,
             ledger=self.ledger,
-            gateway=self.gateway,
-            marker=self.marker,
-            sender=self.sender,
+            answers=answers,
             clock=self.clock,
-            session_ms=self.settings.session_ttl_seconds * 1000,
+            kept_ms=kept_ms,
         )
+        return Watching(self.connections, self.sessions, self.gateway, subscribing, answers, kept_ms)
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:

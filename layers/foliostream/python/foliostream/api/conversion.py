@@ -20,7 +20,7 @@ from foliostream.api.models import (
 )
 from foliostream.application.amending import Wanted
 from foliostream.application.portfolios import NewPortfolio
-from foliostream.domain import fills, keys, money, orders
+from foliostream.domain import fills, keys, money, orders, resetting
 from foliostream.domain.instrument import Instrument, MarginTier, Split, Swap
 from foliostream.domain.keys import CASH_PREFIX
 from foliostream.domain.portfolio import Entry
@@ -99,16 +99,23 @@ def entries(
         try:
             if line.transaction_type == "ADJUSTMENT" and not (line.transaction_id or idempotency_key):
                 raise CallerError("an ADJUSTMENT needs a transaction_id or an Idempotency-Key: it must not count twice")
-            if fills.is_of_fill(keys.transaction_id(identifier)):
-                raise CallerError("transaction ids that start with fill: are those of reported fills")
-            if orders.is_of_order(identifier):
-                raise CallerError("transaction ids that start with order: are those of simulated orders")
+            _check_unreserved(keys.transaction_id(identifier))
             timestamp_ms = body.timestamp if line.timestamp is None else line.timestamp
             result.append(_entry(line, identifier, timestamp_ms))
         except CallerError as fault:
             fault.details.append({"index": index, "transaction_id": identifier[:160]})
             raise
     return result
+
+
+def _check_unreserved(transaction_id: str) -> None:
+    """Under such an id something else is booked, or going to be: its booking must not find it taken."""
+    if fills.is_of_fill(transaction_id):
+        raise CallerError("transaction ids that start with fill: are those of reported fills")
+    if orders.is_of_order(transaction_id):
+        raise CallerError("transaction ids that start with order: are those of simulated orders")
+    if resetting.is_of_reset(transaction_id):
+        raise CallerError("transaction ids that start with reset: are those of resets")
 
 
 def _entry(line: UpdateLine, transaction_id: str, timestamp_ms: int) -> Entry:

@@ -186,13 +186,16 @@ class UpdateRequest(_Body):
 
 class OrderRequest(_Body):
     """An order of a paper account. A market order is filled at once, at the ask (a sale at the bid; ``last`` where
-    there is no quote), made worse by the deployment's slippage, or refused. ``client_order_id`` makes the call
-    repeatable and is the order's id; without it one is made."""
+    there is no quote), made worse by the deployment's slippage, or refused. A limit order is filled as soon as such a
+    price is at ``limit_price`` or better, at that price, and stays OPEN until then or until it is cancelled; what it
+    needs is not set aside. ``client_order_id`` makes the call repeatable and is the order's id; without it one is
+    made."""
 
     instrument_id: str
     side: Side
     quantity: Amount
     order_type: OrderType
+    limit_price: Amount | None = None
     client_order_id: str | None = None
 
 

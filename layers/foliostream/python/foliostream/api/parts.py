@@ -9,8 +9,10 @@ from foliostream.application.accept_fills import FillAccepter
 from foliostream.application.amending import Amending
 from foliostream.application.margin_check import Previewing
 from foliostream.application.marking import Marker
+from foliostream.application.order_watch import OrderWatch
 from foliostream.application.ordering import Ordering
 from foliostream.application.portfolios import Portfolios
+from foliostream.application.resetting import Resetting
 from foliostream.application.status import Operations
 from foliostream.ports import Clock, Holders, HotStore, Instruments, Ledger, PriceHistory
 from foliostream.settings import Settings
@@ -66,6 +68,14 @@ class Parts(Protocol):
     @property
     def amending(self) -> Amending:
         """Changes of status and settings."""
+
+    @property
+    def order_watch(self) -> OrderWatch:
+        """Tells new prices to whoever fills open orders."""
+
+    @property
+    def resetting(self) -> Resetting:
+        """Brings paper accounts back to their start."""
 
     @property
     def ordering(self) -> Ordering:

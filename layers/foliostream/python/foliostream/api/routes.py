@@ -176,6 +176,7 @@ def market_routes(api: APIGatewayRestResolver, parts: Parts) -> None:
             marker=parts.marker,
             clock=parts.clock,
         )
+        parts.order_watch.tell(report.symbols)
         count_prices(parts.hot, report)
         rejected = [RefusedPrice(*refused) for refused in (*parsed.refused, *report.rejected)]
         return answer(202, PricesTaken(report.accepted, rejected))

@@ -280,7 +280,7 @@ class FillIn(Struct, omit_defaults=True):
 
 class OrderOut(Struct):
     """A simulated order. ``fill_price``, ``fee`` (in ``fee_currency``) and ``transaction_id`` once it is FILLED, null
-    before."""
+    before; ``code`` and ``reason`` where it is REJECTED: the books did not take the fill when its price came."""
 
     order_id: str
     portfolio_id: str
@@ -288,11 +288,14 @@ class OrderOut(Struct):
     side: Literal["BUY", "SELL"]
     quantity: Decimal
     order_type: OrderType
+    limit_price: Decimal | None
     state: State
     fill_price: Decimal | None
     fee: Decimal | None
     fee_currency: str | None
     transaction_id: str | None
+    code: str | None
+    reason: str | None
     created_at: str
     updated_at: str
 

@@ -10,6 +10,7 @@ import msgspec
 
 from foliostream.domain import portfolio as books
 from foliostream.domain import snapshot, valuation
+from foliostream.domain.margin import Basis
 from foliostream.domain.state import symbols_priced
 from foliostream.ports import Clock, Head, Instruments, StoredSnapshot
 from foliostream.recent import Recent
@@ -35,11 +36,13 @@ class _Kept(NamedTuple):
 
 @dataclass(frozen=True)
 class Renderer:
-    """Renders each snapshot once for all who watch it. ``stale_after_ms`` as in the ``Valuer``."""
+    """Renders each snapshot once for all who watch it. ``stale_after_ms`` as in the ``Valuer``; ``basis``: the
+    prices at which margin is needed."""
 
     instruments: Instruments
     clock: Clock
     stale_after_ms: int
+    basis: Basis
     _recent: Recent[_Kept] = field(default_factory=lambda: Recent(RENDERED_MAX, RENDERED_BYTES_MAX))
     # Rendering is computing only, so side by side it would not be faster; in turn, the second finds what the first did.
     _turn: Lock = field(default_factory=Lock)
@@ -68,7 +71,7 @@ class Renderer:
         decoded = snapshot.decode(stored.body)
         # Only a registered symbol has a price: of the pairs on the ways between currencies most have neither.
         instruments = self.instruments.get(portfolio.positions.keys() | decoded.prices.keys())
-        state = valuation.render(decoded, portfolio, instruments, stale_after_ms=self.stale_after_ms)
+        state = valuation.render(decoded, portfolio, instruments, stale_after_ms=self.stale_after_ms, basis=self.basis)
         return Rendered(stored.head, valuation.encode_state(state))
 
     def _as_of_now(self, rendered: Rendered) -> Rendered:

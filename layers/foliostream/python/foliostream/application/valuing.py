@@ -79,7 +79,9 @@ class Valuer:
     renderer: Renderer = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "renderer", Renderer(self.instruments, self.clock, self.stale_after_ms))
+        object.__setattr__(
+            self, "renderer", Renderer(self.instruments, self.clock, self.stale_after_ms, self.rules.basis)
+        )
 
     def project(self, portfolio: Portfolio) -> None:
         """Bring the hot store up to the ledger: book first, then dependents; repeating it changes nothing."""

@@ -174,7 +174,7 @@ def _judged(
     status = "degraded" if split and snapshot.calc_status == "ok" else snapshot.calc_status
     now = margin.Market(market.prices, market.instruments, snapshot.read_at_ms, market.stale_after_ms)
     limits = margin_states.limits_of(portfolio, rules.limits[portfolio.account_type])
-    found = margin.assess(portfolio, now)
+    found = margin.assess(portfolio, now, rules.basis)
     standing, _ = margin_states.judge(
         before, found, status, snapshot.version, snapshot.read_at_ms, limits, rules.unknown_after_ms
     )

@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from foliostream.domain import money
 from foliostream.domain.account import Portfolio
-from foliostream.domain.margin import Margin
+from foliostream.domain.margin import Basis, Margin
 from foliostream.domain.margin_status import EventKind, MarginEvent, MarginStatus, State
 from foliostream.domain.money import ZERO
 from foliostream.domain.state import CalcStatus
@@ -68,11 +68,12 @@ def thresholds(margin_call_percent: Decimal, stop_out_percent: Decimal) -> Thres
 
 
 class MarginRules(NamedTuple):
-    """How margin accounts are judged: the levels by account type, and for how long an account at call or worse may
-    have no figures that are to be trusted before that is raised."""
+    """How margin accounts are judged: the levels by account type, for how long an account at call or worse may have no
+    figures that are to be trusted before that is raised, and at which prices margin is needed."""
 
     limits: Mapping[str, Thresholds]
     unknown_after_ms: int = 60_000
+    basis: Basis = "current"
 
 
 def limits_of(portfolio: Portfolio, defaults: Thresholds) -> Thresholds:

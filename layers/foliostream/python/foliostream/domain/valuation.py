@@ -12,7 +12,7 @@ from foliostream.domain.assessing import DEFAULT_RULES, Market, assess, plan
 from foliostream.domain.figures import Cash, Figures
 from foliostream.domain.instrument import Instrument
 from foliostream.domain.keys import CASH_PREFIX
-from foliostream.domain.margin import Margin
+from foliostream.domain.margin import Basis, Margin
 from foliostream.domain.margin_states import MarginRules
 from foliostream.domain.margin_status import UNSEEN, MarginStatus
 from foliostream.domain.marking import NEVER_MS, Marked
@@ -77,17 +77,24 @@ def value(
             before=before,
             rules=rules,
         )
-    return Valuation(snapshot, render(snapshot, portfolio, instruments, stale_after_ms=stale_after_ms))
+    state = render(snapshot, portfolio, instruments, stale_after_ms=stale_after_ms, basis=rules.basis)
+    return Valuation(snapshot, state)
 
 
 def render(
-    snapshot: Snapshot, portfolio: Portfolio, instruments: Mapping[str, Instrument], *, stale_after_ms: int
+    snapshot: Snapshot,
+    portfolio: Portfolio,
+    instruments: Mapping[str, Instrument],
+    *,
+    stale_after_ms: int,
+    basis: Basis = "current",
 ) -> PortfolioState:
     """The state as of the snapshot's ``read_at_ms``; ``with_staleness`` brings it up to now.
 
     A pure function of the book (``ValueError`` for another version than the snapshot's), the snapshot's own prices
     and the instruments, so all its parts are of one book and one set of prices (G5). What has no price or no rate is
-    ``unpriced`` and everything that would need it is null. ``stale_after_ms`` as in ``Market``.
+    ``unpriced`` and everything that would need it is null. ``stale_after_ms`` as in ``Market``; ``basis``: the prices
+    at which margin is needed.
     """
     if portfolio.version != snapshot.ledger_version:
         raise ValueError(f"a snapshot of book version {snapshot.ledger_version} is not of {portfolio.version}")
@@ -96,7 +103,7 @@ def render(
         leveraged = None
         if portfolio.account_kind == "margin":
             now = margin.Market(snapshot.prices, instruments, snapshot.read_at_ms, stale_after_ms)
-            leveraged = margin.assess(portfolio, now)
+            leveraged = margin.assess(portfolio, now, basis)
         return _state(found, snapshot, leveraged)
 
 
