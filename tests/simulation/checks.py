@@ -79,6 +79,7 @@ class Watch:
         self.poisoned: set[str] = set()
         self.mended: dict[str, int] = {}
         self.touched: set[str] = set()
+        self.busy: set[str] = set()
         self.posted_versions: dict[tuple[str, str], int] = {}
         self.valuations: Counter[str] = Counter()
         self.windows: dict[str, set[int]] = {}
@@ -278,7 +279,10 @@ class Watch:
         return read_at_ms is not None and read_at_ms + self.set_back_ms >= coalescing.due_ms(message, SKEW_MS)
 
     def gave_up(self, queue: str, message: DirtyMessage, reason: str) -> None:
-        """Dead letters of our own are for portfolios that cannot be valued."""
+        """Dead letters of our own are for portfolios that cannot be valued, and for clients that take nothing."""
+        if queue == "push" and reason.startswith("post"):
+            self.busy.update(message.keys)
+            return
         names = {key.partition(":")[2] or key for key in message.keys}
         self._given_up |= names
         if not names <= self.poisoned:

@@ -403,7 +403,7 @@ class Storm:
     def _check_clients(self) -> None:
         """What a client was sent last says what the newest snapshot says."""
         now_ms = EPOCH_MS + self.world.now_us // MS
-        for name in ("c0", "c1"):
+        for name in sorted({"c0", "c1"} - self._watch.busy):
             view = self.system.stores.connections.view(name, now_ms)
             for subscription in view.subscriptions if view else ():
                 self._check_client(name, subscription.portfolio_id)
