@@ -14,6 +14,7 @@ from foliostream.domain.orders import Order, State
 from foliostream.domain.portfolio import Portfolio, Transaction
 from foliostream.errors import CallerError, ConflictError, RefusedError
 from foliostream.ports import WALK_BUCKETS, OrderPage, Page
+from tests.fakes.accounts import FakeAccounts
 
 ITEMS_MAX = 100
 BOOK_BYTES_MAX = 399 * 1024
@@ -32,6 +33,7 @@ class FakeLedger:
         self._transactions: dict[tuple[str, str], bytes] = {}
         self._orders: dict[tuple[str, str], bytes] = {}
         self._lock = Lock()
+        self.accounts = FakeAccounts()
 
     def load(self, portfolio_ids: Collection[str]) -> dict[str, Portfolio]:
         return {name: books.decode(self._books[name]) for name in portfolio_ids if name in self._books}
@@ -41,6 +43,7 @@ class FakeLedger:
         with self._lock:
             if portfolio.portfolio_id in self._books:
                 raise ConflictError(f"portfolio {portfolio.portfolio_id} exists", code="PORTFOLIO_EXISTS")
+            self.accounts.join(portfolio)
             self._digests[portfolio.portfolio_id] = request_digest
             self._store(portfolio, transactions, portfolio.symbols, ())
 

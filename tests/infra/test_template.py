@@ -44,6 +44,7 @@ OF_THE_STACK = {
     "PORTFOLIO_REBUILD_QUEUE_URL",
     "PORTFOLIO_CLOSE_DAY_QUEUE_URL",
     "PORTFOLIO_FILLS_QUEUE_URL",
+    "PORTFOLIO_RECONCILE_QUEUE_URL",
 }
 OTHER_NAMES = {
     "PORTFOLIO_WINDOW_MS": ("LiveWindowMs", "DemoWindowMs", "PaperWindowMs"),
@@ -231,7 +232,7 @@ DEAD_LETTER_QUEUES = sorted(name for name in resources(QUEUE) if name.endswith("
 
 def test_the_queues_of_the_design_exist() -> None:
     fifo = {name for name in WORKING_QUEUES if resources(QUEUE)[name].get("FifoQueue")}
-    assert fifo == {"DirtyLiveQueue", "DirtyDemoQueue", "DirtyPaperQueue", "PushQueue", "FillsQueue"}
+    assert fifo == {"DirtyLiveQueue", "DirtyDemoQueue", "DirtyPaperQueue", "PushQueue", "FillsQueue", "ReconcileQueue"}
     assert set(WORKING_QUEUES) - fifo == {
         "PriceQueue",
         "BulkQueue",
@@ -304,7 +305,7 @@ def test_the_concurrency_that_is_asked_for_is_the_one_that_is_set() -> None:
     rows = template()["Mappings"]["Concurrency"]
     assert {name: row["Number"] for name, row in rows.items()} == {name: int(name) for name in rows}
     limits = [body["AllowedValues"] for name, body in parameters().items() if name.endswith("MaximumConcurrency")]
-    assert limits == [list(rows)] * 10
+    assert limits == [list(rows)] * 11
     assert all(2 <= row["Number"] <= 1000 for row in rows.values())
 
 
@@ -331,6 +332,7 @@ def test_every_asynchronous_start_ends_in_a_dead_letter_queue() -> None:
         "AcceptFillsFunction",
         "CloseDayFunction",
         "SweepFunction",
+        "ReconcileFunction",
     ):
         failures = function_setting(name, "EventInvokeConfig")["DestinationConfig"]["OnFailure"]
         queue = referenced(failures["Destination"])
@@ -504,17 +506,24 @@ def test_what_a_portfolio_is_filled_with_comes_in_through_one_event_only() -> No
     assert referenced(rule["Targets"][0]["Arn"]) == "OrderFilledQueue"
 
 
-def test_only_the_rest_api_the_booking_of_fills_the_daily_close_and_the_sweep_write_the_ledger() -> None:
+def test_only_who_books_closes_reconciles_or_repairs_writes_the_ledger() -> None:
     writers = {
         name
         for name, statement in statements()
         if any(action in LEDGER_WRITES for action in as_list(statement["Action"]) if isinstance(action, str))
         and "LedgerTable" in map(referenced, as_list(statement["Resource"]))
     }
-    assert writers == {"RestApiRole", "RecordFillRole", "CloseDayRole", "SweepRole"}
+    assert writers == {
+        "RestApiRole",
+        "RecordFillRole",
+        "CloseDayRole",
+        "SweepRole",
+        "ReconcileRole",
+        "BrokerApiRole",
+    }
 
 
-@pytest.mark.parametrize("role", ["RestApiRole", "RecordFillRole", "CloseDayRole"])
+@pytest.mark.parametrize("role", ["RestApiRole", "RecordFillRole", "CloseDayRole", "ReconcileRole", "BrokerApiRole"])
 def test_who_writes_the_ledger_may_put_update_and_delete_in_its_transactions(role: str) -> None:
     """Books are updated, records put, and holders deleted: by trades, and by the close that ends a currency."""
     granted = {
@@ -696,7 +705,9 @@ def test_the_socket_asks_the_authorizer_and_requires_no_header() -> None:
 
 
 def test_calls_answered_from_outside_end_before_the_gateway_gives_up() -> None:
-    assert {function_setting(name, "Timeout") for name in ("RestApiFunction", "WebSocketFunction")} == {29}
+    assert {
+        function_setting(name, "Timeout") for name in ("RestApiFunction", "BrokerApiFunction", "WebSocketFunction")
+    } == {29}
     assert function_setting("AuthorizerFunction", "Timeout") == 10
 
 

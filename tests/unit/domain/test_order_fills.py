@@ -9,7 +9,6 @@ import pytest
 
 from foliostream.domain.order_fills import Booked, Member, OrderState, advanced, placed_by
 
-
 dec = Decimal
 
 

@@ -23,7 +23,7 @@ from foliostream.application.portfolios import NewPortfolio
 from foliostream.domain import fills, keys, money, orders
 from foliostream.domain.instrument import Instrument, MarginTier, Split, Swap
 from foliostream.domain.keys import CASH_PREFIX
-from foliostream.domain.portfolio import Entry
+from foliostream.domain.portfolio import BrokerAccount, Entry
 from foliostream.domain.preview import Order
 from foliostream.errors import CallerError
 
@@ -47,8 +47,19 @@ def new_portfolio(body: PortfolioRequest, owner: str, idempotency_key: str | Non
         initial_cash=money.checked("initial_cash", body.initial_cash, money.QUANTITY_DECIMALS),
         allow_short=body.settings.allow_short,
         update_interval_ms=body.settings.update_interval_ms,
+        broker=_broker(body),
         request_digest=request_digest(body, portfolio_id),
     )
+
+
+def _broker(body: PortfolioRequest) -> BrokerAccount | None:
+    if body.broker is None:
+        return None
+    if body.account_type != "live":
+        raise CallerError("only a live portfolio has a broker", details=[{"field": "broker"}])
+    if body.base_currency != "INR":
+        raise CallerError("an account at zerodha is kept in INR", details=[{"field": "base_currency"}])
+    return BrokerAccount(body.broker.name, body.broker.account, body.broker.tag)
 
 
 def _leverage(body: PortfolioRequest) -> Decimal | None:
@@ -77,6 +88,8 @@ def request_digest(body: PortfolioRequest, portfolio_id: str) -> str:
         "initial_cash": format(body.initial_cash.normalize(money.EXACT), "f"),
         "leverage": None if body.leverage is None else format(body.leverage.normalize(money.EXACT), "f"),
     }
+    if body.broker is None:
+        del canonical["broker"]  # as requests were written before there were any
     return blake2b(msgspec.json.encode(canonical, order="sorted"), digest_size=16).hexdigest()
 
 

@@ -67,6 +67,11 @@ def placed_by(order: OrderState, members: Sequence[Member]) -> str | None:
     return untagged[0] if not tagged and len(untagged) == 1 else None
 
 
+def fill_id(day: str, order_id: str, filled: Decimal, broker: str) -> str:
+    """Of the part of an order that brought it to ``filled``."""
+    return f"{broker}:{day}:{order_id}:{format(filled.normalize(), 'f')}"
+
+
 def advanced(order: OrderState, before: Booked, portfolio_id: str, broker: str, now_ms: int) -> Booked | None:
     """What is booked after the report: with the new fill unsent; None where the report tells nothing new, or less
     than was known. ``order.symbol`` is set."""
@@ -78,7 +83,7 @@ def advanced(order: OrderState, before: Booked, portfolio_id: str, broker: str, 
         price = money.plain(max(value, ZERO) / quantity, _PRICE_DECIMALS)
     owner = before.portfolio_id or portfolio_id
     fill = Fill(
-        fill_id=f"{broker}:{order.day}:{order.order_id}:{format(order.filled.normalize(), 'f')}",
+        fill_id=fill_id(order.day, order.order_id, order.filled, broker),
         portfolio_id=owner,
         instrument_id=str(order.symbol),
         side=order.side,
