@@ -2,8 +2,9 @@
 
     python -m local.kite PORT
 
-Every user id is an account, its access token is `token-{user id}`. Under `/control` it is told what happens; see
-`Simulator.control`. Answers are of our own writing, after the documented lists of fields. Standard library only.
+Every user id is an account, its access tokens are `token-{user id}` and `token-{user id}-...`. Under `/control` it is
+told what happens; see `Simulator.control`. Answers are of our own writing, after the documented lists of fields.
+Standard library only.
 """
 
 import json
@@ -418,7 +419,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _account(self) -> str | None:
         key, _, token = self.headers.get("Authorization", "").removeprefix("token ").partition(":")
-        return token.removeprefix("token-") if key == API_KEY and token.startswith("token-") else None
+        return token.split("-")[1] if key == API_KEY and token.startswith("token-") else None
 
     def _answer(self, name: str, path: str, fault: str) -> None:
         if fault == "stall":

@@ -57,7 +57,9 @@ class Desk:
             self.ledger.create(_live(portfolio_id, tag), [], "r")
         instruments = self.system.instruments
         self.orders = BrokerOrders(self.ledger.accounts, instruments, self.ledger, self.queue, self.clock)
-        self.recorder = FillRecorder(self.ledger, instruments, self.system.hot, self.queue, self.clock, Decimal(0))
+        self.recorder = FillRecorder(
+            self.ledger, instruments, self.system.hot, self.queue, self.clock, Decimal(0), self.system.margin_check
+        )
         self.reconciliation = Reconciliation(
             ledger=self.ledger,
             instruments=instruments,
