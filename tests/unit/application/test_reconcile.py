@@ -277,6 +277,14 @@ def test_a_broker_that_fails_changes_nothing_says_so_and_recovery_is_automatic(f
     assert desk.portfolio().unreconciled_since_ms is None
 
 
+def test_a_doubt_keeps_the_time_at_which_it_began() -> None:
+    desk = Desk()
+    desk.broker.fault = RetryableError("no answer", code="BROKER_DOWN")
+    desk.run()
+
+    assert desk.portfolio().unreconciled_since_ms == 1  # since it was opened nobody has confirmed it
+
+
 def test_an_expired_token_is_not_tried_again_until_there_is_another() -> None:
     desk = Desk()
     desk.broker.fault = PermanentError("expired", code="TOKEN_EXPIRED")
