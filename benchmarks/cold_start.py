@@ -35,7 +35,9 @@ class Function(NamedTuple):
 _PARTS = "parts = app.wiring(); "
 # Every function: a test holds it.
 FUNCTIONS = {
-    "price_update": Function(_PARTS + "parts.hot; parts.holders; parts.instruments; parts.marker", ("dynamodb", "sqs")),
+    "price_update": Function(
+        _PARTS + "parts.hot; parts.holders; parts.instruments; parts.marker; parts.order_watch", ("dynamodb", "sqs")
+    ),
     "recalculate": Function(_PARTS + "parts.valuer; parts.marker", ("dynamodb", "sqs")),
     "push": Function(_PARTS + "parts.sender; parts.marker", ("dynamodb", "sqs", "apigatewaymanagementapi")),
     "rest_api": Function(_PARTS + "app.api(); parts.portfolios; parts.holders", ("dynamodb", "sqs")),
@@ -43,6 +45,7 @@ FUNCTIONS = {
     "market_feed": Function(_PARTS + "parts.quotes; parts.bus; parts.feed_timer", ("events", "sqs")),
     "accept_fills": Function(_PARTS + "parts.fill_accepter; parts.fill_queue", ("dynamodb", "sqs")),
     "record_fill": Function(_PARTS + "parts.fill_recorder", ("dynamodb", "sqs")),
+    "fill_orders": Function(_PARTS + "parts.order_filler", ("dynamodb", "sqs")),
     "close_day": Function(_PARTS + "parts.day_closing", ("dynamodb", "sqs")),
     "project_ledger": Function(_PARTS + "parts.ledger_projection", ("dynamodb", "sqs", "events")),
     "rebuild_hot": Function(_PARTS + "parts.hot_rebuild", ("dynamodb", "sqs")),

@@ -46,6 +46,7 @@ def _store(
         marker=parts.marker,
         clock=parts.clock,
     )
+    orders_told = parts.order_watch.tell(report.symbols)
     report.rejected.extend([*parsed.refused, *unreadable])
     count_prices(parts.hot, report)
     figures: dict[str, int | Sequence[int]] = {
@@ -53,6 +54,7 @@ def _store(
         "PricesRefused": len(report.rejected),
         "HoldersResolved": report.portfolios_marked,
         "BundlesSent": report.bundles_sent,
+        "OrdersTold": orders_told,
         "QueueAge": list(queue_ages_ms),
     }
     metrics.emit(parts.clock.now_ms(), {"Stack": parts.settings.stack}, figures)

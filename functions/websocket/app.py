@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
+from foliostream.errors import CallerError
 from foliostream.wiring import wiring
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, int]:
-    """Answers go through the gateway, never through the route's response; a failing store is a 500."""
+    """Answers go through the gateway, never through the route's response, but for a refused connection; a failing
+    store is a 500."""
     request = event["requestContext"]
     connection_id = request["connectionId"]
     watching = wiring().watching
     if request["routeKey"] == "$connect":
         caller = request["authorizer"]
-        watching.connect(connection_id, caller["sub"], caller["scope"].split(), int(caller["exp"]) * 1000)
+        asked = (event.get("queryStringParameters") or {}).get("session_id")
+        try:
+            watching.connect(connection_id, caller["sub"], caller["scope"].split(), int(caller["exp"]) * 1000, asked)
+        except CallerError as refusal:
+            return {"statusCode": refusal.http_status}
     elif request["routeKey"] == "$disconnect":
         watching.disconnect(connection_id)
     else:

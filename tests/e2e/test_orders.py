@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 
+from foliostream.ports import HotStore
 from local.client import Rest
 from tests.e2e.conftest import Cloud, eventually, post_price
 
@@ -69,3 +70,66 @@ def test_a_market_order_shows_in_the_state_and_as_a_transaction_and_counts_once(
     assert (newest["transaction_id"], newest["price"]) == ("order:first", Decimal("100.02"))
     assert [order["order_id"] for order in trader.rest.get(f"{trader.path}/orders")["orders"]] == ["first"]
     assert stack.rest("somebody").call("GET", f"{trader.path}/orders").status == 404
+
+
+def test_a_limit_order_rests_until_a_tick_fills_it(trader: Trader, admin: Rest, symbol: str) -> None:
+    quote(admin, symbol, 99, 100)
+    resting = trader.order(symbol, "low", order_type="limit", limit_price=95)
+    assert resting["state"] == "OPEN"
+    quote(admin, symbol, 94, "95.50")
+    quote(admin, symbol, 93, 94)
+
+    def order() -> dict[str, Any]:
+        (found,) = trader.rest.get(f"{trader.path}/orders")["orders"]
+        return dict(found)
+
+    filled = eventually(order, lambda found: found["state"] != "OPEN", "the fill")
+    assert (filled["state"], filled["fill_price"], filled["transaction_id"]) == ("FILLED", 94, "order:low")
+    eventually(lambda: trader.held(symbol), lambda held: held == 10, "the position")
+    assert trader.state()["cash_balance"] == 10_000 - 940 - Decimal("0.47")
+    refused = trader.rest.call("DELETE", f"{trader.path}/orders/low")
+    assert (refused.status, refused.body["error"]["code"]) == (409, "ORDER_FILLED")
+
+
+def test_a_cancelled_order_stays_so_and_belongs_to_its_owner(
+    trader: Trader, admin: Rest, symbol: str, stack: Cloud
+) -> None:
+    quote(admin, symbol, 99, 100)
+    trader.order(symbol, "low", order_type="limit", limit_price=95)
+    path = f"{trader.path}/orders/low"
+    assert stack.rest("somebody").call("DELETE", path).status == 404
+    assert [trader.rest.call("DELETE", path).status for _ in range(2)] == [200, 200]
+    trader.order(symbol, "next", order_type="limit", limit_price=96)
+    quote(admin, symbol, 93, 94)
+    eventually(lambda: trader.held(symbol), lambda held: held == 10, "the other one")
+    states = {row["order_id"]: row["state"] for row in trader.rest.get(f"{trader.path}/orders")["orders"]}
+    assert states == {"low": "CANCELLED", "next": "FILLED"}
+
+
+def test_an_open_order_outlives_the_hot_store(
+    trader: Trader, admin: Rest, symbol: str, hot: HotStore, stack: Cloud
+) -> None:
+    quote(admin, symbol, 99, 100)
+    trader.order(symbol, "low", order_type="limit", limit_price=95)
+    hot.unhint([symbol])
+    quote(admin, symbol, 93, 94)
+    name = stack.outputs.resources["FillOrdersFunctionName"]
+    stack.aws("lambda").invoke(FunctionName=name, Payload=b'{"source": "foliostream.schedule"}')
+    eventually(lambda: trader.held(symbol), lambda held: held == 10, "the fill")
+
+
+def test_a_reset_is_the_start_again_and_its_history_stays(trader: Trader, admin: Rest, symbol: str) -> None:
+    quote(admin, symbol, 99, 100)
+    trader.order(symbol, "held")
+    trader.order(symbol, "open", order_type="limit", limit_price=50)
+    after = trader.rest.post(f"{trader.path}/reset", {})
+    assert (after["cash_balance"], after["total_value"]) == (10_000, 10_000)
+    assert [row["instrument_id"] for row in after["positions"]] == ["CASH:USD"]
+    again = trader.rest.post(f"{trader.path}/reset", {})
+    assert again["ledger_version"] == after["ledger_version"]
+    states = {row["order_id"]: row["state"] for row in trader.rest.get(f"{trader.path}/orders")["orders"]}
+    assert states == {"held": "FILLED", "open": "CANCELLED"}
+    kinds = [row["transaction_type"] for row in trader.rest.get(f"{trader.path}/transactions")["transactions"]]
+    assert kinds == ["ADJUSTMENT", "ADJUSTMENT", "BUY", "DEPOSIT"]
+    quote(admin, symbol, 39, 40)
+    assert trader.order(symbol, "afresh", quantity=100)["state"] == "FILLED"

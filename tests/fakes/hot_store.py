@@ -32,6 +32,7 @@ class FakeHotStore:
         self.records: dict[tuple[str, int, str], DirtyRecord] = {}
         self.sums: dict[str, int] = {}
         self.since_ms = 0
+        self.order_symbols: set[str] = set()
         self.kept_paces: dict[str, Pace] = {}
 
     def get(self, symbols: Collection[str]) -> dict[str, Price]:
@@ -176,6 +177,18 @@ class FakeHotStore:
     def counted(self) -> Counted:
         """The sums."""
         return Counted(self.since_ms, dict(self.sums))
+
+    def hinted(self, symbols: Collection[str]) -> set[str]:
+        """Those that may have open orders."""
+        return self.order_symbols.intersection(symbols)
+
+    def hint(self, symbols: Collection[str]) -> None:
+        """Add them."""
+        self.order_symbols |= set(symbols)
+
+    def unhint(self, symbols: Collection[str]) -> None:
+        """Remove them."""
+        self.order_symbols -= set(symbols)
 
     def paces(self, portfolio_ids: Collection[str]) -> dict[str, Pace]:
         """Those that have one."""

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from decimal import Decimal
 from threading import Lock
 
 from foliostream.domain import changes, history, orders
 from foliostream.domain import portfolio as books
 from foliostream.domain.changes import Change
+from foliostream.domain.fills import Side
 from foliostream.domain.history import Day
 from foliostream.domain.keys import stable_hash
-from foliostream.domain.orders import Order, State
+from foliostream.domain.orders import MAX_OPEN, Order, State
 from foliostream.domain.portfolio import Portfolio, Transaction
 from foliostream.errors import CallerError, ConflictError, RefusedError
-from foliostream.ports import WALK_BUCKETS, OrderPage, Page
+from foliostream.ports import WALK_BUCKETS, OrderChange, OrderPage, Page
 from tests.fakes.accounts import FakeAccounts
 
 ITEMS_MAX = 100
@@ -56,7 +58,7 @@ class FakeLedger:
         transactions: Sequence[Transaction],
         opened: Collection[str],
         closed: Collection[str],
-        order: Order | None = None,
+        order: OrderChange | None = None,
     ) -> None:
         removed = set(closed) - set(opened)
         _check(portfolio, 1 + len(transactions) + len(set(opened)) + len(removed) + (order is not None))
@@ -65,12 +67,41 @@ class FakeLedger:
             if known:
                 details = [{"transaction_id": name} for name in known]
                 raise ConflictError(f"already booked: {known}", code="TRANSACTION_EXISTS", details=details)
-            if order is not None and (order.portfolio_id, order.order_id) in self._orders:
-                raise ConflictError(f"{order.order_id} is there", code="ORDER_CHANGED")
+            if order is not None:
+                self._check_order(order)
             self._check_version(portfolio)
             if order is not None:
-                self._orders[order.portfolio_id, order.order_id] = orders.encode(order)
+                self._keep_order(order.after)
             self._store(portfolio, transactions, opened, removed)
+
+    def change(self, change: OrderChange) -> None:
+        with self._lock:
+            self._check_order(change)
+            if change.before is None and len(self._open(change.after.portfolio_id)) >= MAX_OPEN:
+                raise RefusedError("too many open orders", code="TOO_MANY_ORDERS")
+            self._keep_order(change.after)
+
+    def within(self, symbol: str, side: Side, price: Decimal, limit: int) -> list[Order]:
+        mine = [item for item in self._open() if (item.request.instrument_id, item.request.side) == (symbol, side)]
+        return [item for item in mine if item.request.takes(price)][:limit]
+
+    def are_open(self, symbol: str) -> bool:
+        return symbol in self.symbols()
+
+    def symbols(self) -> Iterator[str]:
+        return iter({order.request.instrument_id for order in self._open()})
+
+    def _open(self, portfolio_id: str | None = None) -> list[Order]:
+        known = [orders.decode(raw) for raw in self._orders.values()]
+        return [item for item in known if item.state == "OPEN" and portfolio_id in (None, item.portfolio_id)]
+
+    def _check_order(self, change: OrderChange) -> None:
+        stored = self.get(change.after.portfolio_id, change.after.order_id)
+        if (stored is None) != (change.before is None) or (stored is not None and stored.state != "OPEN"):
+            raise ConflictError(f"{change.after.order_id} has changed", code="ORDER_CHANGED")
+
+    def _keep_order(self, order: Order) -> None:
+        self._orders[order.portfolio_id, order.order_id] = orders.encode(order)
 
     def get(self, portfolio_id: str, order_id: str) -> Order | None:
         raw = self._orders.get((portfolio_id, order_id))

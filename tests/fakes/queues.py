@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from foliostream.domain.coalescing import Bundle, DirtyMessage
@@ -59,6 +59,25 @@ class FakeQueues:
         """Everything that waits, which is then gone."""
         bundles, self._waiting[queue] = self._waiting[queue], []
         return bundles
+
+
+class FakeOrderQueue:
+    """Implements ``ports.OrderQueue``; ``failing`` makes the next sends fail."""
+
+    def __init__(self) -> None:
+        self.failing = 0
+        self._waiting: list[list[str]] = []
+
+    def send(self, symbols: Collection[str]) -> None:
+        if self.failing:
+            self.failing -= 1
+            raise RetryableError("queue orders fails")
+        self._waiting.append(sorted(symbols))
+
+    def receive(self) -> list[list[str]]:
+        """The symbols of every message that waits, which is then gone."""
+        messages, self._waiting = self._waiting, []
+        return messages
 
 
 class FakeFeedTimer:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from foliostream.domain.notices import Channel
 from foliostream.domain.sessions import RunStatus, Session, StoredResult
 from foliostream.errors import ConflictError, UnauthorizedError
+from foliostream.ports import Subscription
 
 
 class FakeSessions:
@@ -15,6 +16,7 @@ class FakeSessions:
 
     def __init__(self) -> None:
         self.sessions: dict[str, Session] = {}
+        self._sent: dict[tuple[str, str], Subscription] = {}
 
     def open(self, session_id: str, owner: str, connection_id: str, now_ms: int, expires_at_ms: int) -> Session | None:
         before = self.view(session_id, now_ms)
@@ -37,6 +39,14 @@ class FakeSessions:
         if session_id in self.sessions:
             kept = dict(self.sessions[session_id].portfolios) | {name: tuple(added[name]) for name in added}
             self._change(session_id, portfolios={name: kept[name] for name in kept if name not in removed})
+
+    def keep_sent(self, session_id: str, sent: Sequence[Subscription], expires_at_ms: int) -> None:  # noqa: ARG002
+        for item in sent:
+            kept = Subscription(item.portfolio_id, item.sent_version, item.parts)
+            self._sent[session_id, item.portfolio_id] = kept
+
+    def sent(self, session_id: str, portfolio_id: str) -> Subscription | None:
+        return self._sent.get((session_id, portfolio_id))
 
     def open_run(self, session: Session) -> None:
         stored, run = self.sessions.get(session.session_id), session.run

@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
+from foliostream import queues
+from foliostream.application.protocol import ACTIONS
 from foliostream.application.record_fill import RATE_RECEIVES_MAX
+from foliostream.queues import Queue
 from foliostream.settings import ENVIRONMENT_NAMES, Settings
 from tests.infra.cloudformation import (
     FUNCTION,
@@ -25,26 +28,19 @@ from tests.infra.cloudformation import (
     template,
     walk,
 )
+from tests.infra.deployed import ACCOUNT, Values
 from tests.support.environment import ENVIRONMENT
+
+# An SQS queue's name has 80 characters at most.
+STACK_NAME_MAX = 50
 
 # Named by resources of the stack; nobody sets them.
 OF_THE_STACK = {
     "PORTFOLIO_STACK",
-    "PORTFOLIO_PRICE_QUEUE_URL",
+    "PORTFOLIO_QUEUES",
     "PORTFOLIO_LEDGER_TABLE",
     "PORTFOLIO_HOT_TABLE",
     "PORTFOLIO_SESSIONS_TABLE",
-    "PORTFOLIO_DIRTY_QUEUE_URLS",
-    "PORTFOLIO_DEAD_LETTER_QUEUE_URLS",
-    "PORTFOLIO_BULK_QUEUE_URL",
-    "PORTFOLIO_REFRESH_QUEUE_URL",
-    "PORTFOLIO_DELAYED_QUEUE_URL",
-    "PORTFOLIO_PUSH_QUEUE_URL",
-    "PORTFOLIO_FEED_QUEUE_URL",
-    "PORTFOLIO_REBUILD_QUEUE_URL",
-    "PORTFOLIO_CLOSE_DAY_QUEUE_URL",
-    "PORTFOLIO_FILLS_QUEUE_URL",
-    "PORTFOLIO_RECONCILE_QUEUE_URL",
 }
 OTHER_NAMES = {
     "PORTFOLIO_WINDOW_MS": ("LiveWindowMs", "DemoWindowMs", "PaperWindowMs"),
@@ -230,19 +226,69 @@ WORKING_QUEUES = sorted(name for name in resources(QUEUE) if not name.endswith("
 DEAD_LETTER_QUEUES = sorted(name for name in resources(QUEUE) if name.endswith("DeadLetterQueue"))
 
 
-def test_the_queues_of_the_design_exist() -> None:
-    fifo = {name for name in WORKING_QUEUES if resources(QUEUE)[name].get("FifoQueue")}
-    assert fifo == {"DirtyLiveQueue", "DirtyDemoQueue", "DirtyPaperQueue", "PushQueue", "FillsQueue", "ReconcileQueue"}
-    assert set(WORKING_QUEUES) - fifo == {
-        "PriceQueue",
-        "BulkQueue",
-        "RefreshQueue",
-        "DelayedQueue",
-        "FeedQueue",
-        "RebuildQueue",
-        "CloseDayQueue",
-        "OrderFilledQueue",
-    }
+def queue_name(resource: str) -> str:
+    """What comes after the stack's name and a dash."""
+    given = resources(QUEUE)[resource]["QueueName"]["Fn::Sub"]
+    assert given.startswith("${AWS::StackName}-")
+    return str(given.removeprefix("${AWS::StackName}-"))
+
+
+def test_the_queues_are_those_that_the_code_names() -> None:
+    assert {queue_name(name) for name in WORKING_QUEUES} == set(Queue)
+    for name in WORKING_QUEUES:
+        assert queue_name(dead_letter_queue(name)) == Queue(queue_name(name)).dead
+    of_starts = {queue_name(name) for name in DEAD_LETTER_QUEUES} - {queue.dead for queue in Queue}
+    assert queues.LEDGER_DEAD in of_starts
+    assert all(name.endswith("-dead") for name in of_starts)
+
+
+@pytest.mark.parametrize("name", sorted(resources(QUEUE)))
+def test_a_queue_is_fifo_where_its_name_says_so(name: str) -> None:
+    assert resources(QUEUE)[name].get("FifoQueue", False) is queue_name(name).endswith(".fifo")
+
+
+def test_a_stack_whose_name_has_the_length_that_is_told_has_no_queue_with_too_long_a_name() -> None:
+    longest = max(len(queue_name(name)) for name in resources(QUEUE))
+    assert STACK_NAME_MAX + len("-") + longest <= 80
+    told = f"{STACK_NAME_MAX} characters"
+    assert told in template()["Description"]
+    assert told in (ROOT / "README.md").read_text()
+
+
+def test_the_addresses_of_all_queues_begin_as_the_setting_says() -> None:
+    for host in ("https://sqs.eu-west-1.amazonaws.com", "http://127.0.0.1:4566"):
+        values = Values({"AWS::AccountId": ACCOUNT, "AWS::StackName": "my-price-stack"}, host)
+        base = values.of(environment()["PORTFOLIO_QUEUES"])
+        for name in resources(QUEUE):
+            assert base + queue_name(name) == values.of({"Ref": name})
+
+
+LONG = {
+    "RedisUrl": "rediss://" + "r" * 120 + ":6379",
+    "RedisIam": "u" * 40 + "@" + "c" * 40,
+    "MarketHttpUrl": "https://" + "q" * 200,
+    "JwtIssuer": "https://" + "i" * 120,
+    "JwksUrl": "https://" + "j" * 150,
+    "KiteSecretArn": "arn:aws:secretsmanager:ap-southeast-1:123456789012:secret:" + "k" * 60,
+    "KiteRoot": "https://" + "k" * 60,
+    "JwtAudience": "a" * 64,
+    "FillsOwner": "o" * 128,
+    "EventBusName": "b" * 60,
+    "MarketHolidays": ",".join(["2026-12-25"] * 30),
+    "CloseTimeZone": "America/Argentina/ComodRivadavia",
+}
+
+
+@pytest.mark.parametrize("name", sorted(resources(FUNCTION)))
+def test_the_environment_of_a_function_stays_below_the_four_kilobytes_that_lambda_has(name: str) -> None:
+    values = Values(
+        {"AWS::AccountId": ACCOUNT, "AWS::StackName": "s" * STACK_NAME_MAX, "AWS::Region": "ap-southeast-1"} | LONG,
+        "https://sqs.ap-southeast-1.amazonaws.com",
+    )
+    own = resources(FUNCTION)[name].get("Environment", {}).get("Variables", {})
+    variables = {key: values.of(value) for key, value in (environment() | own).items()}
+    assert not [key for key, value in variables.items() if "${" in value]
+    assert len(json.dumps(variables)) <= 4_096
 
 
 @pytest.mark.parametrize("name", [name for name, queue in resources(QUEUE).items() if queue.get("FifoQueue")])
@@ -294,7 +340,7 @@ def test_an_event_source_is_bounded_by_its_own_parameter(source: tuple[str, str]
     properties = sqs_sources()[source]
     queue = referenced(properties["Queue"])
     limit = properties["ScalingConfig"]["MaximumConcurrency"]
-    if queue in (fixed := {"FeedQueue": 2, "RebuildQueue": 5, "CloseDayQueue": 10}):
+    if queue in (fixed := {"FeedQueue": 2, "RebuildQueue": 5, "CloseDayQueue": 10, "OrdersQueue": 10}):
         assert limit == fixed[queue]
         return
     parameter = queue.removeprefix("Dirty").removesuffix("Queue") + "MaximumConcurrency"
@@ -333,6 +379,7 @@ def test_every_asynchronous_start_ends_in_a_dead_letter_queue() -> None:
         "CloseDayFunction",
         "SweepFunction",
         "ReconcileFunction",
+        "FillOrdersFunction",
     ):
         failures = function_setting(name, "EventInvokeConfig")["DestinationConfig"]["OnFailure"]
         queue = referenced(failures["Destination"])
@@ -506,7 +553,7 @@ def test_what_a_portfolio_is_filled_with_comes_in_through_one_event_only() -> No
     assert referenced(rule["Targets"][0]["Arn"]) == "OrderFilledQueue"
 
 
-def test_only_who_books_closes_reconciles_or_repairs_writes_the_ledger() -> None:
+def test_only_who_books_closes_days_sweeps_or_reconciles_writes_the_ledger() -> None:
     writers = {
         name
         for name, statement in statements()
@@ -516,6 +563,7 @@ def test_only_who_books_closes_reconciles_or_repairs_writes_the_ledger() -> None
     assert writers == {
         "RestApiRole",
         "RecordFillRole",
+        "FillOrdersRole",
         "CloseDayRole",
         "SweepRole",
         "ReconcileRole",
@@ -523,7 +571,9 @@ def test_only_who_books_closes_reconciles_or_repairs_writes_the_ledger() -> None
     }
 
 
-@pytest.mark.parametrize("role", ["RestApiRole", "RecordFillRole", "CloseDayRole", "ReconcileRole", "BrokerApiRole"])
+@pytest.mark.parametrize(
+    "role", ["RestApiRole", "RecordFillRole", "FillOrdersRole", "CloseDayRole", "ReconcileRole", "BrokerApiRole"]
+)
 def test_who_writes_the_ledger_may_put_update_and_delete_in_its_transactions(role: str) -> None:
     """Books are updated, records put, and holders deleted: by trades, and by the close that ends a currency."""
     granted = {
@@ -602,28 +652,25 @@ def test_the_sweep_writes_checkpoints_and_dependents_but_no_books() -> None:
 
 
 def test_the_status_may_ask_for_the_depth_of_every_queue_it_shows() -> None:
-    asked = allowed("RestApiRole", "sqs:GetQueueAttributes")
-    dead = {
-        name for name in DEAD_LETTER_QUEUES if f"${{{name}}}" in str(environment()["PORTFOLIO_DEAD_LETTER_QUEUE_URLS"])
-    }
-    shown = {
-        "PriceQueue",
-        "DirtyLiveQueue",
-        "DirtyDemoQueue",
-        "DirtyPaperQueue",
-        "BulkQueue",
-        "RefreshQueue",
-        "DelayedQueue",
-        "PushQueue",
-        "FillsQueue",
-    }
-    assert asked == shown | dead
+    base = "https://sqs/"
+    shown = {url.removeprefix(base) for url in queues.shown_urls(base).values()}
+    assert {queue_name(name) for name in allowed("RestApiRole", "sqs:GetQueueAttributes")} == shown
 
 
 def test_whatever_the_sweep_finds_raises_an_alarm_of_this_stack() -> None:
     alarm = resources("AWS::CloudWatch::Alarm")["SweepFindsAlarm"]
     assert (alarm["Namespace"], alarm["MetricName"]) == ("Foliostream", "SweepFinds")
     assert alarm["Dimensions"] == [{"Name": "Stack", "Value": {"Ref": "AWS::StackName"}}]
+    assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (0, "GreaterThanThreshold")
+
+
+def test_all_open_orders_are_looked_at_every_minute_and_a_failure_raises_an_alarm() -> None:
+    schedule = resources("AWS::Scheduler::Schedule")["OrdersSchedule"]
+    assert schedule["ScheduleExpression"] == "cron(* * * * ? *)"
+    assert referenced(schedule["Target"]["Arn"]) == "FillOrdersFunction"
+    assert function_setting("FillOrdersFunction", "EventInvokeConfig")["MaximumRetryAttempts"] == 0
+    alarm = resources("AWS::CloudWatch::Alarm")["OrdersDeadLetterAlarm"]
+    assert "OrdersDeadLetterQueue" in str(alarm["Dimensions"])
     assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (0, "GreaterThanThreshold")
 
 
@@ -700,7 +747,7 @@ def test_the_socket_asks_the_authorizer_and_requires_no_header() -> None:
     # AWS gets no identity source at all, the emulator an empty list.
     assert api["Auth"]["IdentitySource"] == {"Fn::If": ["ExecuteApiBaseGiven", [], {"Ref": "AWS::NoValue"}]}
     assert api["RouteSelectionExpression"] == "$request.body.action"
-    assert set(api["Routes"]) == {"$connect", "$disconnect", "$default", "subscribe", "unsubscribe", "ping"}
+    assert set(api["Routes"]) == {"$connect", "$disconnect", "$default", *ACTIONS}
     assert {referenced(route["FunctionArn"]) for route in api["Routes"].values()} == {"WebSocketFunction"}
 
 

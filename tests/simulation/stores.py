@@ -18,7 +18,18 @@ from foliostream.domain.coalescing import Bundle, DirtyMessage
 from foliostream.domain.instrument import Instrument
 from foliostream.domain.portfolio import Portfolio, Transaction
 from foliostream.domain.price import Price, PriceUpdate
-from foliostream.ports import Candidate, Connection, ConnectionView, Outgoing, Saved, Stored, StoredSnapshot
+from foliostream.domain.sessions import Told
+from foliostream.ports import (
+    Admitted,
+    Candidate,
+    Closed,
+    Connection,
+    ConnectionView,
+    Outgoing,
+    Saved,
+    Stored,
+    StoredSnapshot,
+)
 from foliostream.ports import Subscription as Subscribed
 from tests.fakes.bus import FakeBus
 from tests.fakes.connections import FakeConnections
@@ -27,6 +38,7 @@ from tests.fakes.hot_store import FakeHotStore
 from tests.fakes.instruments import FakeInstruments
 from tests.fakes.ledger import FakeLedger
 from tests.fakes.notices import FakeNotices
+from tests.fakes.sessions import FakeSessions
 from tests.simulation.checks import Watch
 from tests.simulation.lambdas import Invocation, StreamSource, current_invocation
 from tests.simulation.machines import Machine, Network
@@ -80,6 +92,7 @@ class Stores:
         self.connections = FakeConnections()
         self.gateway = FakeGateway()
         self.notices = FakeNotices()
+        self.sessions = FakeSessions()
         self.bus = FakeBus()
         self.queues: dict[str, Queue] = {}
         self.given_up: list[tuple[str, DirtyMessage, str]] = []
@@ -279,12 +292,16 @@ class RemoteConnections:
         [view] = self._call("connections.view", [partial(self._all.view, connection_id, now_ms)])
         return view
 
-    def close(self, connection_id: str) -> list[str]:
+    def close(self, connection_id: str) -> Closed:
         [gone] = self._call("connections.close", [partial(self._all.close, connection_id)])
         return gone
 
-    def subscribe(self, connection: Connection, portfolio_ids: Collection[str]) -> None:
-        self._call("subscribe", [partial(self._all.subscribe, connection, list(portfolio_ids))])
+    def admit(self, connection_id: str, now_ms: int, interval_ms: int, burst_ms: int) -> Admitted:
+        [admitted] = self._call("admit", [partial(self._all.admit, connection_id, now_ms, interval_ms, burst_ms)])
+        return admitted
+
+    def subscribe(self, connection: Connection, subscriptions: Collection[Subscribed]) -> None:
+        self._call("subscribe", [partial(self._all.subscribe, connection, list(subscriptions))])
 
     def unsubscribe(self, connection_id: str, portfolio_ids: Collection[str]) -> None:
         self._call("unsubscribe", [partial(self._all.unsubscribe, connection_id, list(portfolio_ids))])
@@ -300,6 +317,15 @@ class RemoteConnections:
 
     def note_events(self, connection_id: str, event_ids: Sequence[str]) -> None:
         self._call("note_events", [partial(self._all.note_events, connection_id, list(event_ids))])
+
+    def note_told(self, connection_id: str, told: Told) -> None:
+        self._call("note_told", [partial(self._all.note_told, connection_id, told)])
+
+    def note_touched(self, connection_id: str, touched_at_ms: int) -> None:
+        self._call("note_touched", [partial(self._all.note_touched, connection_id, touched_at_ms)])
+
+    def note_restored(self, connection_id: str) -> None:
+        self._call("note_restored", [partial(self._all.note_restored, connection_id)])
 
 
 class RemoteGateway:

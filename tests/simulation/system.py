@@ -12,17 +12,18 @@ from greenlet import getcurrent
 from foliostream.application import price_input, recalculate, update_prices
 from foliostream.application.access import Caller
 from foliostream.application.announcing import Announcer
+from foliostream.application.answering import Answers
 from foliostream.application.marking import Marker
 from foliostream.application.portfolios import Portfolios
 from foliostream.application.project_ledger import LedgerProjection
 from foliostream.application.projecting import Projector
 from foliostream.application.push import Sender, push
 from foliostream.application.receiving import Change, Received
+from foliostream.application.subscribing import Subscribing
 from foliostream.application.valuing import Valuer
 from foliostream.application.watching import Watching
 from foliostream.domain.instrument import Instrument
 from foliostream.domain.keys import ACCOUNT_TYPES
-from tests.fakes.sessions import FakeSessions
 from tests.simulation.checks import SKEW_MS, Watch
 from tests.simulation.lambdas import POLL_MOST_US, Function, Invocation, QueueSource, StreamSource
 from tests.simulation.machines import CALLS, Faults, Latency, Machine, Network
@@ -90,12 +91,14 @@ class Container:
         )
         hot = self.hot
         self.valuer = Valuer(hot, hot, hot, instruments, ledger, hot, self.marker, self.clock, STALE_AFTER_MS)
-        sessions = FakeSessions()
+        sessions = stores.sessions
         self.sender = Sender(connections, sessions, hot, self.valuer, gateway, self.clock)
         self.portfolios = Portfolios(ledger, instruments, self.valuer, self.marker, self.clock)
-        self.watching = Watching(
-            connections, sessions, hot, ledger, gateway, self.marker, self.sender, self.clock, session_ms=KEPT_MS
+        answers = Answers(connections, gateway, self.marker, self.sender, self.clock)
+        subscribing = Subscribing(
+            connections, sessions, stores.notices, hot, ledger, answers, self.clock, kept_ms=KEPT_MS
         )
+        self.watching = Watching(connections, sessions, gateway, subscribing, answers, session_ms=KEPT_MS)
         projector = Projector(hot, hot, self.marker)
         announce = Announcer(stores.notices, connections, hot, self.marker, self.clock, KEPT_MS)
         self.projection = LedgerProjection(projector, self.valuer, bus, queues, self.clock, announce)

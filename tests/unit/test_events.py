@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from foliostream import lambda_events
-from foliostream.application import fill_input, price_input, topic_input
+from foliostream.application import fill_input, price_input, protocol, topic_input
 from foliostream.application.close_day import Part
 from foliostream.application.receiving import wait_until_due
 from foliostream.domain import changes, portfolio
@@ -55,6 +55,15 @@ def test_the_streamed_sample_gives_its_portfolios_and_leaves_other_items_out() -
     book = portfolio.decode(first.book)
     assert (book.key, book.version, str(book.positions["AAPL"].quantity)) == ("live:growth", 2, "500")
     assert (poison.key, poison.book) == ("demo:poison", b"{")
+
+
+@pytest.mark.parametrize("name", [path.name for path in sorted(EVENTS.glob("websocket.*.json"))])
+def test_what_a_sample_client_says_is_the_action_of_its_route(name: str) -> None:
+    sample = event(name)
+    route = sample["requestContext"]["routeKey"]
+    if route in protocol.ACTIONS:
+        action = protocol.action(protocol.envelope(sample["body"]))
+        assert action.__struct_config__.tag == route
 
 
 def test_the_streamed_sample_has_a_fill_and_leaves_other_transactions_out() -> None:
@@ -140,3 +149,9 @@ def test_the_topic_of_fills_has_two_a_record_without_an_id_and_one_that_is_no_te
 def test_the_queued_sample_of_a_reconciliation_names_account_and_slot() -> None:
     (message,) = lambda_events.received(event("reconcile.queue.json"))
     assert msgspec.json.decode(message.body, type=Turn) == Turn("zerodha", "AB1001", 5_907_006)
+
+
+def test_the_queued_sample_of_orders_names_symbols() -> None:
+    (message,) = lambda_events.received(event("fill_orders.queue.json"))
+    assert json.loads(message.body) == {"symbols": ["AAPL", "M&M"]}
+    assert "Records" not in event("fill_orders.schedule.json")

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from foliostream import metrics
+from foliostream.application.order_watch import OrderWatch
 from functions.price_update import app as price_update
 from functions.recalculate import app as recalculate
 from functions.sweep import app as sweep
+from tests.fakes.queues import FakeOrderQueue
 from tests.unit.application.system import System
 from tests.unit.domain.examples import NOW
 
@@ -63,6 +65,7 @@ class Parts:
         self.clock, self.hot, self.holders = system.clock, system.hot, system.hot
         self.instruments, self.marker, self.valuer = system.instruments, system.marker, system.valuer
         self.pacer = system.pacer
+        self.order_watch = OrderWatch(self.hot, FakeOrderQueue())
         self.settings = SimpleNamespace(
             stack="prod", skew_ms=50, window_ms={"live": 200, "demo": 1_000, "paper": 3_000}
         )

@@ -15,11 +15,13 @@ import pytest
 from foliostream import lambda_events
 from foliostream.application import fill_input, price_input
 from foliostream.application.accept_fills import FillAccepter
+from foliostream.application.order_watch import OrderWatch
 from foliostream.application.topic_input import LETTER_BYTES_MAX
 from foliostream.errors import RetryableError
 from functions.accept_fills import app as accept_fills
 from functions.price_update import app as price_update
 from tests.fakes.fills import FakeFillQueue
+from tests.fakes.queues import FakeOrderQueue
 from tests.unit.application.system import System
 from tests.unit.domain.examples import stock
 
@@ -59,6 +61,7 @@ def parts(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         instruments=system.instruments,
         marker=system.marker,
         clock=system.clock,
+        order_watch=OrderWatch(system.hot, FakeOrderQueue()),
         settings=SimpleNamespace(stack="foliostream"),
         dead_letters=queue,
         fill_queue=queue,

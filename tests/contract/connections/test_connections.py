@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,8 +13,9 @@ from botocore.exceptions import ClientError
 
 from foliostream.adapters import dynamodb_batch
 from foliostream.adapters.dynamodb_connections import DynamoDbConnections
+from foliostream.domain.sessions import Told
 from foliostream.errors import NotFoundError
-from foliostream.ports import Connection, Connections, ConnectionView, Outgoing, Subscription, Watch
+from foliostream.ports import Admitted, Connection, Connections, ConnectionView, Outgoing, Subscription, Watch
 from tests.fakes.connections import FakeConnections
 from tests.support.ministack import Emulator
 
@@ -41,6 +44,15 @@ def watched(connections: Connections) -> list[str]:
     return [subscription.portfolio_id for subscription in view(connections).subscriptions]
 
 
+def subscribe(connections: Connections, connection: Connection, portfolio_ids: Collection[str]) -> None:
+    connections.subscribe(connection, [Subscription(name) for name in portfolio_ids])
+
+
+def closed(connections: Connections, connection_id: str = "c1=") -> list[str]:
+    """What a connection watched that is closed now."""
+    return [item.portfolio_id for item in connections.close(connection_id).subscriptions]
+
+
 def enqueue(connections: Connections, connection: Connection, *outgoing: Outgoing) -> None:
     letters = [(connection.connection_id, entry) for entry in outgoing]
     connections.enqueue(letters, connection.expires_at_ms)
@@ -64,8 +76,8 @@ def test_all_subscriptions_of_all_connections_are_listed_page_by_page(connection
     for connection in (ALICE, bob):
         connections.open(connection)
         enqueue(connections, connection, Outgoing("1", b"hello"))
-    connections.subscribe(ALICE, ["p1", "p2"])
-    connections.subscribe(bob, ["p1"])
+    subscribe(connections, ALICE, ["p1", "p2"])
+    subscribe(connections, bob, ["p1"])
     found = everything_watched(connections, limit)
     assert {(watch.portfolio_id, watch.connection_id) for watch in found} == {
         ("p1", "c1="),
@@ -74,8 +86,8 @@ def test_all_subscriptions_of_all_connections_are_listed_page_by_page(connection
     }
     assert len(found) == 3
     for watch in found:
-        expires_at_ms = {"c1=": ALICE, "c2=": bob}[watch.connection_id].expires_at_ms
-        assert expires_at_ms <= watch.lease_until_ms < expires_at_ms + 1_000
+        leaves_at_ms = {"c1=": ALICE, "c2=": bob}[watch.connection_id].leaves_at_ms
+        assert leaves_at_ms <= watch.lease_until_ms < leaves_at_ms + 1_000
 
 
 def test_a_connection_is_seen_as_it_was_opened(connections: Connections) -> None:
@@ -90,34 +102,60 @@ def test_a_connection_without_scopes_is_one_too(connections: Connections) -> Non
     assert view(connections).connection.scopes == frozenset()
 
 
-def test_a_connection_is_gone_from_the_millisecond_it_expires(connections: Connections) -> None:
+def test_a_connection_is_gone_from_the_millisecond_it_leaves(connections: Connections) -> None:
     connections.open(ALICE)
-    connections.subscribe(ALICE, ["p1"])
-    enqueue(connections, ALICE, Outgoing("1", b"hello"))
-    last = connections.view("c1=", ALICE.expires_at_ms - 1)
+    subscribe(connections, ALICE, ["p1"])
+    connections.enqueue([("c1=", Outgoing("1", b"hello"))], ALICE.leaves_at_ms)
+    last = connections.view("c1=", ALICE.leaves_at_ms - 1)
     assert last is not None
     assert (len(last.subscriptions), len(last.outbox)) == (1, 1)
-    assert connections.view("c1=", ALICE.expires_at_ms) is None
+    assert connections.view("c1=", ALICE.leaves_at_ms) is None
+    assert connections.admit("c1=", ALICE.leaves_at_ms, 100, 400) == Admitted(None, is_allowed=False)
+
+
+def test_messages_are_admitted_at_a_pace_and_some_at_once_after_a_silence(connections: Connections) -> None:
+    assert connections.admit("c1=", NOW_MS, 100, 400) == Admitted(None, is_allowed=False)
+    connections.open(ALICE)
+
+    def admitted(now_ms: int) -> bool:
+        found = connections.admit("c1=", now_ms, 100, 400)
+        assert found.connection == ALICE
+        return found.is_allowed
+
+    assert [admitted(NOW_MS) for _ in range(6)] == [True] * 4 + [False] * 2
+    assert not admitted(NOW_MS + 99)
+    assert [admitted(NOW_MS + 100) for _ in range(2)] == [True, False]
+    assert [admitted(NOW_MS + 10_000) for _ in range(5)] == [True] * 4 + [False]
+    connections.close("c1=")
+    assert connections.admit("c1=", NOW_MS + 20_000, 100, 400) == Admitted(None, is_allowed=False)
+
+
+def test_messages_said_at_the_same_moment_are_all_counted(connections: Connections) -> None:
+    connections.open(ALICE)
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda _: connections.admit("c1=", NOW_MS, 100, 400).is_allowed, range(12)))
+    assert sum(found) <= 4
+    assert any(found)
 
 
 def test_subscriptions_come_in_id_order_with_nothing_sent(connections: Connections) -> None:
     connections.open(ALICE)
-    connections.subscribe(ALICE, ["p2", "p1", "p2"])
-    connections.subscribe(ALICE, ["p0"])
+    subscribe(connections, ALICE, ["p2", "p1"])
+    subscribe(connections, ALICE, ["p0"])
     assert watched(connections) == ["p0", "p1", "p2"]
     assert {(s.sent_version, s.parts) for s in view(connections).subscriptions} == {(0, None)}
 
 
 def test_a_hundred_and_fifty_subscriptions_fit(connections: Connections) -> None:
     connections.open(ALICE)
-    connections.subscribe(ALICE, [f"p{number:03d}" for number in range(150)])
+    subscribe(connections, ALICE, [f"p{number:03d}" for number in range(150)])
     assert watched(connections) == [f"p{number:03d}" for number in range(150)]
-    assert len(connections.close("c1=")) == 150
+    assert len(closed(connections)) == 150
 
 
 def test_what_was_sent_is_remembered(connections: Connections) -> None:
     connections.open(ALICE)
-    connections.subscribe(ALICE, ["p1"])
+    subscribe(connections, ALICE, ["p1"])
     (subscription,) = view(connections).subscriptions
     connections.mark_sent("c1=", replace(subscription, sent_version=17, parts={"cash": "ab", "positions/M&M": "cd"}))
     (after,) = view(connections).subscriptions
@@ -125,27 +163,55 @@ def test_what_was_sent_is_remembered(connections: Connections) -> None:
     assert after.generation == subscription.generation
 
 
+def test_a_subscription_is_kept_as_it_was_asked_for(connections: Connections) -> None:
+    connections.open(ALICE)
+    asked = Subscription("p1", 17, {"cash": "ab"}, channels=("state", "margin"))
+    connections.subscribe(ALICE, [asked, Subscription("p2", 16)])
+    first, second = view(connections).subscriptions
+    assert first == replace(asked, generation=first.generation)
+    assert (second.sent_version, second.parts) == (16, None)
+    connections.mark_sent("c1=", replace(first, sent_version=18, parts={}))
+    [closed_first, _] = connections.close("c1=").subscriptions
+    assert (closed_first.sent_version, closed_first.channels) == (18, ("state", "margin"))
+
+
+def test_what_is_noted_about_a_connection_is_read_with_it(connections: Connections) -> None:
+    asked = replace(ALICE, session_id="s1", told=Told(ended=3), touched_at_ms=NOW_MS, is_returning=True)
+    connections.open(asked)
+    assert view(connections).connection == asked
+    connections.note_told("c1=", Told(4, 3, ("momentum",)))
+    connections.note_touched("c1=", NOW_MS + 5)
+    connections.note_restored("c1=")
+    after = replace(asked, told=Told(4, 3, ("momentum",)), touched_at_ms=NOW_MS + 5, is_returning=False)
+    assert view(connections).connection == after
+    assert connections.admit("c1=", NOW_MS, 100, 400).connection == after
+    assert connections.close("c1=").connection == after
+    for note in (partial(connections.note_told, "c1=", Told()), partial(connections.note_restored, "c1=")):
+        note()
+    assert connections.view("c1=", NOW_MS) is None
+
+
 def test_subscribing_again_starts_anew(connections: Connections) -> None:
     connections.open(ALICE)
-    connections.subscribe(ALICE, ["p1"])
+    subscribe(connections, ALICE, ["p1"])
     connections.mark_sent("c1=", Subscription("p1", 17, {"cash": "ab"}))
-    connections.subscribe(ALICE, ["p1"])
+    subscribe(connections, ALICE, ["p1"])
     (again,) = view(connections).subscriptions
     assert (again.sent_version, again.parts) == (0, None)
 
 
 def test_what_was_sent_before_a_new_subscription_does_not_count_for_it(connections: Connections) -> None:
     connections.open(ALICE)
-    connections.subscribe(ALICE, ["p1"])
+    subscribe(connections, ALICE, ["p1"])
     (before,) = view(connections).subscriptions
-    connections.subscribe(ALICE, ["p1"])  # while the sender is posting
+    subscribe(connections, ALICE, ["p1"])  # while the sender is posting
     connections.mark_sent("c1=", replace(before, sent_version=17, parts={}))
     assert view(connections).subscriptions[0].sent_version == 0
 
 
 def test_marking_a_subscription_that_is_gone_does_not_bring_it_back(connections: Connections) -> None:
     connections.open(ALICE)
-    connections.subscribe(ALICE, ["p1", "p2"])
+    subscribe(connections, ALICE, ["p1", "p2"])
     connections.unsubscribe("c1=", ["p1", "unknown"])
     connections.mark_sent("c1=", Subscription("p1", 17, {}))
     assert watched(connections) == ["p2"]
@@ -190,25 +256,25 @@ def test_the_notices_sent_last_are_remembered_while_the_connection_is_there(conn
 
 def test_a_view_larger_than_one_page_is_whole(connections: Connections) -> None:
     connections.open(ALICE)
-    connections.subscribe(ALICE, ["p1"])
+    subscribe(connections, ALICE, ["p1"])
     for number in range(24):
         enqueue(connections, ALICE, Outgoing(f"{number:04d}", bytes([number]) * 100_000))
     found = view(connections)
     assert [entry.payload[:1] for entry in found.outbox] == [bytes([number]) for number in range(24)]
     assert len(found.subscriptions) == 1
-    assert connections.close("c1=") == ["p1"]
+    assert closed(connections) == ["p1"]
 
 
 def test_closing_deletes_everything_and_names_what_was_watched(connections: Connections) -> None:
     bob = replace(ALICE, connection_id="c1", owner="bob")
     for connection in (ALICE, bob):
         connections.open(connection)
-        connections.subscribe(connection, ["p2", "p1"])
+        subscribe(connections, connection, ["p2", "p1"])
         for number in range(30):
             enqueue(connections, connection, Outgoing(f"{number}", b"x"))
-    assert sorted(connections.close("c1=")) == ["p1", "p2"]
+    assert sorted(closed(connections)) == ["p1", "p2"]
     assert connections.view("c1=", NOW_MS) is None
-    assert connections.close("c1=") == []
+    assert closed(connections) == []
     assert len(view(connections, bob).outbox) == 30
     connections.open(ALICE)
     assert view(connections) == ConnectionView(ALICE, [], [])
@@ -218,7 +284,7 @@ def test_nothing_brings_a_closed_connection_back(connections: Connections) -> No
     connections.open(ALICE)
     connections.close("c1=")
     with pytest.raises(NotFoundError) as refused:
-        connections.subscribe(ALICE, ["p1"])
+        subscribe(connections, ALICE, ["p1"])
     assert refused.value.code == "CONNECTION_CLOSED"
     connections.mark_sent("c1=", Subscription("p1", 3, {}))
     enqueue(connections, ALICE, Outgoing("1", b"x"))
@@ -227,16 +293,16 @@ def test_nothing_brings_a_closed_connection_back(connections: Connections) -> No
 
 
 def test_a_subscribe_that_races_with_close_leaves_nothing_behind(connections: Connections) -> None:
-    def subscribe(name: str) -> None:
+    def attempt(name: str) -> None:
         try:
-            connections.subscribe(ALICE, [name])
+            subscribe(connections, ALICE, [name])
         except NotFoundError:
             return
 
     connections.open(ALICE)
     with ThreadPoolExecutor(8) as pool:
         for number in range(40):
-            pool.submit(subscribe, f"p{number}")
+            pool.submit(attempt, f"p{number}")
         pool.submit(connections.close, "c1=")
     connections.open(ALICE)
     assert watched(connections) == []
@@ -272,7 +338,7 @@ def test_meeting_another_transaction_is_tried_again(ministack: Emulator, monkeyp
     client: Any = Conflicting(ministack.dynamodb())
     connections = DynamoDbConnections(client, ministack.table())
     connections.open(ALICE)
-    connections.subscribe(ALICE, ["p1"])
+    subscribe(connections, ALICE, ["p1"])
     connections.mark_sent("c1=", Subscription("p1", 17, {}))
     assert view(connections).subscriptions[0].sent_version == 17
 
@@ -281,9 +347,12 @@ def test_every_item_tells_dynamodb_when_to_delete_it_and_never_too_early(minista
     client, table = ministack.dynamodb(), ministack.table()
     connections = DynamoDbConnections(client, table)
     connections.open(ALICE)
-    connections.subscribe(ALICE, ["p1"])
+    subscribe(connections, ALICE, ["p1"])
     enqueue(connections, ALICE, Outgoing("1", b"x"))
     connections.mark_sent("c1=", Subscription("p1", 1, {}))
     items: Any = client.scan(TableName=table, ConsistentRead=True)["Items"]
     assert len(items) == 3
-    assert {int(item["expires_at"]["N"]) for item in items} == {-(-ALICE.expires_at_ms // 1000)}
+    assert {int(item["expires_at"]["N"]) for item in items} == {
+        -(-ALICE.expires_at_ms // 1000),
+        -(-ALICE.leaves_at_ms // 1000),
+    }

@@ -15,10 +15,15 @@ from zoneinfo import ZoneInfo
 from foliostream.api.rest import Api, build
 from foliostream.application.accept_fills import FillAccepter
 from foliostream.application.amending import Amending
+from foliostream.application.analytics import Analytics
+from foliostream.application.executing import Execution
+from foliostream.application.fill_orders import OrderFiller
 from foliostream.application.margin_check import MarginCheck, Previewing
 from foliostream.application.marking import Marker
+from foliostream.application.order_watch import OrderWatch
 from foliostream.application.ordering import Ordering
 from foliostream.application.portfolios import Portfolios
+from foliostream.application.resetting import Resetting
 from foliostream.application.status import Operations
 from foliostream.application.valuing import Valuer
 from foliostream.domain.instrument import Instrument
@@ -32,7 +37,7 @@ from tests.fakes.hot_store import FakeHotStore
 from tests.fakes.instruments import FakeInstruments
 from tests.fakes.ledger import FakeLedger
 from tests.fakes.notes import FakeDepths, FakeNotes
-from tests.fakes.queues import FakeQueues
+from tests.fakes.queues import FakeOrderQueue, FakeQueues
 
 EVENTS = Path(__file__).parents[3] / "events"
 NOW_MS = 1_772_101_800_000  # 2026-02-26T10:30:00Z
@@ -70,6 +75,7 @@ class Parts:
         self.queues = FakeQueues()
         self.bus = FakeBus()
         self.fills = FakeFillQueue()
+        self.order_queue = FakeOrderQueue()
         self.fill_accepter = FillAccepter(self.ledger, self.instruments, self.fills, "")
         self.notes = FakeNotes()
         depths = FakeDepths(live=QueueDepth(3, 1), push=QueueDepth(0, 0), live_dead=QueueDepth(2, 0))
@@ -91,23 +97,34 @@ class Parts:
         return self.hot
 
     @cached_property
+    def order_watch(self) -> OrderWatch:
+        return OrderWatch(self.hot, self.order_queue)
+
+    @cached_property
+    def order_filler(self) -> OrderFiller:
+        costs = Costs(Decimal("0.05"), Decimal("0.02"))
+        execution = Execution(self.ledger, self.instruments, self.hot, self.clock, costs, 900_000, self.margin_check)
+        return OrderFiller(execution, self.ledger, self.hot, self.order_queue)
+
+    @cached_property
+    def resetting(self) -> Resetting:
+        return Resetting(self.ledger, self.ledger, self.instruments, self.hot, self.portfolios, self.clock)
+
+    @cached_property
     def ordering(self) -> Ordering:
         numbers = count()
-        return Ordering(
-            self.ledger,
-            self.ledger,
-            self.instruments,
-            self.hot,
-            self.clock,
-            Costs(Decimal("0.05"), Decimal("0.02")),
-            900_000,
-            self.margin_check,
-            lambda: f"{next(numbers):012x}",
-        )
+        filler = self.order_filler
+        return Ordering(filler.execution, self.ledger, self.hot, filler, lambda: f"{next(numbers):012x}")
 
     @cached_property
     def amending(self) -> Amending:
         return Amending(self.ledger, self.portfolios, self.clock)
+
+    @cached_property
+    def analytics(self) -> Analytics:
+        return Analytics(
+            self.portfolios, self.ledger, self.instruments, self.price_history, self.clock, self.market_zone
+        )
 
     @cached_property
     def portfolios(self) -> Portfolios:

@@ -61,7 +61,7 @@ def test_an_idempotency_key_of_another_form_is_refused(client: Client) -> None:
 @pytest.mark.parametrize(
     ("change", "code"),
     [
-        ({"settings": {"benchmark": "SPY"}}, "FIELD_NOT_SUPPORTED"),
+        ({"settings": {"stop_out_percent": 40}}, "FIELD_NOT_SUPPORTED"),
     ],
 )
 def test_what_this_release_has_not_is_refused_rather_than_ignored(

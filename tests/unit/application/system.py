@@ -12,6 +12,7 @@ import msgspec
 
 from foliostream.application.access import Caller
 from foliostream.application.announcing import Announcer
+from foliostream.application.answering import Answers
 from foliostream.application.margin_check import MarginCheck
 from foliostream.application.marking import Marker
 from foliostream.application.pacing import Pacer
@@ -20,6 +21,7 @@ from foliostream.application.push import Sender, push
 from foliostream.application.recalculate import recalculate
 from foliostream.application.receiving import Received
 from foliostream.application.runs import Runs
+from foliostream.application.subscribing import Subscribing
 from foliostream.application.update_prices import PriceReport, update_prices
 from foliostream.application.valuing import Valuer
 from foliostream.application.watching import Watching
@@ -89,16 +91,19 @@ class System:
         self.portfolios = Portfolios(
             self.ledger, self.instruments, self.valuer, self.marker, self.clock, self.margin_check
         )
+        self.answers = Answers(self.connections, self.gateway, self.marker, self.sender, self.clock)
+        self.subscribing = Subscribing(
+            self.connections,
+            self.sessions,
+            self.notices,
+            self.hot,
+            self.ledger,
+            self.answers,
+            self.clock,
+            kept_ms=KEPT_MS,
+        )
         self.watching = Watching(
-            connections=self.connections,
-            sessions=self.sessions,
-            snapshots=self.hot,
-            ledger=self.ledger,
-            gateway=self.gateway,
-            marker=self.marker,
-            sender=self.sender,
-            clock=self.clock,
-            session_ms=KEPT_MS,
+            self.connections, self.sessions, self.gateway, self.subscribing, self.answers, session_ms=KEPT_MS
         )
 
     def valuer_over(self, books: Books, snapshots: Snapshots, ledger: Ledger) -> Valuer:

@@ -6,7 +6,7 @@ import pytest
 
 from foliostream.domain.coalescing import MAX_ATTEMPTS
 from foliostream.errors import RetryableError
-from foliostream.ports import ConnectionView
+from foliostream.ports import ConnectionView, Subscription
 from tests.fakes.connections import FakeConnections
 from tests.unit.application.system import BOB, System, received
 from tests.unit.domain.examples import NOW
@@ -168,7 +168,21 @@ def test_a_connection_gone_in_the_middle_is_forgotten_too(system: System, after:
     assert system.watchers() == {}
 
 
-def test_an_expired_connection_is_forgotten_and_sent_nothing(system: System) -> None:
+def test_an_expired_connection_is_told_closed_and_forgotten(system: System) -> None:
+    system.subscribe("one")
+    system.flush()
+    system.messages()
+    system.clock.advance(3_600_000)
+    system.tick("AAPL", "120")
+    system.settle()
+    system.flush()
+    (goodbye,) = system.messages()
+    assert (goodbye["type"], goodbye["code"], goodbye["retryable"]) == ("error", "TOKEN_EXPIRED", False)
+    assert system.gateway.gone == {"c1"}
+    assert system.watchers() == {}
+
+
+def test_a_connection_nobody_heard_of_for_long_is_forgotten_and_sent_nothing(system: System) -> None:
     system.subscribe("one")
     system.clock.advance(2 * 3_600_000)
     system.flush()
@@ -264,7 +278,7 @@ def test_a_subscription_renewed_while_it_is_served_gets_its_snapshot(system: Sys
     def renew(connection_id: str, payload: bytes) -> bool:
         if not renewed:
             renewed.append(1)
-            system.connections.subscribe(view.connection, ["one"])
+            system.connections.subscribe(view.connection, [Subscription("one")])
         return post(connection_id, payload)
 
     system.gateway.post = renew  # type: ignore[method-assign]

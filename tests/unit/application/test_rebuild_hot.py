@@ -16,7 +16,7 @@ from foliostream.application.symbols import Symbols
 from foliostream.domain import portfolio as books
 from foliostream.domain.portfolio import Portfolio
 from foliostream.errors import NotFoundError, RetryableError
-from foliostream.ports import SYMBOL_BUCKETS, WALK_BUCKETS
+from foliostream.ports import IDLE_MS, SYMBOL_BUCKETS, WALK_BUCKETS
 from tests.fakes.hot_store import FakeHotStore
 from tests.fakes.notes import FakeNotes
 from tests.fakes.rebuild import FakeRebuildQueue, FakeRebuildRecords
@@ -148,7 +148,7 @@ def test_who_watched_watches_again_and_is_sent_the_newest(rebuilding: Rebuilding
     watchers = {name: {"c1": leases["c1"]} for name, leases in system.watchers().items()}
     assert len(watchers) == 3
     rebuilding.store.lose()
-    system.clock.advance(2_000)
+    system.clock.advance(IDLE_MS + 2_000)
     rebuilding.rebuild.start()
     rebuilding.finish()
     assert {name: set(leases) for name, leases in system.watchers().items()} == {name: {"c1"} for name in watchers}

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import pytest
 
+from foliostream.application.watching import TOUCH_EVERY_MS
 from foliostream.domain.sessions import MAX_METRICS, SUPERSEDED_MAX, Run
 from foliostream.errors import NotFoundError, PermanentError, RetryableError
 from foliostream.ports import Connection
@@ -157,7 +158,7 @@ def test_a_post_that_fails_in_the_middle_loses_nothing_and_repeats_nothing(syste
 
 def test_a_session_that_is_gone_opens_no_run(system: System) -> None:
     found = connection(system)
-    system.clock.advance(KEPT_MS)
+    system.clock.advance(KEPT_MS + TOUCH_EVERY_MS)
     with pytest.raises(NotFoundError) as refused:
         system.runs.open(found, ticker="AAPL", portfolio_id="one", version=1, metrics=METRICS)
     assert refused.value.code == "SESSION_EXPIRED"

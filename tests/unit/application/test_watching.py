@@ -6,9 +6,11 @@ import json
 
 import pytest
 
-from foliostream.application.watching import MAX_CLIENT_MESSAGE_BYTES, MAX_CONNECTION_MS, MAX_SUBSCRIPTIONS
+from foliostream.application.protocol import MAX_CLIENT_MESSAGE_BYTES, MAX_SUBSCRIPTIONS
+from foliostream.application.watching import MAX_CONNECTION_MS
 from foliostream.domain.times import iso
 from foliostream.errors import RetryableError
+from foliostream.ports import IDLE_MS
 from tests.unit.application.system import BOB, System
 from tests.unit.domain.examples import NOW
 
@@ -74,7 +76,18 @@ def test_a_ping_is_answered_with_the_servers_time(system: System) -> None:
         ({"action": "ping", "more": 1}, "INVALID_MESSAGE"),
         ({"action": "ping", "request_id": 7}, "INVALID_MESSAGE"),
         ({"action": "ping", "request_id": "x" * 30_000}, "INVALID_MESSAGE"),
-        ({"action": "subscribe"}, "INVALID_MESSAGE"),
+        ({"action": "subscribe"}, "PORTFOLIO_NEEDED"),
+        ({"action": "subscribe", "portfolio_ids": ["one"], "channels": []}, "INVALID_MESSAGE"),
+        ({"action": "subscribe", "portfolio_ids": ["one"], "channels": ["news"]}, "INVALID_MESSAGE"),
+        ({"action": "resume", "portfolio_id": "one"}, "INVALID_MESSAGE"),
+        ({"action": "resume", "portfolio_id": "one", "last_version": -1}, "INVALID_MESSAGE"),
+        ({"action": "resume", "portfolio_id": "one", "last_version": "17"}, "INVALID_MESSAGE"),
+        ({"action": "resume", "portfolio_id": "one", "last_version": 2**53 + 1}, "INVALID_MESSAGE"),
+        ({"action": "resume", "portfolio_id": "bobs", "last_version": 1}, "PORTFOLIO_NOT_FOUND"),
+        ({"action": "resume", "last_version": 1}, "PORTFOLIO_NEEDED"),
+        ({"action": "refresh", "portfolio_id": "bobs"}, "PORTFOLIO_NOT_FOUND"),
+        ({"action": "refresh", "portfolio_id": ["one"]}, "INVALID_MESSAGE"),
+        ({"action": "refresh"}, "PORTFOLIO_NEEDED"),
         ({"action": "subscribe", "portfolio_ids": []}, "INVALID_MESSAGE"),
         ({"action": "subscribe", "portfolio_ids": "one"}, "INVALID_MESSAGE"),
         ({"action": "subscribe", "portfolio_ids": [1]}, "INVALID_MESSAGE"),
@@ -116,7 +129,7 @@ def test_a_foreign_portfolio_and_an_unknown_one_are_answered_alike(system: Syste
 
 def test_nobody_watches_what_is_not_theirs(system: System) -> None:  # G11
     said(system, {"action": "subscribe", "portfolio_ids": ["bobs", "one"]})
-    assert system.watchers() == {"one": {"c1": NOW + 60_000 + 3_600_000}}
+    assert system.watchers() == {"one": {"c1": NOW + 60_000 + 3_600_000 + IDLE_MS}}
     view = system.connections.view("c1", system.clock.now_ms())
     assert view is not None
     assert [item.portfolio_id for item in view.subscriptions] == ["one"]

@@ -149,7 +149,27 @@ def test_after_a_summary_the_next_update_has_only_what_changed_since() -> None:
     portfolio, quotes = wide(200)
     whole = body(portfolio, quotes, instruments={"AAPL": stock()})
     first = messages.snapshot("12345", 1, whole, NOW)
-    assert decoded(messages.update("12345", 2, 1, whole, first.parts).encoded)["data"] == {}
+    assert messages.update("12345", 2, 1, whole, first.parts).encoded == b"", "nothing is no message"
+
+
+def test_a_subscription_gets_of_a_state_what_its_channels_name() -> None:
+    portfolio, quotes = wide(3)
+    whole = body(portfolio, quotes, instruments={"AAPL": stock()})
+    assert messages.of_channels(whole, ("state", "positions", "fills")) is whole
+    state = decoded(messages.of_channels(whole, ("state",)))
+    assert state == {name: value for name, value in decoded(whole).items() if name != "positions"}
+    positions = decoded(messages.of_channels(whole, ("positions", "margin")))
+    assert positions["positions"] == decoded(whole)["positions"]
+    assert not positions.keys() & {"total_value", "cash_balance", "weights"}
+    assert {"calc_status", "stale", "unpriced"} <= positions.keys()
+
+
+def test_an_update_without_positions_says_nothing_about_them() -> None:
+    portfolio, quotes = wide(3)
+    whole = body(portfolio, quotes, instruments={"AAPL": stock()})
+    known = messages.digests(whole)
+    state = messages.of_channels(whole, ("state",))
+    assert messages.update("12345", 2, 1, state, known).encoded == b""
 
 
 def test_updates_share_a_message_until_a_frame_is_full() -> None:

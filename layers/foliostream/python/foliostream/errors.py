@@ -64,6 +64,14 @@ class RefusedError(CallerError):
     default_code = "REFUSED"
 
 
+class ThrottledError(CallerError):
+    """Too much at once; later the same is served."""
+
+    http_status = 429
+    retryable = True
+    default_code = "RATE_LIMITED"
+
+
 class ConflictError(FoliostreamError):
     """Somebody else was first, or the same id came with another body."""
 

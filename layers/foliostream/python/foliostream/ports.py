@@ -29,6 +29,9 @@ from foliostream.domain.sessions import NOTHING_TOLD, RunStatus, Session, Told
 from foliostream.domain.snapshot import Snapshot
 
 if TYPE_CHECKING:  # the hot functions do without them
+    from decimal import Decimal
+
+    from foliostream.domain.fills import Side
     from foliostream.domain.orders import Order, State
 
 
@@ -77,11 +80,11 @@ class Ledger(Protocol):
         transactions: Sequence[Transaction],
         opened: Collection[str],
         closed: Collection[str],
-        order: Order | None = None,
+        order: OrderChange | None = None,
     ) -> None:
         """One transaction: the portfolio if the stored version is ``portfolio.version - 1``, every transaction if its
         id was never seen in this portfolio, holder items added for ``opened`` symbols and removed for ``closed`` ones,
-        the order that this fills, if its id was never seen either.
+        the order that this fills, if its id was never seen either, or else if it still is OPEN.
 
         ``ConflictError`` ``TRANSACTION_EXISTS`` (look the ids up), ``ORDER_CHANGED`` (look it up) or
         ``VERSION_CONFLICT`` (read again); ``RefusedError`` ``TOO_MANY_ITEMS`` beyond 100 items,
@@ -117,6 +120,13 @@ class Ledger(Protocol):
         restored less than seconds ago may be missing."""
 
 
+class OrderChange(NamedTuple):
+    """An order that is new (``before`` None) or was OPEN, and what it becomes."""
+
+    before: Order | None
+    after: Order
+
+
 class OrderPage(NamedTuple):
     """A page of orders; ``cursor`` (an order id) is None on the last one."""
 
@@ -133,6 +143,19 @@ class Orders(Protocol):
     def page(self, portfolio_id: str, state: State | None, after: str | None, limit: int) -> OrderPage:
         """At most ``limit`` of the portfolio's orders (of one state) in the reverse order of their ids, those after
         the cursor. A page may hold fewer and yet not be the last one."""
+
+    def change(self, change: OrderChange) -> None:
+        """Keep an order that books nothing: OPEN, CANCELLED or REJECTED. ``ConflictError`` ``ORDER_CHANGED`` as
+        ``Ledger.commit``; ``RefusedError`` ``TOO_MANY_ORDERS`` beyond ``MAX_OPEN`` open ones of the portfolio."""
+
+    def within(self, symbol: str, side: Side, price: Decimal, limit: int) -> list[Order]:
+        """At most ``limit`` of the symbol's open orders that a price is within the limit of."""
+
+    def are_open(self, symbol: str) -> bool:
+        """Whether the symbol has open orders."""
+
+    def symbols(self) -> Iterator[str]:
+        """Those that have open orders; what changed less than seconds ago may be missing or there."""
 
 
 # All instruments are walked bucket by bucket: 0 to this.
@@ -323,6 +346,19 @@ class Counters(Protocol):
         """The sums."""
 
 
+class OrderHints(Protocol):
+    """Symbols that may have open orders, so that a price of all others costs no look at the orders."""
+
+    def hinted(self, symbols: Collection[str]) -> set[str]:
+        """Those of them; one round trip for all, strongly consistent."""
+
+    def hint(self, symbols: Collection[str]) -> None:
+        """Add them; repeating it changes nothing."""
+
+    def unhint(self, symbols: Collection[str]) -> None:
+        """Remove them."""
+
+
 class Paced(NamedTuple):
     """A pace to be written if the stored one is still ``before`` (None: there was none)."""
 
@@ -342,7 +378,7 @@ class Paces(Protocol):
         """Compare-and-set each on its own; for each whether it stands, in the order given."""
 
 
-class HotStore(Prices, Books, Snapshots, DirtyRecords, Counters, Paces, Protocol):
+class HotStore(Prices, Books, Snapshots, DirtyRecords, Counters, Paces, OrderHints, Protocol):
     """What one hot store offers; each use case names only the parts it needs."""
 
 
@@ -464,6 +500,13 @@ class FeedTimer(Protocol):
         """One message for ``slot`` after 0..900 seconds."""
 
 
+class OrderQueue(Protocol):
+    """Symbols whose open orders are to be looked at."""
+
+    def send(self, symbols: Collection[str]) -> None:
+        """All of them; a symbol that is looked at twice is harmless."""
+
+
 class CloseQueue(Protocol):
     """Parts of the daily close that are still to be done."""
 
@@ -507,10 +550,19 @@ class TokenVerifier(Protocol):
 # --- clients --------------------------------------------------------------------------------------------------------
 
 
+# API Gateway closes a connection on which nothing is said for so long.
+IDLE_MS = 10 * 60_000
+
+
 @dataclass(frozen=True)
 class Connection:
-    """A WebSocket connection and who is behind it; ``sent_events``: digests of the ids of
-    the notices sent last, oldest first; ``told``: what was sent of the session's runs."""
+    """A WebSocket connection and who is behind it.
+
+    From ``expires_at_ms`` on it is told and closed at the next occasion, from ``leaves_at_ms`` on it is not there any
+    more. ``is_returning``: its session is still to be restored; ``touched_at_ms``: when the session's end was moved.
+    ``sent_events``: digests of the ids of the notices sent last, oldest first; ``told``: what was sent of the
+    session's runs.
+    """
 
     connection_id: str
     owner: str
@@ -520,13 +572,23 @@ class Connection:
     sent_events: tuple[str, ...] = ()
     session_id: str = ""
     told: Told = NOTHING_TOLD
+    touched_at_ms: int = 0
+    is_returning: bool = False
+
+    @property
+    def leaves_at_ms(self) -> int:
+        """By then API Gateway has closed it, if nothing was sent to it or came from it."""
+        return self.expires_at_ms + IDLE_MS
 
 
 @dataclass(frozen=True)
 class Subscription:
-    """``sent_version`` 0: nothing sent yet. ``parts``: digest of each part of the state as last sent, by name.
-    ``channels``: what of the portfolio goes to the client. ``generation`` names the subscribe call that made it: what
-    was sent for an older one does not count any more."""
+    """``sent_version`` 0: nothing sent yet.
+
+    ``parts``: digest of each part of the state as last sent, by name; None with a ``sent_version``: the client says
+    that it has this version, what is in it is not known. ``generation`` names the call that made the subscription: what
+    was sent for an older one does not count any more. ``channels``: what of the portfolio goes to the client.
+    """
 
     portfolio_id: str
     sent_version: int = 0
@@ -558,6 +620,20 @@ class ConnectionView:
     outbox: list[Outgoing]
 
 
+class Admitted(NamedTuple):
+    """The connection, None if unknown or gone; whether it may say something now."""
+
+    connection: Connection | None
+    is_allowed: bool
+
+
+class Closed(NamedTuple):
+    """What a connection was: its row, if it was still there, and its subscriptions."""
+
+    connection: Connection | None
+    subscriptions: list[Subscription]
+
+
 class Watch(NamedTuple):
     """Somebody watches a portfolio until the end of a lease."""
 
@@ -580,14 +656,17 @@ class Connections(Protocol):
         """At ``$connect``."""
 
     def view(self, connection_id: str, now_ms: int) -> ConnectionView | None:
-        """None if unknown or expired."""
+        """None if unknown or gone (``leaves_at_ms``)."""
 
-    def close(self, connection_id: str) -> list[str]:
-        """Delete all of it; the portfolio ids it was subscribed to."""
+    def admit(self, connection_id: str, now_ms: int, interval_ms: int, burst_ms: int) -> Admitted:
+        """Count a message: one every ``interval_ms``, after a silence ``burst_ms / interval_ms`` at once."""
 
-    def subscribe(self, connection: Connection, portfolio_ids: Collection[str]) -> None:
-        """Add subscriptions with nothing sent yet (a repeated one is reset, so a snapshot is sent again);
-        ``NotFoundError`` (``CONNECTION_CLOSED``) if the connection is gone."""
+    def close(self, connection_id: str) -> Closed:
+        """Delete all of it; what was there."""
+
+    def subscribe(self, connection: Connection, subscriptions: Collection[Subscription]) -> None:
+        """Add subscriptions, each under a new generation (one that is there is replaced: with ``sent_version`` 0 a
+        snapshot is sent again); ``NotFoundError`` (``CONNECTION_CLOSED``) if the connection is gone."""
 
     def unsubscribe(self, connection_id: str, portfolio_ids: Collection[str]) -> None:
         """Remove subscriptions; unknown ones are no error."""
@@ -610,6 +689,12 @@ class Connections(Protocol):
 
     def note_told(self, connection_id: str, told: Told) -> None:
         """Remember what was sent of the session's runs, if the connection still exists."""
+
+    def note_touched(self, connection_id: str, touched_at_ms: int) -> None:
+        """Remember when the session's end was moved, if the connection still exists."""
+
+    def note_restored(self, connection_id: str) -> None:
+        """Its session is restored: it is not ``is_returning`` any more."""
 
 
 class KeptNotice(NamedTuple):
@@ -651,6 +736,12 @@ class Sessions(Protocol):
         self, session_id: str, added: Mapping[str, Collection[Channel]], removed: Collection[str] = ()
     ) -> None:
         """The portfolios it is subscribed to, with their channels; of a session that is gone nothing is kept."""
+
+    def keep_sent(self, session_id: str, sent: Sequence[Subscription], expires_at_ms: int) -> None:
+        """What the session's last connection was sent of each portfolio, for at least so long."""
+
+    def sent(self, session_id: str, portfolio_id: str) -> Subscription | None:
+        """``sent_version`` and ``parts`` as kept; the rest is not."""
 
     def open_run(self, session: Session) -> None:
         """Store its run (with ``opening`` and ``superseded``) as the current one, without results; ``ConflictError`` if

@@ -14,7 +14,9 @@ from functools import cache, cached_property
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from foliostream import queues
 from foliostream.errors import SettingsError
+from foliostream.queues import Queue
 from foliostream.settings import Settings
 
 if TYPE_CHECKING:
@@ -28,12 +30,15 @@ if TYPE_CHECKING:
     from foliostream.adapters.redis_hot_store import RedisHotStore
     from foliostream.application.accept_fills import FillAccepter
     from foliostream.application.amending import Amending
+    from foliostream.application.analytics import Analytics
     from foliostream.application.announcing import Announcer
     from foliostream.application.broker_orders import BrokerOrders
     from foliostream.application.close_day import DayClosing
+    from foliostream.application.fill_orders import OrderFiller
     from foliostream.application.managers import Manager, Reconciling
     from foliostream.application.margin_check import MarginCheck, Previewing
     from foliostream.application.marking import Marker
+    from foliostream.application.order_watch import OrderWatch
     from foliostream.application.ordering import Ordering
     from foliostream.application.pacing import Pacer
     from foliostream.application.portfolios import Portfolios
@@ -44,6 +49,7 @@ if TYPE_CHECKING:
     from foliostream.application.reconcile import Reconciliation
     from foliostream.application.reconcile_schedule import ReconcileSchedule
     from foliostream.application.record_fill import FillRecorder
+    from foliostream.application.resetting import Resetting
     from foliostream.application.runs import Runs
     from foliostream.application.status import Operations
     from foliostream.application.sweep import Sweep
@@ -177,21 +183,16 @@ class Wiring:
         """Dirty, bulk, refresh, delayed and push queues."""
         from foliostream.adapters.sqs_queues import SqsQueues
 
-        settings = self.settings
-        urls = settings.dirty_queue_urls | {
-            "bulk": settings.bulk_queue_url,
-            "refresh": settings.refresh_queue_url,
-            "delayed": settings.delayed_queue_url,
-            "push": settings.push_queue_url,
-        }
-        return SqsQueues(self._sqs, urls, settings.dead_letter_queue_urls)
+        base = self.settings.queues
+        return SqsQueues(self._sqs, queues.urls(base), queues.dead_letter_urls(base))
 
     @cached_property
     def fill_queue(self) -> ports.FillQueue:
         """Accepted fills on their way into the books."""
         from foliostream.adapters.sqs_fills import SqsFills
 
-        return SqsFills(self._sqs, self.settings.fills_queue_url, self.settings.dead_letter_queue_urls)
+        base = self.settings.queues
+        return SqsFills(self._sqs, base + Queue.FILLS, queues.dead_letter_urls(base))
 
     @cached_property
     def dead_letters(self) -> ports.DeadLetters:
@@ -225,7 +226,7 @@ class Wiring:
         """Delayed messages of the market feed to itself."""
         from foliostream.adapters.sqs_queues import SqsFeedTimer
 
-        return SqsFeedTimer(self._sqs, self.settings.feed_queue_url)
+        return SqsFeedTimer(self._sqs, self.settings.queues + Queue.FEED)
 
     @cached_property
     def bus(self) -> ports.EventBus:
@@ -380,7 +381,7 @@ class Wiring:
         return HotRebuild(
             ledger=self.ledger,
             records=DynamoDbRebuildRecords(self._dynamodb, settings.hot_table),
-            queue=SqsRebuildQueue(self._sqs, settings.rebuild_queue_url),
+            queue=SqsRebuildQueue(self._sqs, settings.queues + Queue.REBUILD),
             projector=self.projector,
             symbols=self.symbols,
             connections=self.connections,
@@ -437,17 +438,7 @@ class Wiring:
         from foliostream.adapters.sqs_depths import SqsDepths
         from foliostream.application.status import Operations
 
-        settings = self.settings
-        urls = {
-            "price": settings.price_queue_url,
-            **settings.dirty_queue_urls,
-            "bulk": settings.bulk_queue_url,
-            "refresh": settings.refresh_queue_url,
-            "delayed": settings.delayed_queue_url,
-            "push": settings.push_queue_url,
-            "fills": settings.fills_queue_url,
-            **{f"{name}_dead": url for name, url in settings.dead_letter_queue_urls.items()},
-        }
+        urls = queues.shown_urls(self.settings.queues)
         return Operations(self.hot, self.hot, SqsDepths(self._sqs, urls, self._pool), self._notes, self.clock)
 
     @cached_property
@@ -511,7 +502,7 @@ class Wiring:
         return ReconcileSchedule(
             accounts=self.accounts,
             notes=self._notes,
-            queue=SqsReconcile(self._sqs, settings.reconcile_queue_url),
+            queue=SqsReconcile(self._sqs, settings.queues + Queue.RECONCILE),
             reconcile=self.reconciliation,
             clock=self.clock,
             interval_ms=settings.reconcile_interval_seconds * 1000,
@@ -564,6 +555,20 @@ class Wiring:
         return Previewing(self.ledger, self.margin_check, self.clock)
 
     @cached_property
+    def analytics(self) -> Analytics:
+        """Risk and return of portfolios."""
+        from foliostream.application.analytics import Analytics
+
+        return Analytics(
+            portfolios=self.portfolios,
+            ledger=self.ledger,
+            instruments=self.instruments,
+            price_history=self.price_history,
+            clock=self.clock,
+            zone=self.market_zone,
+        )
+
+    @cached_property
     def amending(self) -> Amending:
         """Changes of status and settings."""
         from foliostream.application.amending import Amending
@@ -571,23 +576,56 @@ class Wiring:
         return Amending(self.ledger, self.portfolios, self.clock)
 
     @cached_property
-    def ordering(self) -> Ordering:
-        """Simulated orders of paper accounts."""
+    def order_watch(self) -> OrderWatch:
+        """Tells new prices to whoever fills open orders."""
+        from foliostream.application.order_watch import OrderWatch
+
+        return OrderWatch(self.hot, self._order_queue)
+
+    @cached_property
+    def _order_queue(self) -> ports.OrderQueue:
+        from foliostream.adapters.sqs_orders import SqsOrders
+
+        return SqsOrders(self._sqs, self.settings.queues + Queue.ORDERS)
+
+    @cached_property
+    def _orders(self) -> ports.Orders:
         from foliostream.adapters.dynamodb_orders import DynamoDbOrders
-        from foliostream.application.ordering import Ordering
+
+        return DynamoDbOrders(self._dynamodb, self.settings.ledger_table)
+
+    @cached_property
+    def order_filler(self) -> OrderFiller:
+        """Fills open orders."""
+        from foliostream.application.executing import Execution
+        from foliostream.application.fill_orders import OrderFiller
 
         settings = self.settings
-        return Ordering(
+        execution = Execution(
             ledger=self.ledger,
-            orders=DynamoDbOrders(self._dynamodb, settings.ledger_table),
             instruments=self.instruments,
             prices=self.hot,
             clock=self.clock,
             costs=settings.paper_costs,
             stale_after_ms=settings.stale_price_seconds * 1000,
             margin_check=self.margin_check,
-            new_suffix=lambda: uuid4().hex[:12],
         )
+        return OrderFiller(execution, self._orders, self.hot, self._order_queue)
+
+    @cached_property
+    def resetting(self) -> Resetting:
+        """Brings paper accounts back to their start."""
+        from foliostream.application.resetting import Resetting
+
+        return Resetting(self.ledger, self._orders, self.instruments, self.hot, self.portfolios, self.clock)
+
+    @cached_property
+    def ordering(self) -> Ordering:
+        """Simulated orders of paper accounts."""
+        from foliostream.application.ordering import Ordering
+
+        filler = self.order_filler
+        return Ordering(filler.execution, self._orders, self.hot, filler, lambda: uuid4().hex[:12])
 
     @cached_property
     def day_closing(self) -> DayClosing:
@@ -601,7 +639,7 @@ class Wiring:
             prices=self.hot,
             instruments=self.instruments,
             price_history=self.price_history,
-            queue=SqsCloseQueue(self._sqs, settings.close_day_queue_url),
+            queue=SqsCloseQueue(self._sqs, settings.queues + Queue.CLOSE_DAY),
             clock=self.clock,
             zone=self.market_zone,
             holidays=settings.market_holidays,
@@ -619,19 +657,23 @@ class Wiring:
     @cached_property
     def watching(self) -> Watching:
         """What WebSocket clients may do."""
+        from foliostream.application.answering import Answers
+        from foliostream.application.subscribing import Subscribing
         from foliostream.application.watching import Watching
 
-        return Watching(
+        kept_ms = self.settings.session_ttl_seconds * 1000
+        answers = Answers(self.connections, self.gateway, self.marker, self.sender, self.clock)
+        subscribing = Subscribing(
             connections=self.connections,
             sessions=self.sessions,
+            notices=self.notices,
             snapshots=self.hot,
             ledger=self.ledger,
-            gateway=self.gateway,
-            marker=self.marker,
-            sender=self.sender,
+            answers=answers,
             clock=self.clock,
-            session_ms=self.settings.session_ttl_seconds * 1000,
+            kept_ms=kept_ms,
         )
+        return Watching(self.connections, self.sessions, self.gateway, subscribing, answers, kept_ms)
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:

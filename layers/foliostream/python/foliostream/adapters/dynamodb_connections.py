@@ -4,8 +4,9 @@
 pk                sk                           what
 ================  ===========================  =======================================================
 CONNECTION#{id}   CONNECTION                   owner, scopes, connected_at_ms, expires_at_ms, session_id,
-                                               sent_events, told (JSON)
-CONNECTION#{id}   SUBSCRIPTION#{portfolio_id}  sent_version, parts (JSON), generation
+                                               sent_events, told (JSON), touched_at_ms, is_returning,
+                                               allowed_at_ms
+CONNECTION#{id}   SUBSCRIPTION#{portfolio_id}  sent_version, parts (JSON), generation, channels
 CONNECTION#{id}   OUTBOX#{entry_id}            payload; of a notice also event_id, portfolio_id, channel
 ================  ===========================  =======================================================
 
@@ -20,11 +21,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from foliostream.adapters.dynamodb_batch import batch_write, chunks, our_errors
+from foliostream.adapters.dynamodb_batch import Attempt, batch_write, chunks, conditional, our_errors
 from foliostream.adapters.dynamodb_transactions import retried, transact_write
 from foliostream.domain.sessions import Told
 from foliostream.errors import ConflictError, NotFoundError
-from foliostream.ports import Connection, ConnectionView, Outgoing, Subscription, Watch, WatchPage
+from foliostream.ports import (
+    Admitted,
+    Closed,
+    Connection,
+    ConnectionView,
+    Outgoing,
+    Subscription,
+    Watch,
+    WatchPage,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -34,6 +44,8 @@ _SUBSCRIPTION: Final = "SUBSCRIPTION#"
 _OUTBOX: Final = "OUTBOX#"
 # A transaction has 100 items; one of them is the check that the connection is still there.
 _SUBSCRIPTIONS_AT_ONCE: Final = 99
+# Messages of one connection counted at the same moment.
+_COUNTING_TRIES: Final = 5
 
 _parts = msgspec.json.Decoder(dict[str, str])
 _told = msgspec.json.Decoder(Told)
@@ -55,6 +67,8 @@ class DynamoDbConnections:
             "expires_at_ms": {"N": str(connection.expires_at_ms)},
             "session_id": {"S": connection.session_id},
             "told": {"S": msgspec.json.encode(connection.told).decode()},
+            "touched_at_ms": {"N": str(connection.touched_at_ms)},
+            "is_returning": {"BOOL": connection.is_returning},
         }
         with our_errors(f"PutItem on {self._table}"):
             self._client.put_item(TableName=self._table, Item=item)
@@ -65,34 +79,66 @@ class DynamoDbConnections:
             item["sk"]["S"]: item for item in self._items(connection_id) if int(item["expires_at"]["N"]) * 1000 > now_ms
         }
         row = items.pop(_CONNECTION, None)
-        if row is None or int(row["expires_at_ms"]["N"]) <= now_ms:
+        if row is None or (connection := _connection(connection_id, row)).leaves_at_ms <= now_ms:
             return None
         return ConnectionView(
-            _connection(connection_id, row),
+            connection,
             [_subscription(sk, item) for sk, item in items.items() if sk.startswith(_SUBSCRIPTION)],
             [_outgoing(sk, item) for sk, item in items.items() if sk.startswith(_OUTBOX)],
         )
 
-    def close(self, connection_id: str) -> list[str]:
-        """Delete all of it; the portfolio ids it was subscribed to.
+    def admit(self, connection_id: str, now_ms: int, interval_ms: int, burst_ms: int) -> Admitted:
+        """One write that counts and reads: ``allowed_at_ms`` is when the next message would come at an even pace."""
+        is_due = "(attribute_not_exists(#at) OR #at <= :limit)"
+        attempt = self._count(connection_id, now_ms + interval_ms, is_due, now_ms)
+        for _ in range(_COUNTING_TRIES):
+            if attempt.held or "owner" not in attempt.item:
+                break
+            paced_ms = int(attempt.item["allowed_at_ms"]["N"])
+            if paced_ms + interval_ms > now_ms + burst_ms:
+                break
+            attempt = self._count(connection_id, max(paced_ms, now_ms) + interval_ms, "#at = :limit", paced_ms)
+        connection = _connection(connection_id, attempt.item) if "owner" in attempt.item else None
+        if connection is None or connection.leaves_at_ms <= now_ms:
+            return Admitted(None, is_allowed=False)
+        return Admitted(connection, attempt.held)
+
+    def _count(self, connection_id: str, allowed_at_ms: int, condition: str, limit_ms: int) -> Attempt:
+        return conditional(
+            self._client.update_item,
+            f"UpdateItem on {self._table}",
+            {
+                "TableName": self._table,
+                "Key": _key(connection_id, _CONNECTION),
+                "UpdateExpression": "SET #at = :allowed",
+                "ConditionExpression": f"attribute_exists(pk) AND {condition}",
+                "ExpressionAttributeNames": {"#at": "allowed_at_ms"},
+                "ExpressionAttributeValues": {":allowed": {"N": str(allowed_at_ms)}, ":limit": {"N": str(limit_ms)}},
+                "ReturnValues": "ALL_OLD",
+            },
+        )
+
+    def close(self, connection_id: str) -> Closed:
+        """Delete all of it.
 
         The connection's own row goes first: from then on nobody can subscribe, so the query after it sees everything.
         """
         row = _key(connection_id, _CONNECTION)
         with our_errors(f"DeleteItem on {self._table}"):
-            self._client.delete_item(TableName=self._table, Key=row)
-        names = [item["sk"]["S"] for item in self._items(connection_id, projection="sk")]
-        batch_write(self._client, self._table, deletes=[_key(connection_id, sk) for sk in names])
-        return [sk.removeprefix(_SUBSCRIPTION) for sk in names if sk.startswith(_SUBSCRIPTION)]
+            answer: Any = self._client.delete_item(TableName=self._table, Key=row, ReturnValues="ALL_OLD")
+        items = {item["sk"]["S"]: item for item in self._items(connection_id)}
+        batch_write(self._client, self._table, deletes=[_key(connection_id, sk) for sk in items])
+        gone = answer.get("Attributes")
+        return Closed(
+            _connection(connection_id, gone) if gone else None,
+            [_subscription(sk, item) for sk, item in items.items() if sk.startswith(_SUBSCRIPTION)],
+        )
 
-    def subscribe(self, connection: Connection, portfolio_ids: Collection[str]) -> None:
-        """Add or reset subscriptions; ``NotFoundError`` (``CONNECTION_CLOSED``) if the connection is gone, which
+    def subscribe(self, connection: Connection, subscriptions: Collection[Subscription]) -> None:
+        """Add or replace subscriptions; ``NotFoundError`` (``CONNECTION_CLOSED``) if the connection is gone, which
         this must not bring back."""
-        generation = {"generation": {"S": uuid.uuid4().hex}}
-        fresh = [
-            _item(connection, _SUBSCRIPTION + portfolio_id) | generation | {"sent_version": {"N": "0"}}
-            for portfolio_id in sorted(set(portfolio_ids))
-        ]
+        generation = uuid.uuid4().hex
+        fresh = [_subscribed(connection, item, generation) for item in subscriptions]
         is_open = {
             "ConditionCheck": {
                 "TableName": self._table,
@@ -114,8 +160,8 @@ class DynamoDbConnections:
         """A page of a scan: the table holds little but connections, and this is done once a rebuild."""
         scan: dict[str, Any] = {"TableName": self._table, "Limit": limit, "ProjectionExpression": "pk, sk, expires_at"}
         if after is not None:
-            connection_id, _, sk = after.partition("|")
-            scan["ExclusiveStartKey"] = _key(connection_id, sk)
+            pk, _, sk = after.partition("|")
+            scan["ExclusiveStartKey"] = {"pk": {"S": pk}, "sk": {"S": sk}}
         with our_errors(f"Scan of {self._table}"):
             answer: Any = self._client.scan(**scan)
         found = [
@@ -126,7 +172,7 @@ class DynamoDbConnections:
             if item["sk"]["S"].startswith(_SUBSCRIPTION)
         ]
         last = answer.get("LastEvaluatedKey")
-        return WatchPage(found, f"{_owner_of(last['pk'])}|{last['sk']['S']}" if last else None)
+        return WatchPage(found, f"{last['pk']['S']}|{last['sk']['S']}" if last else None)
 
     def mark_sent(self, connection_id: str, subscription: Subscription) -> None:
         """Remember what was sent, if this very subscription still exists."""
@@ -173,6 +219,14 @@ class DynamoDbConnections:
         """Remember what was sent of the session's runs."""
         self._note(connection_id, "told", {"S": msgspec.json.encode(told).decode()})
 
+    def note_touched(self, connection_id: str, touched_at_ms: int) -> None:
+        """Remember when the session's end was moved."""
+        self._note(connection_id, "touched_at_ms", {"N": str(touched_at_ms)})
+
+    def note_restored(self, connection_id: str) -> None:
+        """Its session is restored."""
+        self._note(connection_id, "is_returning", {"BOOL": False})
+
     def _note(self, connection_id: str, name: str, value: dict[str, Any]) -> None:
         update: dict[str, Any] = {
             "TableName": self._table,
@@ -186,7 +240,7 @@ class DynamoDbConnections:
         except ConflictError:
             return  # gone: nothing more is sent to it
 
-    def _items(self, connection_id: str, projection: str = "") -> Iterator[dict[str, Any]]:
+    def _items(self, connection_id: str) -> Iterator[dict[str, Any]]:
         """Everything in the connection's partition, in the order of sk."""
         query: dict[str, Any] = {
             "TableName": self._table,
@@ -194,8 +248,6 @@ class DynamoDbConnections:
             "ExpressionAttributeValues": {":pk": {"S": f"CONNECTION#{connection_id}"}},
             "ConsistentRead": True,
         }
-        if projection:
-            query["ProjectionExpression"] = projection
         while True:
             with our_errors(f"Query on {self._table}"):
                 answer: Any = self._client.query(**query)
@@ -214,7 +266,7 @@ def _key(connection_id: str, sk: str) -> dict[str, Any]:
 
 
 def _item(connection: Connection, sk: str) -> dict[str, Any]:
-    return _key(connection.connection_id, sk) | _expires_at(connection.expires_at_ms)
+    return _key(connection.connection_id, sk) | _expires_at(connection.leaves_at_ms)
 
 
 def _expires_at(expires_at_ms: int) -> dict[str, Any]:
@@ -245,7 +297,20 @@ def _connection(connection_id: str, row: dict[str, Any]) -> Connection:
         sent_events=tuple(event["S"] for event in row.get("sent_events", {}).get("L", [])),
         session_id=row.get("session_id", {}).get("S", ""),
         told=_told.decode(row["told"]["S"]) if "told" in row else Told(),
+        touched_at_ms=int(row["touched_at_ms"]["N"]) if "touched_at_ms" in row else 0,
+        is_returning=row.get("is_returning", {}).get("BOOL", False),
     )
+
+
+def _subscribed(connection: Connection, subscription: Subscription, generation: str) -> dict[str, Any]:
+    item = _item(connection, _SUBSCRIPTION + subscription.portfolio_id) | {
+        "generation": {"S": generation},
+        "sent_version": {"N": str(subscription.sent_version)},
+        "channels": {"S": ",".join(subscription.channels)},
+    }
+    if subscription.parts is not None:
+        item["parts"] = {"S": msgspec.json.encode(subscription.parts).decode()}
+    return item
 
 
 def _subscription(sk: str, item: dict[str, Any]) -> Subscription:

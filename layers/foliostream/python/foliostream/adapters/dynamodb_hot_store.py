@@ -6,6 +6,7 @@ from concurrent.futures import Executor
 from typing import TYPE_CHECKING
 
 from foliostream.adapters.dynamodb_hot_counters import DynamoDbHotCounters
+from foliostream.adapters.dynamodb_hot_order_hints import DynamoDbHotOrderHints
 from foliostream.adapters.dynamodb_hot_paces import DynamoDbHotPaces
 from foliostream.adapters.dynamodb_hot_portfolios import DynamoDbHotPortfolios
 from foliostream.adapters.dynamodb_hot_prices import DynamoDbHotPrices
@@ -51,3 +52,8 @@ class DynamoDbHotStore:
         counters = DynamoDbHotCounters(client, hot_table, clock)
         self.count = counters.count
         self.counted = counters.counted
+
+        hints = DynamoDbHotOrderHints(client, hot_table, pool)
+        self.hinted = hints.hinted
+        self.hint = hints.hint
+        self.unhint = hints.unhint

@@ -13,9 +13,9 @@ as ``dynamodb_accounts``                                  which portfolios are o
 as ``dynamodb_holders``                                   who is to be valued when a symbol's price changes
 ==========================  ============================  ====================================================
 
-The index ``by_sequence`` (listing, sequence) holds portfolios, transactions and instruments (``dynamodb_instruments``)
-only: they alone have its two attributes. Both never change in an item, so an update of a book costs the index nothing,
-and the book is not in it.
+The index ``by_sequence`` (listing, sequence) holds portfolios, transactions, instruments (``dynamodb_instruments``) and
+open orders (``dynamodb_orders``) only: they alone have its two attributes. Both never change in an item, so an update
+of a book costs the index nothing, and the book is not in it.
 
 ==========================  ============================
 listing                     sequence
@@ -23,6 +23,7 @@ listing                     sequence
 PORTFOLIO#{id}              that of the transaction: 1, 2, ... without a gap
 PORTFOLIOS#{bucket}         a hash of the portfolio's id
 INSTRUMENTS#{bucket}        a hash of the symbol
+OPEN_ORDERS#{bucket}        a hash of the symbol
 ==========================  ============================
 """
 
@@ -34,17 +35,16 @@ from typing import TYPE_CHECKING, Any, Final
 from foliostream.adapters.dynamodb_accounts import account_items
 from foliostream.adapters.dynamodb_batch import ROUNDS_MAX, batch_get, our_errors, pause
 from foliostream.adapters.dynamodb_holders import holder_key
-from foliostream.adapters.dynamodb_orders import order_write
+from foliostream.adapters.dynamodb_orders import order_writes
 from foliostream.adapters.dynamodb_transactions import CONDITION_FAILED, transact_write
 from foliostream.domain import changes, cursors, history
 from foliostream.domain import portfolio as books
 from foliostream.domain.changes import Change
 from foliostream.domain.history import Day
 from foliostream.domain.keys import stable_hash
-from foliostream.domain.orders import Order
 from foliostream.domain.portfolio import Portfolio, Transaction
 from foliostream.errors import ConflictError, RefusedError, RetryableError
-from foliostream.ports import WALK_BUCKETS, Page
+from foliostream.ports import WALK_BUCKETS, OrderChange, Page
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -114,7 +114,7 @@ class DynamoDbLedger:
         transactions: Sequence[Transaction],
         opened: Collection[str],
         closed: Collection[str],
-        order: Order | None = None,
+        order: OrderChange | None = None,
     ) -> None:
         """The portfolio's next version with its transactions, holder items and order, all or nothing."""
         # A symbol named on both sides stays: one dependent too many costs a valuation, one missing loses updates.
@@ -124,7 +124,7 @@ class DynamoDbLedger:
             *self._transactions(portfolio, transactions),
             *self._opened(portfolio, opened),
             *self._closed(portfolio, removed),
-            *(order_write(self._table, order) if order else ()),
+            *(order_writes(self._table, order) if order else ()),
         )
         if broken:
             raise _conflict(portfolio, transactions, broken)

@@ -1,12 +1,14 @@
 """Sessions on DynamoDB, one item each.
 
-============  =======  ======================================================================================
-pk            sk       what
-============  =======  ======================================================================================
-SESSION#{id}  SESSION  owner, connection_id, expires_at_ms, portfolios (map: id -> channels); of the current
-                       run: run (JSON), run_id, run_number, run_status, opening, results (map: metric ->
-                       at, payload), ending; superseded (list of number, payload)
-============  =======  ======================================================================================
+============  ===================  ==========================================================================
+pk            sk                   what
+============  ===================  ==========================================================================
+SESSION#{id}  SENT#{portfolio_id}  sent_version, parts (JSON): what its last connection was sent
+SESSION#{id}  SESSION              owner, connection_id, expires_at_ms, portfolios (map: id -> channels); of
+                                   the current run: run (JSON), run_id, run_number, run_status, opening,
+                                   results (map: metric -> at, payload), ending; superseded (list of number,
+                                   payload)
+============  ===================  ==========================================================================
 
 ``expires_at`` (epoch seconds) is for DynamoDB's own deletion, which may come days late: reads and conditions look at
 ``expires_at_ms``.
@@ -14,21 +16,24 @@ SESSION#{id}  SESSION  owner, connection_id, expires_at_ms, portfolios (map: id 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from foliostream.adapters.dynamodb_batch import Attempt, conditional, our_errors
+from foliostream.adapters.dynamodb_batch import Attempt, batch_write, conditional, our_errors
 from foliostream.domain.notices import Channel
 from foliostream.domain.sessions import Run, RunStatus, Session, StoredResult, Superseded
 from foliostream.errors import ConflictError, RetryableError, UnauthorizedError
+from foliostream.ports import Subscription
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 # Between the read and the write of the same session another connection may open it.
 _OPENING_TRIES = 4
+_SENT: Final = "SENT#"
+_parts = msgspec.json.Decoder(dict[str, str])
 _run = msgspec.json.Decoder(Run)
 
 
@@ -90,6 +95,29 @@ class DynamoDbSessions:
         change = " ".join(part for part in (f"SET {sets}" if sets else "", f"REMOVE {gone}" if gone else "") if part)
         if change:
             self._update(session_id, change, "attribute_exists(pk)", values, names)
+
+    def keep_sent(self, session_id: str, sent: Sequence[Subscription], expires_at_ms: int) -> None:
+        """In bulk."""
+        puts = [
+            {
+                "pk": {"S": f"SESSION#{session_id}"},
+                "sk": {"S": _SENT + item.portfolio_id},
+                "sent_version": {"N": str(item.sent_version)},
+                "parts": {"S": msgspec.json.encode(item.parts).decode()},
+                "expires_at": _expiry(expires_at_ms)[":expires_at"],
+            }
+            for item in sent
+        ]
+        batch_write(self._client, self._table, puts=puts)
+
+    def sent(self, session_id: str, portfolio_id: str) -> Subscription | None:
+        """Also one that has expired: it says the same."""
+        key = {"pk": {"S": f"SESSION#{session_id}"}, "sk": {"S": _SENT + portfolio_id}}
+        with our_errors(f"GetItem on {self._table}"):
+            item: Any = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True).get("Item")
+        if item is None:
+            return None
+        return Subscription(portfolio_id, int(item["sent_version"]["N"]), _parts.decode(item["parts"]["S"]))
 
     def open_run(self, session: Session) -> None:
         """Everything of the run at once, if the session's run is still the one before it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from foliostream.adapters.redis_connection import RedisConnection
 from foliostream.adapters.redis_counters import RedisCounters
 from foliostream.adapters.redis_holders import RedisHolders
+from foliostream.adapters.redis_order_hints import RedisOrderHints
 from foliostream.adapters.redis_paces import RedisPaces
 from foliostream.adapters.redis_portfolios import RedisPortfolios
 from foliostream.adapters.redis_prices import RedisPrices
@@ -48,3 +49,8 @@ class RedisHotStore:
         counters = RedisCounters(connection, clock)
         self.count = counters.count
         self.counted = counters.counted
+
+        hints = RedisOrderHints(connection)
+        self.hinted = hints.hinted
+        self.hint = hints.hint
+        self.unhint = hints.unhint

@@ -8,11 +8,14 @@ from typing import Protocol
 
 from foliostream.application.accept_fills import FillAccepter
 from foliostream.application.amending import Amending
+from foliostream.application.analytics import Analytics
 from foliostream.application.managers import Manager, Reconciling
 from foliostream.application.margin_check import Previewing
 from foliostream.application.marking import Marker
+from foliostream.application.order_watch import OrderWatch
 from foliostream.application.ordering import Ordering
 from foliostream.application.portfolios import Portfolios
+from foliostream.application.resetting import Resetting
 from foliostream.application.status import Operations
 from foliostream.ports import Clock, Holders, HotStore, Instruments, Ledger, PriceHistory
 from foliostream.settings import Settings
@@ -70,12 +73,24 @@ class Parts(Protocol):
         """Changes of status and settings."""
 
     @property
+    def order_watch(self) -> OrderWatch:
+        """Tells new prices to whoever fills open orders."""
+
+    @property
+    def resetting(self) -> Resetting:
+        """Brings paper accounts back to their start."""
+
+    @property
     def ordering(self) -> Ordering:
         """Simulated orders of paper accounts."""
 
     @property
     def previewing(self) -> Previewing:
         """Previews of orders."""
+
+    @property
+    def analytics(self) -> Analytics:
+        """Risk and return of portfolios."""
 
     @property
     def portfolios(self) -> Portfolios:

@@ -19,6 +19,7 @@ from foliostream.api.shapes import (
     Health,
     HistoryOut,
     InstrumentOut,
+    PortfolioAnalytics,
     PortfolioList,
     PortfolioSummary,
     Positions,
@@ -155,6 +156,15 @@ def statement_routes(api: APIGatewayRestResolver, parts: Parts) -> None:
         found = booked.days(_caller(api), identifier, from_day, to_day, ledger=parts.ledger, clock=parts.clock)
         return answer(200, statements.history_out(identifier, found))
 
+    @api.get(
+        "/api/v1/portfolio/<portfolio_id>/analytics",
+        summary="Risk and return over the closed days, and how it is invested",
+        responses=answers(status_200=("The figures", ref(PortfolioAnalytics))),
+    )
+    def get_analytics(portfolio_id: str) -> Response[str]:
+        found = parts.analytics(_caller(api), requests.name(portfolio_id))
+        return answer(200, statements.portfolio_analytics(found))
+
 
 def market_routes(api: APIGatewayRestResolver, parts: Parts) -> None:
     """Prices in, instruments in and out."""
@@ -176,6 +186,7 @@ def market_routes(api: APIGatewayRestResolver, parts: Parts) -> None:
             marker=parts.marker,
             clock=parts.clock,
         )
+        parts.order_watch.tell(report.symbols)
         count_prices(parts.hot, report)
         rejected = [RefusedPrice(*refused) for refused in (*parsed.refused, *report.rejected)]
         return answer(202, PricesTaken(report.accepted, rejected))

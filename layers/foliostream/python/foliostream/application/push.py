@@ -10,7 +10,6 @@ import msgspec
 
 from foliostream.application.marking import Marker
 from foliostream.application.receiving import Received, attempts, wait_until_due
-from foliostream.application.rendering import Rendered
 from foliostream.application.valuing import Valuer
 from foliostream.domain import messages
 from foliostream.domain.coalescing import MAX_ATTEMPTS
@@ -32,6 +31,8 @@ from foliostream.ports import (
 SENT_EVENTS_MAX = 100
 # Whoever lets more wait does not read: the connection is closed.
 OUTBOX_MAX = 1_000
+# For so long a session can go on from what its last connection was sent.
+RESUMABLE_MS = 86_400_000
 
 # Runs a function over items, possibly several at a time, and returns the results in order.
 Each = Callable[[Callable[[str], str | None], Iterable[str]], Iterable[str | None]]
@@ -51,17 +52,33 @@ class Sender:
 
     def flush(self, connection_id: str) -> None:
         """Post what is waiting; a connection that is gone is removed with everything kept about it."""
-        view = self.connections.view(connection_id, self.clock.now_ms())
-        if view is not None and len(view.outbox) > OUTBOX_MAX:
+        now_ms = self.clock.now_ms()
+        view = self.connections.view(connection_id, now_ms)
+        if view is not None and view.connection.expires_at_ms <= now_ms:
+            self.expire(connection_id)
+        elif view is not None and len(view.outbox) > OUTBOX_MAX:
             self.gateway.close(connection_id)
-            view = None
-        if view is None or not (self._send_outbox(view) and self._send_states(view)):
+            self.forget(connection_id)
+        elif view is None or not (self._send_outbox(view) and self._send_states(view)):
             self.forget(connection_id)
 
+    def expire(self, connection_id: str) -> None:
+        """Tell a client that its time is over, and close the connection."""
+        fault = "the token or the connection has expired: connect again"
+        goodbye = messages.message("error", self.clock.now_ms(), code="TOKEN_EXPIRED", message=fault, retryable=False)
+        if self.gateway.post(connection_id, goodbye):
+            self.gateway.close(connection_id)
+        self.forget(connection_id)
+
     def forget(self, connection_id: str) -> None:
-        """Delete a connection's rows and its leases on portfolios; repeating it changes nothing."""
-        for portfolio_id in self.connections.close(connection_id):
-            self.snapshots.unwatch(portfolio_id, [connection_id])
+        """Delete a connection's rows and its leases on portfolios; its session keeps what was sent. Repeating it
+        changes nothing."""
+        closed = self.connections.close(connection_id)
+        for item in closed.subscriptions:
+            self.snapshots.unwatch(item.portfolio_id, [connection_id])
+        sent = [item for item in closed.subscriptions if item.sent_version and item.parts is not None]
+        if closed.connection is not None and sent:
+            self.sessions.keep_sent(closed.connection.session_id, sent, self.clock.now_ms() + RESUMABLE_MS)
 
     def _send_outbox(self, view: ConnectionView) -> bool:
         """In order; a notice only to who is subscribed to its channel now, and only once."""
@@ -115,33 +132,40 @@ class Sender:
 
     def _send_states(self, view: ConnectionView) -> bool:
         connection_id = view.connection.connection_id
-        stored = self.valuer.current([subscription.portfolio_id for subscription in view.subscriptions])
-        encoded: list[bytes] = []
-        sent: list[Subscription] = []
-        for subscription in view.subscriptions:
+        wanted = [item for item in view.subscriptions if "state" in item.channels or "positions" in item.channels]
+        stored = self.valuer.current([subscription.portfolio_id for subscription in wanted])
+        updates: list[tuple[Subscription, bytes]] = []
+        for subscription in wanted:
             newest = stored.get(subscription.portfolio_id)
-            if newest is None or newest.head.version <= subscription.sent_version:
+            if newest is None or (newest.head.version <= subscription.sent_version and subscription.parts is not None):
                 continue
-            if subscription.sent_version:
-                update = _update(subscription, newest)
-                encoded.append(update.encoded)
-                sent.append(replace(subscription, sent_version=newest.head.version, parts=update.parts))
-            elif not self._send_snapshot(connection_id, subscription, newest):
+            body = messages.of_channels(newest.body, subscription.channels)
+            if subscription.parts is not None:
+                updates.append(_update(subscription, newest.head.version, body))
+            elif not self._begin(connection_id, subscription, newest.head.version, body):
                 return False
-        for payload in messages.batched(encoded, self.clock.now_ms()):
+        changed = [(subscription, encoded) for subscription, encoded in updates if encoded]
+        for payload in messages.batched([encoded for _, encoded in changed], self.clock.now_ms()):
             if not self._post(connection_id, payload):
                 return False
         # Remembered after the post: a crash in between sends it again, and a client drops versions it has.
-        for subscription in sent:
+        for subscription, _ in changed:
             self.connections.mark_sent(connection_id, subscription)
         return True
 
-    def _send_snapshot(self, connection_id: str, subscription: Subscription, newest: Rendered) -> bool:
-        version = newest.head.version
-        first = messages.snapshot(subscription.portfolio_id, version, newest.body, self.clock.now_ms())
-        if not self._post(connection_id, first.encoded):
-            return False
-        self.connections.mark_sent(connection_id, replace(subscription, sent_version=version, parts=first.parts))
+    def _begin(self, connection_id: str, subscription: Subscription, version: int, body: bytes) -> bool:
+        """The first look at a subscription: a snapshot, unless the client has just this version."""
+        parts = messages.digests(body)
+        if subscription.sent_version != version:
+            now_ms = self.clock.now_ms()
+            resync = messages.resync(subscription.portfolio_id, "GAP", now_ms)
+            if subscription.sent_version and not self._post(connection_id, resync):
+                return False
+            first = messages.snapshot(subscription.portfolio_id, version, body, now_ms)
+            if not self._post(connection_id, first.encoded):
+                return False
+            parts = first.parts
+        self.connections.mark_sent(connection_id, replace(subscription, sent_version=version, parts=parts))
         return True
 
     def _post(self, connection_id: str, payload: bytes) -> bool:
@@ -155,14 +179,11 @@ def _digest(event_id: str) -> str:
     return blake2b(event_id.encode(), digest_size=8).hexdigest()
 
 
-def _update(subscription: Subscription, newest: Rendered) -> messages.Update:
-    return messages.update(
-        subscription.portfolio_id,
-        newest.head.version,
-        subscription.sent_version,
-        newest.body,
-        subscription.parts or {},
-    )
+def _update(subscription: Subscription, version: int, body: bytes) -> tuple[Subscription, bytes]:
+    """The subscription as it is once the update, encoded, was sent."""
+    sent_version, parts = subscription.sent_version, subscription.parts or {}
+    update = messages.update(subscription.portfolio_id, version, sent_version, body, parts)
+    return replace(subscription, sent_version=version, parts=update.parts), update.encoded
 
 
 def push(received: Sequence[Received], *, sender: Sender, marker: Marker, clock: Clock, each: Each) -> list[str]:

@@ -14,12 +14,13 @@ from foliostream.ports import Clock, Holders, Instruments, Prices
 
 @dataclass
 class PriceReport:
-    """``accepted`` updates were stored; every other one is in ``rejected`` with its code."""
+    """``accepted`` updates were stored, of ``symbols``; every other one is in ``rejected`` with its code."""
 
     accepted: int = 0
     rejected: list[Refused] = field(default_factory=list)
     portfolios_marked: int = 0
     bundles_sent: int = 0
+    symbols: set[str] = field(default_factory=set)
 
 
 def update_prices(
@@ -47,7 +48,7 @@ def update_prices(
         else:
             valid.append(update)
     taken = prices.put(valid) if valid else []
-    symbols = set()
+    symbols = report.symbols
     for update, stored in zip(valid, taken, strict=True):
         if stored:
             symbols.add(update.symbol)

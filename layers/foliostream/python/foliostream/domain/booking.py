@@ -227,7 +227,10 @@ def _movement(portfolio: Portfolio, entry: Entry, context: Context) -> Portfolio
     kind = entry.transaction_type
     currency = _currency(portfolio, entry, context)
     flows = kind in {"DEPOSIT", "WITHDRAWAL"}
-    _checked("amount", entry.amount, money.QUANTITY_DECIMALS, context, signed=not flows, zero=False)
+    # A reset books out the very balance, however fine products of quantities, prices and rates have made it.
+    exact = kind == "ADJUSTMENT" and entry.reported
+    decimals = money.BOOKED_RATE_DECIMALS if exact else money.QUANTITY_DECIMALS
+    _checked("amount", entry.amount, decimals, context, signed=not flows, zero=False)
     amount = -entry.amount if kind in {"WITHDRAWAL", "FEE"} else entry.amount  # what cash gains
     if kind == "WITHDRAWAL":
         margin = portfolio.account_kind == "margin"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -16,6 +16,8 @@ MAX_FRAME_BYTES = 32_000
 # Said by the envelope, or the same in every state of a portfolio.
 _NOT_PARTS = frozenset({"portfolio_id", "version"})
 _BULKY = frozenset({"positions", "weights"})
+_POSITIONS = frozenset({"positions"})
+_TRUST = frozenset({"portfolio_id", "version", "last_updated", "as_of", "calc_status", "unpriced", "stale"})
 # Only as long as a frame in a portfolio of very many instruments; ``calc_status`` stays.
 _LISTS = frozenset({"positions_removed", "unpriced", "stale", "daily_missing"})
 
@@ -49,6 +51,27 @@ def message(kind: str, now_ms: int, **content: object) -> bytes:
     return encode({"type": kind, "timestamp": iso(now_ms)} | filled)
 
 
+def of_channels(body: bytes, channels: Collection[str]) -> bytes:
+    """What of an encoded state goes to a subscription: all of it, with ``state`` alone no positions, with
+    ``positions`` alone nothing else but what tells how far they can be trusted."""
+    if "state" in channels and "positions" in channels:
+        return body
+    fields = _fields.decode(body)
+    if "state" in channels:
+        return encode({name: raw for name, raw in fields.items() if name not in _POSITIONS})
+    return encode({name: raw for name, raw in fields.items() if name in _POSITIONS | _TRUST})
+
+
+def resync(portfolio_id: str, reason: str, now_ms: int) -> bytes:
+    """What a client has cannot be brought up to date: a snapshot follows."""
+    return message("resync_required", now_ms, portfolio_id=portfolio_id, reason=reason)
+
+
+def digests(body: bytes) -> dict[str, str]:
+    """Of every part of an encoded state."""
+    return _digests(_fields.decode(body))
+
+
 def snapshot(portfolio_id: str, version: int, body: bytes, now_ms: int) -> Update:
     """The whole state; beyond a message's size without the bulky parts, saying where they are."""
     parts = _fields.decode(body)
@@ -58,30 +81,31 @@ def snapshot(portfolio_id: str, version: int, body: bytes, now_ms: int) -> Updat
 
 
 def update(portfolio_id: str, version: int, previous_version: int, body: bytes, sent: Mapping[str, str]) -> Update:
-    """What changed since the state whose digests are ``sent``.
+    """What changed since the state whose digests are ``sent``; ``encoded`` is empty if nothing did.
 
     ``data`` has the top-level fields that changed; ``positions`` only the changed ones (replace them by
     ``instrument_id``), ``positions_removed`` the instruments no longer held.
     """
     fields = _fields.decode(body)
-    digests = _digests(fields)
+    found = _digests(fields)
     data: dict[str, Any] = {
-        name: fields[name] for name in fields if name not in _NOT_PARTS | {"positions"} and _moved(name, digests, sent)
+        name: fields[name] for name in fields if name not in _NOT_PARTS | {"positions"} and _moved(name, found, sent)
     }
-    held = {_position_part(position): position for position in _list.decode(fields["positions"])}
-    changed = [position for part, position in held.items() if _moved(part, digests, sent)]
-    removed = sorted(
-        part.removeprefix("positions/") for part in sent if part.startswith("positions/") and part not in held
-    )
+    held = {_position_part(position): position for position in _positions(fields)}
+    changed = [position for part, position in held.items() if _moved(part, found, sent)]
+    known = (part for part in sent if part.startswith("positions/")) if "positions" in fields else ()
+    removed = sorted(part.removeprefix("positions/") for part in known if part not in held)
     if changed:
         data["positions"] = changed
     if removed:
         data["positions_removed"] = removed
+    if not data:
+        return Update(b"", found)
     envelope = {"portfolio_id": portfolio_id, "version": version, "previous_version": previous_version}
     encoded = encode(envelope | {"data": data})
     if len(encoded) > MAX_FRAME_BYTES:
         encoded = encode(envelope | {"data": _summary(portfolio_id, data)})
-    return Update(encoded, digests)
+    return Update(encoded, found)
 
 
 def batched(updates: Sequence[bytes], now_ms: int) -> list[bytes]:
@@ -105,14 +129,18 @@ def _summary(portfolio_id: str, fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in small.items() if name not in _LISTS}
 
 
-def _moved(part: str, digests: Mapping[str, str], sent: Mapping[str, str]) -> bool:
-    return sent.get(part) != digests[part]
+def _moved(part: str, found: Mapping[str, str], sent: Mapping[str, str]) -> bool:
+    return sent.get(part) != found[part]
 
 
 def _digests(fields: Mapping[str, Raw]) -> dict[str, str]:
     parts = {name: raw for name, raw in fields.items() if name not in _NOT_PARTS and name != "positions"}
-    parts |= {_position_part(position): position for position in _list.decode(fields["positions"])}
+    parts |= {_position_part(position): position for position in _positions(fields)}
     return {name: blake2b(bytes(raw), digest_size=8).hexdigest() for name, raw in parts.items()}
+
+
+def _positions(fields: Mapping[str, Raw]) -> list[Raw]:
+    return _list.decode(fields["positions"]) if "positions" in fields else []
 
 
 def _position_part(position: Raw) -> str:

@@ -19,8 +19,10 @@ from foliostream.domain.portfolio import Entry, OrderReference, Portfolio
 from foliostream.domain.price import Price
 from foliostream.errors import CallerError, RefusedError
 
-OrderType = Literal["market"]
-State = Literal["FILLED"]
+OrderType = Literal["market", "limit"]
+State = Literal["OPEN", "FILLED", "CANCELLED", "REJECTED"]
+# Of one portfolio: a reset cancels all of them within one call.
+MAX_OPEN = 100
 _ORDER_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _TRANSACTION_PREFIX = "order:"
 _PERCENT = Decimal(100)
@@ -40,23 +42,33 @@ class Costs(Protocol):
 
 
 class Request(Struct, frozen=True):
-    """What a caller asks for; ``quantity`` > 0, the ``side`` gives the direction."""
+    """What a caller asks for; ``quantity`` > 0, the ``side`` gives the direction. A limit order is bought at
+    ``limit_price`` or below it, sold at it or above; a market order has none."""
 
     instrument_id: str
     side: Side
     quantity: Decimal
     order_type: OrderType
+    limit_price: Decimal | None = None
 
     @property
     def digest(self) -> str:
         """Tells a repeat from another request under the same id, however its amounts were written."""
-        parts = (self.instrument_id, self.side, self.order_type, _written(self.quantity))
+        limit = "" if self.limit_price is None else _written(self.limit_price)
+        parts = (self.instrument_id, self.side, self.order_type, _written(self.quantity), limit)
         return blake2b("|".join(parts).encode(), digest_size=16).hexdigest()
+
+    def takes(self, value: Decimal) -> bool:
+        """Whether a price is within the limit."""
+        if self.limit_price is None:
+            return True
+        return value <= self.limit_price if self.side == "BUY" else value >= self.limit_price
 
 
 class Order(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """An order of a portfolio as it is kept for ever. ``fill_price``, ``fee`` (in the instrument's currency,
-    ``fee_currency``) and ``filled_at_ms`` where it is FILLED."""
+    """An order of a portfolio as it is kept for ever. An OPEN one never changes but to another state, and then no
+    more. ``fill_price`` and ``fee`` (in the instrument's currency, ``fee_currency``) where it is FILLED; ``code`` and
+    ``reason`` where it is REJECTED: the books did not take its fill."""
 
     order_id: str
     portfolio_id: str
@@ -67,6 +79,8 @@ class Order(Struct, frozen=True, omit_defaults=True, kw_only=True):
     fill_price: Decimal | None = None
     fee: Decimal | None = None
     fee_currency: str | None = None
+    code: str | None = None
+    reason: str | None = None
 
     @property
     def transaction_id(self) -> str:
@@ -89,6 +103,10 @@ def is_of_order(transaction_id: str) -> bool:
 def check(request: Request, instrument: Instrument) -> None:
     """``CallerError`` names the field of a request that is none."""
     money.checked("quantity", request.quantity, money.QUANTITY_DECIMALS, zero=False)
+    if (request.order_type == "limit") != (request.limit_price is not None):
+        raise CallerError("a limit order has a limit_price, a market order has none")
+    if request.limit_price is not None:
+        money.checked("limit_price", request.limit_price, instrument.price_places, zero=instrument.allow_zero)
     step = instrument.lot_step
     if step is not None and money.EXACT.remainder(request.quantity, step):
         raise CallerError(
@@ -96,6 +114,25 @@ def check(request: Request, instrument: Instrument) -> None:
             code="LOT_STEP",
             details=[{"symbol": instrument.symbol, "lot_step": figure(step), "quantity": figure(request.quantity)}],
         )
+
+
+def opened(order_id: str, portfolio: Portfolio, request: Request, now_ms: int) -> Order:
+    """The order as it comes in."""
+    return Order(
+        order_id=order_id,
+        portfolio_id=portfolio.portfolio_id,
+        request=request,
+        state="OPEN",
+        created_at_ms=now_ms,
+        updated_at_ms=now_ms,
+    )
+
+
+def limit_of(request: Request) -> Decimal:
+    """Of a limit order."""
+    if request.limit_price is None:
+        raise ValueError("a market order has no limit")
+    return request.limit_price
 
 
 def check_account(portfolio: Portfolio) -> None:
@@ -166,6 +203,18 @@ def filled(order: Order, value: Decimal, instrument: Instrument, costs: Costs, n
         fee=money.money(fee, instrument.currency),
         fee_currency=instrument.currency,
     )
+
+
+def ended(order: Order, state: State, now_ms: int, fault: CallerError | None = None) -> Order:
+    """An open order that is not to be filled any more: CANCELLED, or REJECTED for what the books say."""
+    code, reason = (fault.code, fault.message) if fault else (None, None)
+    return replace(order, state=state, updated_at_ms=now_ms, code=code, reason=reason)
+
+
+def check_units(order: Order, instrument: Instrument) -> None:
+    """``RefusedError`` where a split came since: quantity and limit are in units that are traded no more."""
+    if any(split.effective_ms > order.created_at_ms for split in instrument.splits):
+        raise RefusedError(f"{instrument.symbol} was split after the order came", code="OLDER_THAN_SPLIT")
 
 
 def entry(order: Order) -> Entry:

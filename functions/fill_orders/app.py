@@ -1,0 +1,26 @@
+"""Open limit orders, filled by ticks: consumes the orders queue, and every minute has all of them looked at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aws_lambda_powertools import Logger
+
+from foliostream import lambda_events
+from foliostream.wiring import wiring
+
+# Named for the package: what its modules log comes out here too.
+logger = Logger(service="foliostream")
+
+
+def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+    """Messages: symbols with a new price; those that failed come again. Otherwise, as the schedule does: every symbol
+    with open orders is told to itself."""
+    filler = wiring().order_filler
+    if "Records" not in event:
+        told = filler.tell_all()
+        logger.info("told", symbols=told)
+        return {"symbols": told}
+    done = filler.work(lambda_events.received(event))
+    logger.info("orders", looked_at=done.looked_at, filled=done.filled, rejected=done.rejected, unpriced=done.unpriced)
+    return lambda_events.failures(done.again)
