@@ -340,7 +340,9 @@ def test_an_event_source_is_bounded_by_its_own_parameter(source: tuple[str, str]
     properties = sqs_sources()[source]
     queue = referenced(properties["Queue"])
     limit = properties["ScalingConfig"]["MaximumConcurrency"]
-    if queue in (fixed := {"FeedQueue": 2, "RebuildQueue": 5, "CloseDayQueue": 10, "OrdersQueue": 10}):
+    if queue in (
+        fixed := {"FeedQueue": 2, "RebuildQueue": 5, "CloseDayQueue": 10, "OrdersQueue": 10, "LiquidationQueue": 10}
+    ):
         assert limit == fixed[queue]
         return
     parameter = queue.removeprefix("Dirty").removesuffix("Queue") + "MaximumConcurrency"
@@ -563,6 +565,7 @@ def test_only_who_books_closes_days_sweeps_or_reconciles_writes_the_ledger() -> 
     assert writers == {
         "RestApiRole",
         "RecordFillRole",
+        "LiquidateRole",
         "FillOrdersRole",
         "CloseDayRole",
         "SweepRole",
@@ -572,7 +575,16 @@ def test_only_who_books_closes_days_sweeps_or_reconciles_writes_the_ledger() -> 
 
 
 @pytest.mark.parametrize(
-    "role", ["RestApiRole", "RecordFillRole", "FillOrdersRole", "CloseDayRole", "ReconcileRole", "BrokerApiRole"]
+    "role",
+    [
+        "RestApiRole",
+        "RecordFillRole",
+        "LiquidateRole",
+        "FillOrdersRole",
+        "CloseDayRole",
+        "ReconcileRole",
+        "BrokerApiRole",
+    ],
 )
 def test_who_writes_the_ledger_may_put_update_and_delete_in_its_transactions(role: str) -> None:
     """Books are updated, records put, and holders deleted: by trades, and by the close that ends a currency."""
@@ -686,6 +698,14 @@ def test_a_dirty_queue_that_falls_behind_raises_an_alarm(account_type: str) -> N
     assert alarm["Dimensions"] == [
         {"Name": "QueueName", "Value": {"Fn::GetAtt": [f"Dirty{account_type}Queue", "QueueName"]}}
     ]
+
+
+def test_a_stop_out_that_could_not_be_booked_raises_an_alarm() -> None:
+    alarm = resources("AWS::CloudWatch::Alarm")["LiquidationDeadAlarm"]
+    assert (alarm["Namespace"], alarm["MetricName"]) == ("AWS/SQS", "ApproximateNumberOfMessagesVisible")
+    dead = {"Fn::GetAtt": ["LiquidationDeadLetterQueue", "QueueName"]}
+    assert alarm["Dimensions"] == [{"Name": "QueueName", "Value": dead}]
+    assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (0, "GreaterThanThreshold")
 
 
 # Tables
