@@ -27,7 +27,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 export SAM_CLI_TELEMETRY := 0
 
 .PHONY: help env env-all up down demo bridge import-history rebuild-hot status logs token test lint format types template unit contract \
-	property infra simulation simulate integration e2e bench figures lock build deploy clean
+	property infra simulation simulate integration e2e streams bench figures lock build deploy clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -92,6 +92,10 @@ unit contract property infra simulation integration e2e: env-all ## only the tes
 
 simulate: env ## storms on virtual time over the real use cases: make simulate SEEDS=5000
 	@PYTHONPATH=layers/foliostream/python:. $(PY) -m tests.simulation --seeds $(SEEDS)
+
+streams: env-all ## 500 clients that watch 200 portfolios, drop and come back: STREAM_CLIENTS= STREAM_PORTFOLIOS= STREAM_SECONDS=
+	@trap '$(STOP_TEST_CLOUDS)' EXIT; STREAM_CLIENTS=$(or $(STREAM_CLIENTS),500) STREAM_PORTFOLIOS=$(or $(STREAM_PORTFOLIOS),200) \
+	  STREAM_SECONDS=$(or $(STREAM_SECONDS),60) $(PY) -m pytest tests/e2e/test_streams.py -k valkey
 
 # Its servers stop by themselves; this is for the run that is killed.
 bench: env-all ## measure speed, latency and cost, writes .local/bench.json: make bench PARTS="cost ticks" TICKS=FILE
