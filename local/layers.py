@@ -70,6 +70,9 @@ def _install(lock: Path, is_local: bool, tree: Path) -> None:
         raise LayerError(f"pip could not install {lock.name}:\n{result.stdout[-4000:]}")
     # Command line tools; the metadata stays, packages read their version from it.
     shutil.rmtree(half_made / "bin", ignore_errors=True)
+    # Of numpy a seventh.
+    for tests in list(half_made.rglob("tests")):
+        shutil.rmtree(tests)
     if is_local:
         compile_ahead(half_made)
     size = sum(path.stat().st_size for path in half_made.rglob("*") if path.is_file())

@@ -376,6 +376,7 @@ def test_every_asynchronous_start_ends_in_a_dead_letter_queue() -> None:
         "AcceptFillsFunction",
         "CloseDayFunction",
         "SweepFunction",
+        "AnalyzeFunction",
         "FillOrdersFunction",
     ):
         failures = function_setting(name, "EventInvokeConfig")["DestinationConfig"]["OnFailure"]
@@ -598,6 +599,7 @@ def test_the_functions_in_the_network_are_those_that_may_sign_in_to_the_cache() 
         "MarketFeedFunction",
         "AuthorizerFunction",
         "AcceptFillsFunction",
+        "AnalyzeFunction",
     }
 
 

@@ -11,6 +11,7 @@ from greenlet import getcurrent
 
 from foliostream.application import price_input, recalculate, update_prices
 from foliostream.application.access import Caller
+from foliostream.application.analyzing import Analyzing
 from foliostream.application.announcing import Announcer
 from foliostream.application.answering import Answers
 from foliostream.application.marking import Marker
@@ -19,11 +20,13 @@ from foliostream.application.project_ledger import LedgerProjection
 from foliostream.application.projecting import Projector
 from foliostream.application.push import Sender, push
 from foliostream.application.receiving import Change, Received
+from foliostream.application.runs import Runs
 from foliostream.application.subscribing import Subscribing
 from foliostream.application.valuing import Valuer
 from foliostream.application.watching import Watching
 from foliostream.domain.instrument import Instrument
 from foliostream.domain.keys import ACCOUNT_TYPES
+from tests.fakes.starter import FakeStarter
 from tests.simulation.checks import SKEW_MS, Watch
 from tests.simulation.lambdas import POLL_MOST_US, Function, Invocation, QueueSource, StreamSource
 from tests.simulation.machines import CALLS, Faults, Latency, Machine, Network
@@ -98,7 +101,9 @@ class Container:
         subscribing = Subscribing(
             connections, sessions, stores.notices, hot, ledger, answers, self.clock, kept_ms=KEPT_MS
         )
-        self.watching = Watching(connections, sessions, gateway, subscribing, answers, session_ms=KEPT_MS)
+        runs = Runs(sessions, connections, self.marker, self.clock, system.new_nonce)
+        analyzing = Analyzing(subscribing, self.valuer, runs, FakeStarter(), answers)
+        self.watching = Watching(connections, sessions, gateway, subscribing, analyzing, answers, session_ms=KEPT_MS)
         projector = Projector(hot, hot, self.marker)
         announce = Announcer(stores.notices, connections, hot, self.marker, self.clock, KEPT_MS)
         self.projection = LedgerProjection(projector, self.valuer, bus, queues, self.clock, announce)

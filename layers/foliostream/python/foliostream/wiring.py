@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from foliostream.application.analytics import Analytics
     from foliostream.application.announcing import Announcer
     from foliostream.application.close_day import DayClosing
+    from foliostream.application.computing import Computing
     from foliostream.application.fill_orders import OrderFiller
     from foliostream.application.margin_check import MarginCheck, Previewing
     from foliostream.application.marking import Marker
@@ -556,8 +557,32 @@ class Wiring:
         return Sender(self.connections, self.sessions, self.hot, self.valuer, self.gateway, self.clock)
 
     @cached_property
+    def _starter(self) -> ports.AnalysisStarter:
+        import boto3
+
+        from foliostream.adapters.lambda_starter import LambdaStarter
+
+        return LambdaStarter(boto3.client("lambda", config=_config()), f"{self.settings.stack}-analyze")
+
+    @cached_property
+    def computing(self) -> Computing:
+        """Computes analyses."""
+        from foliostream.application.computing import Computing
+
+        return Computing(
+            sessions=self.sessions,
+            runs=self.runs,
+            instruments=self.instruments,
+            price_history=self.price_history,
+            clock=self.clock,
+            zone=self.market_zone,
+            each=self.each,
+        )
+
+    @cached_property
     def watching(self) -> Watching:
         """What WebSocket clients may do."""
+        from foliostream.application.analyzing import Analyzing
         from foliostream.application.answering import Answers
         from foliostream.application.subscribing import Subscribing
         from foliostream.application.watching import Watching
@@ -574,7 +599,8 @@ class Wiring:
             clock=self.clock,
             kept_ms=kept_ms,
         )
-        return Watching(self.connections, self.sessions, self.gateway, subscribing, answers, kept_ms)
+        analyzing = Analyzing(subscribing, self.valuer, self.runs, self._starter, answers)
+        return Watching(self.connections, self.sessions, self.gateway, subscribing, analyzing, answers, kept_ms)
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
