@@ -34,7 +34,7 @@ from tests.unit.application.system import System
 from tests.unit.application.test_analyzing import check
 
 SESSIONS = 200
-SWITCHES = 4
+SWITCHES = 3
 TICKERS = ("AAPL", "MSFT")
 VALUES: dict[str, Decimal | None] = {"AAPL": Decimal(1_100), "MSFT": Decimal(900)}
 
