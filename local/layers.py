@@ -73,11 +73,11 @@ def _install(lock: Path, is_local: bool, tree: Path) -> None:
     # Of numpy a seventh.
     for tests in list(half_made.rglob("tests")):
         shutil.rmtree(tests)
-    if is_local:
-        compile_ahead(half_made)
     size = sum(path.stat().st_size for path in half_made.rglob("*") if path.is_file())
     if size > SIZE_MAX_BYTES:
         raise LayerError(f"{lock.name} needs {size:,} bytes, a layer may have {SIZE_MAX_BYTES:,}")
+    if is_local:
+        compile_ahead(half_made)
     half_made.rename(tree)
 
 
