@@ -17,6 +17,7 @@ from foliostream.domain.coalescing import Bundle, DirtyMessage
 from foliostream.domain.fills import Fill
 from foliostream.domain.history import Day
 from foliostream.domain.instrument import Instrument
+from foliostream.domain.liquidation import Liquidation
 from foliostream.domain.notices import CHANNELS, Channel, NoticeKind
 from foliostream.domain.pacing import Pace
 from foliostream.domain.portfolio import Portfolio, Transaction
@@ -488,6 +489,14 @@ class FillQueue(DeadLetters, Protocol):
     def send(self, fills: Sequence[Fill]) -> None:
         """All of them; a fill sent twice is there twice, only the ledger knows it. ``RetryableError`` if some could
         not be sent: all may be sent again."""
+
+
+class Liquidations(Protocol):
+    """Stop-outs on their way into the books: in order within a portfolio."""
+
+    def send(self, orders: Sequence[Liquidation]) -> None:
+        """All of them; the same plan within the same ten seconds may be there once only. ``RetryableError`` if some
+        could not be sent: all may be sent again."""
 
 
 class FeedTimer(Protocol):

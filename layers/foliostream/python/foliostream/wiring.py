@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from botocore.config import Config
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_sqs import SQSClient
 
     from foliostream import ports
@@ -35,7 +36,9 @@ if TYPE_CHECKING:
     from foliostream.application.close_day import DayClosing
     from foliostream.application.computing import Computing
     from foliostream.application.fill_orders import OrderFiller
+    from foliostream.application.liquidating import Liquidator
     from foliostream.application.margin_check import MarginCheck, Previewing
+    from foliostream.application.margin_events import MarginFollowUp
     from foliostream.application.marking import Marker
     from foliostream.application.order_watch import OrderWatch
     from foliostream.application.ordering import Ordering
@@ -319,6 +322,32 @@ class Wiring:
         return MarginRules(limits, basis=self.settings.margin_basis)
 
     @cached_property
+    def margin_follow_up(self) -> MarginFollowUp:
+        """Tells margin events and orders liquidations."""
+        from foliostream.adapters.sqs_liquidations import SqsLiquidations
+        from foliostream.application.margin_events import MarginFollowUp
+
+        settings = self.settings
+        return MarginFollowUp(
+            snapshots=self.hot,
+            instruments=self.instruments,
+            bus=self.bus,
+            announce=self.announcer,
+            liquidations=SqsLiquidations(self._sqs, settings.queues + Queue.LIQUIDATIONS, self.clock),
+            rules=self.margin_rules,
+            stale_after_ms=settings.stale_price_seconds * 1000,
+            partial="partial" in settings.liquidation,
+        )
+
+    @cached_property
+    def liquidator(self) -> Liquidator:
+        """Closes what stops out."""
+        from foliostream.application.liquidating import Liquidator
+
+        protected = "protected" in self.settings.liquidation
+        return Liquidator(self.ledger, self.instruments, self.hot, self.bus, self.clock, protected)
+
+    @cached_property
     def valuer(self) -> Valuer:
         """Values portfolios."""
         from foliostream.application.valuing import Valuer
@@ -557,12 +586,17 @@ class Wiring:
         return Sender(self.connections, self.sessions, self.hot, self.valuer, self.gateway, self.clock)
 
     @cached_property
-    def _starter(self) -> ports.AnalysisStarter:
+    def _lambda(self) -> LambdaClient:
         import boto3
 
+        return boto3.client("lambda", config=_config())
+
+    @cached_property
+    def starter(self) -> ports.AnalysisStarter:
+        """Has analyses computed; the client is not made before the first one."""
         from foliostream.adapters.lambda_starter import LambdaStarter
 
-        return LambdaStarter(boto3.client("lambda", config=_config()), f"{self.settings.stack}-analyze")
+        return LambdaStarter(lambda: self._lambda, f"{self.settings.stack}-analyze")
 
     @cached_property
     def computing(self) -> Computing:
@@ -599,7 +633,7 @@ class Wiring:
             clock=self.clock,
             kept_ms=kept_ms,
         )
-        analyzing = Analyzing(subscribing, self.valuer, self.runs, self._starter, answers)
+        analyzing = Analyzing(subscribing, self.valuer, self.runs, self.starter, answers)
         return Watching(self.connections, self.sessions, self.gateway, subscribing, analyzing, answers, kept_ms)
 
     @cached_property

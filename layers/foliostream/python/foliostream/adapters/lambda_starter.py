@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from foliostream.adapters.aws_errors import our_errors
@@ -14,9 +15,9 @@ if TYPE_CHECKING:
 
 
 class LambdaStarter:
-    """Implements ``ports.AnalysisStarter``."""
+    """Implements ``ports.AnalysisStarter``; ``client`` gives the one client of the container."""
 
-    def __init__(self, client: LambdaClient, function: str) -> None:
+    def __init__(self, client: Callable[[], LambdaClient], function: str) -> None:
         self._client = client
         self._function = function
 
@@ -30,4 +31,4 @@ class LambdaStarter:
                 details=[{"limit": MAX_TASK_BYTES, "value": len(payload)}],
             )
         with our_errors(f"Lambda, Invoke {self._function}"):
-            self._client.invoke(FunctionName=self._function, InvocationType="Event", Payload=payload)
+            self._client().invoke(FunctionName=self._function, InvocationType="Event", Payload=payload)
