@@ -66,7 +66,7 @@ def ask(owner: Holder, ticker: str) -> Message:
 
 
 def test_five_metrics_of_one_snapshot_come_one_by_one(stack: Cloud, invested: Holder, symbol: str) -> None:
-    with stack.socket(invested.owner) as socket:
+    with stack.socket(invested.name) as socket:
         socket.send(ask(invested, symbol))
         messages = until(socket, ENDS)
     assert [message["type"] for message in messages] == [
@@ -85,7 +85,7 @@ def test_five_metrics_of_one_snapshot_come_one_by_one(stack: Cloud, invested: Ho
 def test_a_switch_leaves_nothing_of_the_old_ticker_after_the_new_ones_start(
     stack: Cloud, invested: Holder, symbol: str, other_symbol: str
 ) -> None:
-    with stack.socket(invested.owner) as socket:
+    with stack.socket(invested.name) as socket:
         for ticker in (symbol, other_symbol, symbol, other_symbol):
             socket.send(ask(invested, ticker))
         messages = until(socket, ENDS)
@@ -115,7 +115,7 @@ def test_clients_that_switch_at_random_see_no_stale_result(
 ) -> None:
     def client(seed: int) -> list[Message]:
         random, found = Random(seed), list[Message]()
-        with stack.socket(invested.owner) as socket:
+        with stack.socket(invested.name) as socket:
             for _ in range(6):
                 socket.send(ask(invested, random.choice([symbol, other_symbol])))
                 deadline = time.monotonic() + random.random()

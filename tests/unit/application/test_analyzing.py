@@ -101,6 +101,7 @@ def test_an_analysis_is_announced_told_metric_by_metric_and_completed(system: An
     assert kinds(messages) == WHOLE
     about = {"ticker": "AAPL", "portfolio_id": "p1", "request_id": "r1", "version": messages[0]["version"]}
     assert all(about.items() <= message.items() and message["run_id"] for message in messages)
+    assert messages[0]["version"] == system.state("p1").version
     assert messages[0]["metrics"] == list(METRIC_NAMES)
     results = {message["metric"]: message for message in messages if message["type"] == "analysis_result"}
     assert set(results) == set(METRIC_NAMES)
