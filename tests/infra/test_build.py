@@ -101,6 +101,7 @@ def test_the_layers_with_native_code_were_looked_at(built: dict[str, Any]) -> No
     assert with_native == {
         "DependenciesLayer",
         "RestDependenciesLayer",
+        "BrokerDependenciesLayer",
         "AuthorizerDependenciesLayer",
         "MetricsDependenciesLayer",
     }
@@ -112,7 +113,11 @@ def test_a_heavy_package_is_only_in_the_layer_of_the_function_that_needs_it(buil
     everywhere = {name: packages(artifact(built, name)) for name in resources(LAYER)}
     assert {name for name, found in everywhere.items() if "pydantic" in found} == {"RestDependenciesLayer"}
     assert {name for name, found in everywhere.items() if "numpy" in found} == {"MetricsDependenciesLayer"}
-    assert {name for name, found in everywhere.items() if "cryptography" in found} == {"AuthorizerDependenciesLayer"}
+    assert {name for name, found in everywhere.items() if "cryptography" in found} == {
+        "AuthorizerDependenciesLayer",
+        "BrokerDependenciesLayer",
+    }
+    assert {name for name, found in everywhere.items() if "kiteconnect" in found} == {"BrokerDependenciesLayer"}
     assert {name for name, found in everywhere.items() if {"boto3", "botocore"} & found} == set()
 
 
