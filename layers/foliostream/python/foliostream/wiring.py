@@ -353,6 +353,7 @@ class Wiring:
             bus=self.bus,
             announce=self.announcer,
             liquidations=self.liquidations,
+            marker=self.marker,
             rules=self.margin_rules,
             stale_after_ms=settings.stale_price_seconds * 1000,
             partial="partial" in settings.liquidation,
