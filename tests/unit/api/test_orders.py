@@ -177,7 +177,7 @@ def rest(client: Client, limit: object = 95, **changes: object) -> Answer:
 def tick(client: Client, bid: object, ask: object, **more: object) -> None:
     """A quote, and what its message makes of the open orders."""
     client.parts.clock.advance(1000)
-    client.prices(quote(bid, ask, ts=client.parts.clock.now_ms(), **more))
+    assert client.prices(quote(bid, ask, ts=client.parts.clock.now_ms(), **more)).status == 202
     work(client)
 
 
