@@ -29,6 +29,7 @@ from foliostream.adapters.dynamodb_holders import holder_key
 from foliostream.domain.instrument import Instrument
 from foliostream.domain.keys import shard_of
 from foliostream.domain.portfolio import Portfolio
+from foliostream.queues import Queue
 from foliostream.wiring import Wiring, wiring
 from local import services
 from local.settings import Settings
@@ -41,15 +42,7 @@ ROUNDS = 3
 LIVE_WINDOW_MS = {"valkey": 200, "dynamodb": 1_000}
 PORTFOLIOS_PER_SHARD = {"valkey": 200, "dynamodb": 50}
 OTHER_WINDOWS_MS = (1_000, 3_000)
-_QUEUES = {
-    "live": "live.fifo",
-    "demo": "demo.fifo",
-    "paper": "paper.fifo",
-    "push": "push.fifo",
-    "bulk": "bulk",
-    "refresh": "refresh",
-    "delayed": "delayed",
-}
+_QUEUES = (Queue.PRICE, Queue.LIVE, Queue.DEMO, Queue.PAPER, Queue.PUSH, Queue.BULK, Queue.REFRESH, Queue.DELAYED)
 _encoder = msgspec.json.Encoder(decimal_format="string")
 
 
@@ -225,10 +218,9 @@ class _Lambda:
         plain: Any = boto3.session.Session().client  # its clients are not counted
         self._store = store
         self._tables = {name: _table(plain("dynamodb"), f"{store}-{name}") for name in ("ledger", "hot", "sessions")}
-        self._urls = {name: _queue(plain("sqs"), f"{store}-{queue}") for name, queue in _QUEUES.items()}
-        self._price_url = _queue(plain("sqs"), f"{store}-price")
+        self._urls = {queue: _queue(plain("sqs"), f"{store}-{queue}") for queue in _QUEUES}
         self._listener_url = _queue(plain("sqs"), f"{store}-listener.fifo")
-        os.environ.update(_settings(store, self._tables, self._urls))
+        os.environ.update(_settings(store, self._tables, self._urls[Queue.PRICE]))
         wiring.cache_clear()
         self._meter = usage.Meter()
         self._sqs: Any = boto3.client("sqs")
@@ -266,12 +258,14 @@ class _Lambda:
         parts.marker = replace(parts.marker, keys_per_message=shape.keys_per_message)
         self._meter.take()
         self._valkey.take()
-        self._sqs.send_message(QueueUrl=self._price_url, MessageBody=_event(_hot_symbol(shape.per_shard)))
+        self._sqs.send_message(QueueUrl=self._urls[Queue.PRICE], MessageBody=_event(_hot_symbol(shape.per_shard)))
         used.add({"events": 1})  # EventBridge took it, and sent it as counted
-        used.price_invocations, _, used.compute_s = self._drain(self._price_url, "price_update", MESSAGES_PER_BATCH)
+        used.price_invocations, _, used.compute_s = self._drain(
+            self._urls[Queue.PRICE], "price_update", MESSAGES_PER_BATCH
+        )
         parts.clock.wait_until(parts.marker.window("live").end_ms + SKEW_MS)
         used.invocations, bodies, seconds = self._drain(
-            self._urls["live"], "recalculate", shape.messages_per_invocation
+            self._urls[Queue.LIVE], "recalculate", shape.messages_per_invocation
         )
         used.messages, used.compute_s = len(bodies), used.compute_s + seconds
         used.portfolios = sum(len(msgspec.json.decode(body)["keys"]) for body in bodies)
@@ -357,17 +351,13 @@ def _record(message: Mapping[str, Any]) -> dict[str, Any]:
     return {"messageId": message["MessageId"], "body": message["Body"], "attributes": message["Attributes"]}
 
 
-def _settings(store: str, tables: Mapping[str, str], urls: Mapping[str, str]) -> dict[str, str]:
+def _settings(store: str, tables: Mapping[str, str], price_url: str) -> dict[str, str]:
     return {
         "PORTFOLIO_HOT_STORE": store,
         "PORTFOLIO_LEDGER_TABLE": tables["ledger"],
         "PORTFOLIO_HOT_TABLE": tables["hot"],
         "PORTFOLIO_SESSIONS_TABLE": tables["sessions"],
-        "PORTFOLIO_DIRTY_QUEUE_URLS": ",".join(f"{name}={urls[name]}" for name in ("live", "demo", "paper")),
-        "PORTFOLIO_BULK_QUEUE_URL": urls["bulk"],
-        "PORTFOLIO_REFRESH_QUEUE_URL": urls["refresh"],
-        "PORTFOLIO_DELAYED_QUEUE_URL": urls["delayed"],
-        "PORTFOLIO_PUSH_QUEUE_URL": urls["push"],
+        "PORTFOLIO_QUEUES": price_url.removesuffix(Queue.PRICE),
         "PORTFOLIO_WINDOW_MS": f"live={LIVE_WINDOW_MS[store]},demo=1000,paper=3000",
     }
 

@@ -30,7 +30,8 @@ MAY_IMPORT = {
     "bridge": {"adapters", "application", "bridge_settings", *PURE},
     "bridge_settings": {"errors"},
     "metrics": set(),
-    "wiring": {"adapters", "application", "settings", *PURE},
+    "queues": set(),
+    "wiring": {"adapters", "application", "queues", "settings", *PURE},
     "functions": {"wiring", "metrics", "api", "application", "settings", "lambda_events", *PURE},
 }
 # Third parties of the inner parts. None may know AWS, Redis or the process's environment.

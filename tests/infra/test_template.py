@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from foliostream import queues
 from foliostream.application.protocol import ACTIONS
 from foliostream.application.record_fill import RATE_RECEIVES_MAX
+from foliostream.queues import Queue
 from foliostream.settings import ENVIRONMENT_NAMES, Settings
 from tests.infra.cloudformation import (
     FUNCTION,
@@ -26,26 +28,19 @@ from tests.infra.cloudformation import (
     template,
     walk,
 )
+from tests.infra.deployed import ACCOUNT, Values
 from tests.support.environment import ENVIRONMENT
+
+# An SQS queue's name has 80 characters at most.
+STACK_NAME_MAX = 50
 
 # Named by resources of the stack; nobody sets them.
 OF_THE_STACK = {
     "PORTFOLIO_STACK",
-    "PORTFOLIO_PRICE_QUEUE_URL",
+    "PORTFOLIO_QUEUES",
     "PORTFOLIO_LEDGER_TABLE",
     "PORTFOLIO_HOT_TABLE",
     "PORTFOLIO_SESSIONS_TABLE",
-    "PORTFOLIO_DIRTY_QUEUE_URLS",
-    "PORTFOLIO_DEAD_LETTER_QUEUE_URLS",
-    "PORTFOLIO_BULK_QUEUE_URL",
-    "PORTFOLIO_REFRESH_QUEUE_URL",
-    "PORTFOLIO_DELAYED_QUEUE_URL",
-    "PORTFOLIO_PUSH_QUEUE_URL",
-    "PORTFOLIO_FEED_QUEUE_URL",
-    "PORTFOLIO_REBUILD_QUEUE_URL",
-    "PORTFOLIO_CLOSE_DAY_QUEUE_URL",
-    "PORTFOLIO_FILLS_QUEUE_URL",
-    "PORTFOLIO_ORDERS_QUEUE_URL",
 }
 OTHER_NAMES = {
     "PORTFOLIO_WINDOW_MS": ("LiveWindowMs", "DemoWindowMs", "PaperWindowMs"),
@@ -231,20 +226,67 @@ WORKING_QUEUES = sorted(name for name in resources(QUEUE) if not name.endswith("
 DEAD_LETTER_QUEUES = sorted(name for name in resources(QUEUE) if name.endswith("DeadLetterQueue"))
 
 
-def test_the_queues_of_the_design_exist() -> None:
-    fifo = {name for name in WORKING_QUEUES if resources(QUEUE)[name].get("FifoQueue")}
-    assert fifo == {"DirtyLiveQueue", "DirtyDemoQueue", "DirtyPaperQueue", "PushQueue", "FillsQueue"}
-    assert set(WORKING_QUEUES) - fifo == {
-        "PriceQueue",
-        "BulkQueue",
-        "RefreshQueue",
-        "DelayedQueue",
-        "FeedQueue",
-        "RebuildQueue",
-        "CloseDayQueue",
-        "OrderFilledQueue",
-        "OrdersQueue",
-    }
+def queue_name(resource: str) -> str:
+    """What comes after the stack's name and a dash."""
+    given = resources(QUEUE)[resource]["QueueName"]["Fn::Sub"]
+    assert given.startswith("${AWS::StackName}-")
+    return str(given.removeprefix("${AWS::StackName}-"))
+
+
+def test_the_queues_are_those_that_the_code_names() -> None:
+    assert {queue_name(name) for name in WORKING_QUEUES} == set(Queue)
+    for name in WORKING_QUEUES:
+        assert queue_name(dead_letter_queue(name)) == Queue(queue_name(name)).dead
+    of_starts = {queue_name(name) for name in DEAD_LETTER_QUEUES} - {queue.dead for queue in Queue}
+    assert queues.LEDGER_DEAD in of_starts
+    assert all(name.endswith("-dead") for name in of_starts)
+
+
+@pytest.mark.parametrize("name", sorted(resources(QUEUE)))
+def test_a_queue_is_fifo_where_its_name_says_so(name: str) -> None:
+    assert resources(QUEUE)[name].get("FifoQueue", False) is queue_name(name).endswith(".fifo")
+
+
+def test_a_stack_whose_name_has_the_length_that_is_told_has_no_queue_with_too_long_a_name() -> None:
+    longest = max(len(queue_name(name)) for name in resources(QUEUE))
+    assert STACK_NAME_MAX + len("-") + longest <= 80
+    told = f"{STACK_NAME_MAX} characters"
+    assert told in template()["Description"]
+    assert told in (ROOT / "README.md").read_text()
+
+
+def test_the_addresses_of_all_queues_begin_as_the_setting_says() -> None:
+    for host in ("https://sqs.eu-west-1.amazonaws.com", "http://127.0.0.1:4566"):
+        values = Values({"AWS::AccountId": ACCOUNT, "AWS::StackName": "my-price-stack"}, host)
+        base = values.of(environment()["PORTFOLIO_QUEUES"])
+        for name in resources(QUEUE):
+            assert base + queue_name(name) == values.of({"Ref": name})
+
+
+LONG = {
+    "RedisUrl": "rediss://" + "r" * 120 + ":6379",
+    "RedisIam": "u" * 40 + "@" + "c" * 40,
+    "MarketHttpUrl": "https://" + "q" * 200,
+    "JwtIssuer": "https://" + "i" * 120,
+    "JwksUrl": "https://" + "j" * 150,
+    "JwtAudience": "a" * 64,
+    "FillsOwner": "o" * 128,
+    "EventBusName": "b" * 60,
+    "MarketHolidays": ",".join(["2026-12-25"] * 30),
+    "CloseTimeZone": "America/Argentina/ComodRivadavia",
+}
+
+
+@pytest.mark.parametrize("name", sorted(resources(FUNCTION)))
+def test_the_environment_of_a_function_stays_below_the_four_kilobytes_that_lambda_has(name: str) -> None:
+    values = Values(
+        {"AWS::AccountId": ACCOUNT, "AWS::StackName": "s" * STACK_NAME_MAX, "AWS::Region": "ap-southeast-1"} | LONG,
+        "https://sqs.ap-southeast-1.amazonaws.com",
+    )
+    own = resources(FUNCTION)[name].get("Environment", {}).get("Variables", {})
+    variables = {key: values.of(value) for key, value in (environment() | own).items()}
+    assert not [key for key, value in variables.items() if "${" in value]
+    assert len(json.dumps(variables)) <= 4_096
 
 
 @pytest.mark.parametrize("name", [name for name, queue in resources(QUEUE).items() if queue.get("FifoQueue")])
@@ -597,22 +639,9 @@ def test_the_sweep_writes_checkpoints_and_dependents_but_no_books() -> None:
 
 
 def test_the_status_may_ask_for_the_depth_of_every_queue_it_shows() -> None:
-    asked = allowed("RestApiRole", "sqs:GetQueueAttributes")
-    dead = {
-        name for name in DEAD_LETTER_QUEUES if f"${{{name}}}" in str(environment()["PORTFOLIO_DEAD_LETTER_QUEUE_URLS"])
-    }
-    shown = {
-        "PriceQueue",
-        "DirtyLiveQueue",
-        "DirtyDemoQueue",
-        "DirtyPaperQueue",
-        "BulkQueue",
-        "RefreshQueue",
-        "DelayedQueue",
-        "PushQueue",
-        "FillsQueue",
-    }
-    assert asked == shown | dead
+    base = "https://sqs/"
+    shown = {url.removeprefix(base) for url in queues.shown_urls(base).values()}
+    assert {queue_name(name) for name in allowed("RestApiRole", "sqs:GetQueueAttributes")} == shown
 
 
 def test_whatever_the_sweep_finds_raises_an_alarm_of_this_stack() -> None:

@@ -21,8 +21,7 @@ def fault(**changes: str | None) -> str:
 def test_a_whole_environment_is_read_into_types() -> None:
     settings = Settings.read(GOOD | {"PATH": "/bin", "AWS_REGION": "eu-west-1"})
     assert settings.window_ms == {"live": 200, "demo": 1000, "paper": 3000}
-    assert settings.dirty_queue_urls == {"live": f"{URL}1", "demo": f"{URL}2", "paper": f"{URL}3"}
-    assert settings.dead_letter_queue_urls["push"] == f"{URL}7"
+    assert settings.queues == f"{URL}-"
     assert (settings.shards, settings.hot_store, settings.jwt_leeway_seconds) == (64, "dynamodb", 30)
 
 
@@ -74,9 +73,9 @@ def test_every_kind_of_fault_stands_in_the_one_message() -> None:
         ("WINDOW_MS", "live=200,demo=1000,paper", "once each"),
         ("WINDOW_MS", "live=200,demo=x,paper=3000", "must be a whole number from 50 to 10000, is 'x'"),
         ("WINDOW_MS", "live=200,demo=1000,paper=30000", "must be a whole number from 50 to 10000"),
-        ("DIRTY_QUEUE_URLS", f"live={URL},demo={URL},paper=ftp://x", "must be an http(s) address"),
-        ("DEAD_LETTER_QUEUE_URLS", f"live={URL},demo={URL},paper={URL}", "must name live, demo, paper, bulk"),
-        ("PUSH_QUEUE_URL", "", "must be an http(s) address"),
+        ("QUEUES", "", "must be what the addresses of all queues begin with"),
+        ("QUEUES", URL, "the dash included, is '"),
+        ("QUEUES", "ftp://sqs/foliostream-", "must be what the addresses of all queues begin with"),
         ("FILLS_OWNER", " alice", "must be empty or at most 128 printable characters"),
         ("FILLS_OWNER", "a" * 129, "must be empty or at most 128 printable characters"),
         ("STARTING_CASH", "-1", "must be an amount of at most 15 digits and 6 decimals, is '-1'"),

@@ -20,8 +20,6 @@ PREFIX = "PORTFOLIO_"
 _ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]{0,31}(/[A-Za-z0-9_+-]{1,32}){0,2}")
 _PERCENT = re.compile(r"[0-9](\.[0-9]{1,4})?")
 ACCOUNT_TYPES = ("live", "demo", "paper")
-# Of the queues (or topics) whose consumers give messages up by themselves.
-DEAD_LETTER_QUEUES = (*ACCOUNT_TYPES, "bulk", "delayed", "push", "ledger", "fills", "order_filled", "price")
 MAX_AMOUNT_DIGITS = 15
 MAX_OWNER_LENGTH = 128
 MAX_PERCENT = 1_000
@@ -115,6 +113,12 @@ def _url(raw: str) -> str:
     return raw
 
 
+def _queues(raw: str) -> str:
+    if urlsplit(raw).scheme not in {"http", "https"} or not raw.endswith("-"):
+        raise ValueError(f"must be what the addresses of all queues begin with, the dash included, is {raw!r}")
+    return raw
+
+
 def _optional_url(raw: str) -> str:
     return _url(raw) if raw else raw
 
@@ -170,7 +174,8 @@ def _costs(raw: str) -> Costs:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Field ``x_y`` is the variable ``PORTFOLIO_X_Y``; times in the unit of the name."""
+    """Field ``x_y`` is the variable ``PORTFOLIO_X_Y``; times in the unit of the name. ``queues``: what the addresses of
+    all queues begin with (``foliostream.queues`` has how they end)."""
 
     hot_store: str
     redis_url: str
@@ -179,18 +184,7 @@ class Settings:
     hot_table: str
     sessions_table: str
     stack: str
-    price_queue_url: str
-    dirty_queue_urls: dict[str, str]
-    dead_letter_queue_urls: dict[str, str]
-    bulk_queue_url: str
-    refresh_queue_url: str
-    delayed_queue_url: str
-    push_queue_url: str
-    feed_queue_url: str
-    rebuild_queue_url: str
-    close_day_queue_url: str
-    fills_queue_url: str
-    orders_queue_url: str
+    queues: str
     event_bus: str
     window_ms: dict[str, int]
     skew_ms: int
@@ -248,20 +242,9 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "hot_table": _text,
     "sessions_table": _text,
     "stack": _text,
-    "price_queue_url": _url,
-    "dirty_queue_urls": _pairs(ACCOUNT_TYPES, _url),
-    "dead_letter_queue_urls": _pairs(DEAD_LETTER_QUEUES, _url),
-    "bulk_queue_url": _url,
-    "refresh_queue_url": _url,
-    "delayed_queue_url": _url,
-    "push_queue_url": _url,
-    "feed_queue_url": _url,
-    "rebuild_queue_url": _url,
-    "close_day_queue_url": _url,
+    "queues": _queues,
     "close_time_zone": _zone,
     "market_holidays": _dates,
-    "fills_queue_url": _url,
-    "orders_queue_url": _url,
     "event_bus": _text,
     "window_ms": _pairs(ACCOUNT_TYPES, _integer(50, 10_000)),
     "skew_ms": _integer(0, 5_000),

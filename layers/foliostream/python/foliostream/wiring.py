@@ -14,7 +14,9 @@ from functools import cache, cached_property
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from foliostream import queues
 from foliostream.errors import SettingsError
+from foliostream.queues import Queue
 from foliostream.settings import Settings
 
 if TYPE_CHECKING:
@@ -166,21 +168,16 @@ class Wiring:
         """Dirty, bulk, refresh, delayed and push queues."""
         from foliostream.adapters.sqs_queues import SqsQueues
 
-        settings = self.settings
-        urls = settings.dirty_queue_urls | {
-            "bulk": settings.bulk_queue_url,
-            "refresh": settings.refresh_queue_url,
-            "delayed": settings.delayed_queue_url,
-            "push": settings.push_queue_url,
-        }
-        return SqsQueues(self._sqs, urls, settings.dead_letter_queue_urls)
+        base = self.settings.queues
+        return SqsQueues(self._sqs, queues.urls(base), queues.dead_letter_urls(base))
 
     @cached_property
     def fill_queue(self) -> ports.FillQueue:
         """Accepted fills on their way into the books."""
         from foliostream.adapters.sqs_fills import SqsFills
 
-        return SqsFills(self._sqs, self.settings.fills_queue_url, self.settings.dead_letter_queue_urls)
+        base = self.settings.queues
+        return SqsFills(self._sqs, base + Queue.FILLS, queues.dead_letter_urls(base))
 
     @cached_property
     def dead_letters(self) -> ports.DeadLetters:
@@ -214,7 +211,7 @@ class Wiring:
         """Delayed messages of the market feed to itself."""
         from foliostream.adapters.sqs_queues import SqsFeedTimer
 
-        return SqsFeedTimer(self._sqs, self.settings.feed_queue_url)
+        return SqsFeedTimer(self._sqs, self.settings.queues + Queue.FEED)
 
     @cached_property
     def bus(self) -> ports.EventBus:
@@ -369,7 +366,7 @@ class Wiring:
         return HotRebuild(
             ledger=self.ledger,
             records=DynamoDbRebuildRecords(self._dynamodb, settings.hot_table),
-            queue=SqsRebuildQueue(self._sqs, settings.rebuild_queue_url),
+            queue=SqsRebuildQueue(self._sqs, settings.queues + Queue.REBUILD),
             projector=self.projector,
             symbols=self.symbols,
             connections=self.connections,
@@ -426,17 +423,7 @@ class Wiring:
         from foliostream.adapters.sqs_depths import SqsDepths
         from foliostream.application.status import Operations
 
-        settings = self.settings
-        urls = {
-            "price": settings.price_queue_url,
-            **settings.dirty_queue_urls,
-            "bulk": settings.bulk_queue_url,
-            "refresh": settings.refresh_queue_url,
-            "delayed": settings.delayed_queue_url,
-            "push": settings.push_queue_url,
-            "fills": settings.fills_queue_url,
-            **{f"{name}_dead": url for name, url in settings.dead_letter_queue_urls.items()},
-        }
+        urls = queues.shown_urls(self.settings.queues)
         return Operations(self.hot, self.hot, SqsDepths(self._sqs, urls, self._pool), self._notes, self.clock)
 
     @cached_property
@@ -485,7 +472,7 @@ class Wiring:
     def _order_queue(self) -> ports.OrderQueue:
         from foliostream.adapters.sqs_orders import SqsOrders
 
-        return SqsOrders(self._sqs, self.settings.orders_queue_url)
+        return SqsOrders(self._sqs, self.settings.queues + Queue.ORDERS)
 
     @cached_property
     def _orders(self) -> ports.Orders:
@@ -538,7 +525,7 @@ class Wiring:
             prices=self.hot,
             instruments=self.instruments,
             price_history=self.price_history,
-            queue=SqsCloseQueue(self._sqs, settings.close_day_queue_url),
+            queue=SqsCloseQueue(self._sqs, settings.queues + Queue.CLOSE_DAY),
             clock=self.clock,
             zone=self.market_zone,
             holidays=settings.market_holidays,

@@ -1,0 +1,69 @@
+"""The queues of a stack, each in one line: what the code calls it, and its name after the stack's.
+
+``live`` is ``Queue.LIVE``; its name is ``{stack}-dirty-live.fifo``, that of its dead letters
+``{stack}-dirty-live-dead.fifo``. The template says the same; a test compares them.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+
+class Queue(StrEnum):
+    """Those with a consumer."""
+
+    PRICE = "price"
+    LIVE = "dirty-live.fifo"
+    DEMO = "dirty-demo.fifo"
+    PAPER = "dirty-paper.fifo"
+    BULK = "bulk"
+    REFRESH = "refresh"
+    DELAYED = "delayed"
+    PUSH = "push.fifo"
+    ORDER_FILLED = "order-filled"
+    FILLS = "fills.fifo"
+    FEED = "feed"
+    REBUILD = "rebuild"
+    CLOSE_DAY = "close-day"
+    ORDERS = "orders"
+
+    @property
+    def dead(self) -> str:
+        """Where its messages go that are given up: a queue of the same kind."""
+        stem, dot, kind = self.partition(".")
+        return f"{stem}-dead{dot}{kind}"
+
+
+# Changes that could not be projected: given up by a stream, which is no queue.
+LEDGER_DEAD: Final = "project-ledger-dead"
+# Whose depth the status tells, with that of their dead letters: what prices, transactions and clients pass through.
+SHOWN: Final = (
+    Queue.PRICE,
+    Queue.LIVE,
+    Queue.DEMO,
+    Queue.PAPER,
+    Queue.BULK,
+    Queue.REFRESH,
+    Queue.DELAYED,
+    Queue.PUSH,
+    Queue.ORDER_FILLED,
+    Queue.FILLS,
+)
+
+
+def urls(base: str) -> dict[str, str]:
+    """Addresses of the queues by name (``live``); ``base`` ends with the stack's name and a dash."""
+    return {queue.name.lower(): base + queue for queue in Queue}
+
+
+def dead_letter_urls(base: str) -> dict[str, str]:
+    """Addresses of dead letters by the name of what gave them up: a queue's, or ``ledger``."""
+    return {queue.name.lower(): base + queue.dead for queue in Queue} | {"ledger": base + LEDGER_DEAD}
+
+
+def shown_urls(base: str) -> dict[str, str]:
+    """What the status asks for, by the name it shows: ``live``, ``live_dead``, ``ledger_dead``."""
+    working, dead = urls(base), dead_letter_urls(base)
+    names = [queue.name.lower() for queue in SHOWN]
+    return {name: working[name] for name in names} | {f"{name}_dead": dead[name] for name in (*names, "ledger")}
