@@ -401,7 +401,7 @@ def test_of_the_ledgers_stream_portfolios_changes_of_their_status_and_fills_are_
     assert source["Stream"] == {"Fn::GetAtt": ["LedgerTable", "StreamArn"]}
     assert source["StartingPosition"] == "TRIM_HORIZON"
     (pattern,) = [json.loads(one["Pattern"]) for one in source["FilterCriteria"]["Filters"]]
-    read = ["PORTFOLIO", {"prefix": "CHANGE#"}, {"prefix": "TRANSACTION#fill:"}]
+    read = ["PORTFOLIO", {"prefix": "CHANGE#"}, {"prefix": "TRANSACTION#fill:"}, {"prefix": "TRANSACTION#order:"}]
     assert pattern == {"eventName": ["INSERT", "MODIFY"], "dynamodb": {"Keys": {"sk": {"S": read}}}}
 
 
