@@ -49,6 +49,7 @@ SHOWN: Final = (
     Queue.PUSH,
     Queue.ORDER_FILLED,
     Queue.FILLS,
+    Queue.ORDERS,
 )
 
 
