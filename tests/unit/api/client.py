@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 from foliostream.api.rest import Api, build
 from foliostream.application.accept_fills import FillAccepter
 from foliostream.application.amending import Amending
+from foliostream.application.analytics import Analytics
 from foliostream.application.executing import Execution
 from foliostream.application.fill_orders import OrderFiller
 from foliostream.application.margin_check import MarginCheck, Previewing
@@ -118,6 +119,12 @@ class Parts:
     @cached_property
     def amending(self) -> Amending:
         return Amending(self.ledger, self.portfolios, self.clock)
+
+    @cached_property
+    def analytics(self) -> Analytics:
+        return Analytics(
+            self.portfolios, self.ledger, self.instruments, self.price_history, self.clock, self.market_zone
+        )
 
     @cached_property
     def portfolios(self) -> Portfolios:

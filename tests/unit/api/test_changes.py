@@ -118,8 +118,8 @@ def test_a_portfolio_may_be_created_with_an_interval_and_a_repeat_has_to_name_th
         ({"settings": {"allow_short": "yes"}}, 400, "INVALID"),
         ({"settings": {"colour": "red"}}, 400, "INVALID"),
         ({"leverage": 5}, 400, "INVALID"),
-        ({"settings": {"benchmark": "SPY"}}, 422, "SETTING_NOT_SUPPORTED"),
-        ({"status": "CLOSED", "settings": {"target_weights": {"AAPL": 1}}}, 422, "SETTING_NOT_SUPPORTED"),
+        ({"settings": {"stop_out_percent": 40}}, 422, "SETTING_NOT_SUPPORTED"),
+        ({"status": "CLOSED", "settings": {"auto_liquidate": True}}, 422, "SETTING_NOT_SUPPORTED"),
         ({"settings": {"update_interval_ms": 999}}, 400, "INVALID"),
         ({"settings": {"update_interval_ms": 900_001}}, 400, "INVALID"),
         ({"settings": {"update_interval_ms": "1000"}}, 400, "INVALID"),
@@ -139,8 +139,8 @@ def test_a_change_that_cannot_be_made_is_refused_and_changes_nothing(
 
 def test_settings_that_are_not_there_yet_are_named(client: Client) -> None:
     client.create()
-    answer = patch(client, settings={"benchmark": "SPY", "auto_liquidate": True, "allow_short": True})
-    assert answer.details == [{"field": "auto_liquidate"}, {"field": "benchmark"}]
+    answer = patch(client, settings={"margin_call_percent": 90, "auto_liquidate": True, "allow_short": True})
+    assert answer.details == [{"field": "auto_liquidate"}, {"field": "margin_call_percent"}]
 
 
 def test_a_change_that_meets_another_writer_is_judged_again_by_what_that_one_left(client: Client) -> None:

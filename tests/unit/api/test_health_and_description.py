@@ -76,6 +76,7 @@ def test_the_description_has_every_call_and_no_other(document: dict[str, Any]) -
         "GET /api/market/portfolio/dirty-users/{user_type}",
         "GET /api/v1/portfolio/{portfolio_id}/transactions",
         "GET /api/v1/portfolio/{portfolio_id}/history",
+        "GET /api/v1/portfolio/{portfolio_id}/analytics",
         "POST /api/v1/portfolio/{portfolio_id}/margin/preview",
         "POST /api/v1/prices",
         "POST /api/v1/fills",

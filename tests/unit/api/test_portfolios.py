@@ -62,7 +62,7 @@ def test_an_idempotency_key_of_another_form_is_refused(client: Client) -> None:
     ("change", "code"),
     [
         ({"broker": {"name": "kite", "account": "AB1234"}}, "FIELD_NOT_SUPPORTED"),
-        ({"settings": {"benchmark": "SPY"}}, "FIELD_NOT_SUPPORTED"),
+        ({"settings": {"stop_out_percent": 40}}, "FIELD_NOT_SUPPORTED"),
     ],
 )
 def test_what_this_release_has_not_is_refused_rather_than_ignored(

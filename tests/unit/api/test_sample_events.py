@@ -47,6 +47,7 @@ def test_every_sample_is_answered_as_the_contract_says(call: Call) -> None:
         "positions": 200,
         "transactions": 200,
         "history": 200,
+        "analytics": 200,
         "change_portfolio": 200,
         "market_status": 200,
         "dirty_users": 200,

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from foliostream.adapters.redis_hot_store import RedisHotStore
     from foliostream.application.accept_fills import FillAccepter
     from foliostream.application.amending import Amending
+    from foliostream.application.analytics import Analytics
     from foliostream.application.announcing import Announcer
     from foliostream.application.close_day import DayClosing
     from foliostream.application.fill_orders import OrderFiller
@@ -453,6 +454,20 @@ class Wiring:
         from foliostream.application.margin_check import Previewing
 
         return Previewing(self.ledger, self.margin_check, self.clock)
+
+    @cached_property
+    def analytics(self) -> Analytics:
+        """Risk and return of portfolios."""
+        from foliostream.application.analytics import Analytics
+
+        return Analytics(
+            portfolios=self.portfolios,
+            ledger=self.ledger,
+            instruments=self.instruments,
+            price_history=self.price_history,
+            clock=self.clock,
+            zone=self.market_zone,
+        )
 
     @cached_property
     def amending(self) -> Amending:

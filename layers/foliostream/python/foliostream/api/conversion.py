@@ -20,7 +20,7 @@ from foliostream.api.models import (
 )
 from foliostream.application.amending import Wanted
 from foliostream.application.portfolios import NewPortfolio
-from foliostream.domain import fills, keys, money, orders, resetting
+from foliostream.domain import changes, fills, keys, money, orders, resetting
 from foliostream.domain.instrument import Instrument, MarginTier, Split, Swap
 from foliostream.domain.keys import CASH_PREFIX
 from foliostream.domain.portfolio import Entry
@@ -47,6 +47,8 @@ def new_portfolio(body: PortfolioRequest, owner: str, idempotency_key: str | Non
         initial_cash=money.checked("initial_cash", body.initial_cash, money.QUANTITY_DECIMALS),
         allow_short=body.settings.allow_short,
         update_interval_ms=body.settings.update_interval_ms,
+        target_weights=changes.checked_targets(body.settings.target_weights or {}),
+        benchmark=_benchmark(body.settings.benchmark),
         request_digest=request_digest(body, portfolio_id),
     )
 
@@ -70,14 +72,20 @@ def derived_id(owner: str, idempotency_key: str) -> str:
 def request_digest(body: PortfolioRequest, portfolio_id: str) -> str:
     """Tells a repeat from another request for the same id, however fields are ordered and amounts written."""
     settings = body.settings.model_dump()
+    if body.settings.target_weights is not None:
+        settings["target_weights"] = {name: _plain(weight) for name, weight in body.settings.target_weights.items()}
     canonical = body.model_dump() | {
         # Left out as before there was one, so that a repeat of an old request stays one.
         "settings": {name: value for name, value in settings.items() if value is not None},
         "portfolio_id": portfolio_id,
-        "initial_cash": format(body.initial_cash.normalize(money.EXACT), "f"),
-        "leverage": None if body.leverage is None else format(body.leverage.normalize(money.EXACT), "f"),
+        "initial_cash": _plain(body.initial_cash),
+        "leverage": None if body.leverage is None else _plain(body.leverage),
     }
     return blake2b(msgspec.json.encode(canonical, order="sorted"), digest_size=16).hexdigest()
+
+
+def _plain(amount: Decimal) -> str:
+    return format(amount.normalize(money.EXACT), "f")
 
 
 def entries(
@@ -272,12 +280,18 @@ _FIELDS_OF: Mapping[str, frozenset[str]] = {
 
 def wanted(body: PortfolioChange) -> Wanted:
     """What a PATCH asks for."""
-    settings = body.settings
+    settings, given = body.settings, body.settings.model_fields_set
     return Wanted(
         UNSET if body.status is None else body.status,
         UNSET if settings.allow_short is None else settings.allow_short,
-        settings.update_interval_ms if "update_interval_ms" in settings.model_fields_set else UNSET,
+        settings.update_interval_ms if "update_interval_ms" in given else UNSET,
+        changes.checked_targets(settings.target_weights or {}) if "target_weights" in given else UNSET,
+        _benchmark(settings.benchmark) if "benchmark" in given else UNSET,
     )
+
+
+def _benchmark(symbol: str | None) -> str | None:
+    return None if symbol is None else keys.symbol(symbol)
 
 
 def preview_orders(body: PreviewRequest) -> list[Order]:

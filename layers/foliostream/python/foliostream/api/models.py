@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, WithJsonSchema, model_validator
 
 from foliostream.domain import times, trading_hours
+from foliostream.domain.changes import MAX_TARGETS
 from foliostream.domain.closes import MAX_CLOSES
 from foliostream.domain.fills import Side
 from foliostream.domain.instrument import MAX_AGE_SECONDS, MAX_SPLITS, MAX_TIERS, Kind, SwapMode, Weekday
@@ -23,9 +24,7 @@ MAX_REASON_LENGTH = 200
 _DECIMAL = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,2})?")
 _NAME_PATTERN = r"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$"
 _RATIO = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?:[0-9]{1,9}(\.[0-9]{1,6})?")
-_LATER_SETTINGS = frozenset(
-    {"margin_call_percent", "stop_out_percent", "auto_liquidate", "target_weights", "benchmark"}
-)
+_LATER_SETTINGS = frozenset({"margin_call_percent", "stop_out_percent", "auto_liquidate"})
 
 
 def _exact(raw: object) -> Decimal:
@@ -104,25 +103,33 @@ class _Body(BaseModel):
 
 
 UpdateInterval = Annotated[int, Field(strict=True, ge=UPDATE_INTERVAL_MS_MIN, le=UPDATE_INTERVAL_MS_MAX)]
+TargetWeights = Annotated[dict[str, Amount], Field(max_length=MAX_TARGETS)]
+Benchmark = Annotated[str, Field(max_length=32)]
 
 
 class PortfolioSettings(_Body):
     """Settings of a portfolio. ``update_interval_ms``: prices have it valued at most once in that time, also where the
     window of its account type is shorter; null for the window alone. Transactions, changes of settings and refreshes
-    do not wait for it."""
+    do not wait for it. ``target_weights``: of what is invested, by symbol, shorts negative; their sizes sum to 1.
+    ``benchmark``: the symbol that beta is measured against."""
 
     later: ClassVar = _LATER_SETTINGS
     allow_short: StrictBool = False
     update_interval_ms: UpdateInterval | None = None
+    target_weights: TargetWeights | None = None
+    benchmark: Benchmark | None = None
 
 
 class SettingsChange(_Body):
-    """Settings to be changed; those left out stay. ``update_interval_ms`` null ends the interval."""
+    """Settings to be changed; those left out stay. ``update_interval_ms``, ``target_weights`` or ``benchmark`` null
+    ends it."""
 
     later: ClassVar = _LATER_SETTINGS
     later_code: ClassVar = "SETTING_NOT_SUPPORTED"
     allow_short: StrictBool | None = None
     update_interval_ms: UpdateInterval | None = None
+    target_weights: TargetWeights | None = None
+    benchmark: Benchmark | None = None
 
 
 class PortfolioChange(_Body):

@@ -23,6 +23,7 @@ _SHAPES = (
     shapes.PortfolioList,
     shapes.TransactionList,
     shapes.HistoryOut,
+    shapes.PortfolioAnalytics,
     shapes.PricesIn,
     shapes.PricesTaken,
     shapes.FillIn,

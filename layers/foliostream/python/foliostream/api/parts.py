@@ -7,6 +7,7 @@ from typing import Protocol
 
 from foliostream.application.accept_fills import FillAccepter
 from foliostream.application.amending import Amending
+from foliostream.application.analytics import Analytics
 from foliostream.application.margin_check import Previewing
 from foliostream.application.marking import Marker
 from foliostream.application.order_watch import OrderWatch
@@ -84,6 +85,10 @@ class Parts(Protocol):
     @property
     def previewing(self) -> Previewing:
         """Previews of orders."""
+
+    @property
+    def analytics(self) -> Analytics:
+        """Risk and return of portfolios."""
 
     @property
     def portfolios(self) -> Portfolios:

@@ -19,6 +19,7 @@ from foliostream.api.shapes import (
     Health,
     HistoryOut,
     InstrumentOut,
+    PortfolioAnalytics,
     PortfolioList,
     PortfolioSummary,
     Positions,
@@ -154,6 +155,15 @@ def statement_routes(api: APIGatewayRestResolver, parts: Parts) -> None:
         identifier = requests.name(portfolio_id)
         found = booked.days(_caller(api), identifier, from_day, to_day, ledger=parts.ledger, clock=parts.clock)
         return answer(200, statements.history_out(identifier, found))
+
+    @api.get(
+        "/api/v1/portfolio/<portfolio_id>/analytics",
+        summary="Risk and return over the closed days, and how it is invested",
+        responses=answers(status_200=("The figures", ref(PortfolioAnalytics))),
+    )
+    def get_analytics(portfolio_id: str) -> Response[str]:
+        found = parts.analytics(_caller(api), requests.name(portfolio_id))
+        return answer(200, statements.portfolio_analytics(found))
 
 
 def market_routes(api: APIGatewayRestResolver, parts: Parts) -> None:

@@ -253,6 +253,61 @@ class MarginPreview(Struct):
     assumed: list[str]
 
 
+class Unknown(Struct):
+    """A figure that cannot be computed, and why."""
+
+    value: None
+    reason: str
+
+
+_NUMBERS = {"type": "object", "additionalProperties": {"type": "number"}}
+_NONE = {"type": "object", "properties": {"value": {"type": "null"}, "reason": {"type": "string"}}}
+# Parts of the total by name, or an Unknown: a type of both is more than the library can tell apart.
+Exposure = Annotated[dict[str, Any], Meta(extra_json_schema={"anyOf": [_NUMBERS, _NONE]})]
+
+
+class Period(Struct, rename={"first": "from", "last": "to"}):
+    """The closed days that the figures are of: ``observations`` returns from one to the next. After a day on which
+    nothing was worth anything the period begins anew."""
+
+    first: str | None
+    last: str | None
+    observations: int
+
+
+class PortfolioAnalytics(Struct):
+    """Figures over the closed days of at most five years, and how the portfolio is invested at ``version``.
+
+    Returns count inflows at the start of a day and outflows at its end; VaR and CVaR are returns of one day, losses
+    negative, ``_normal`` those of a normal distribution. ``money_weighted_return`` is a year's (XIRR). ``beta`` is of
+    ``beta_observations`` days that the ``benchmark`` has closes of. ``concentration`` and ``target_drift`` leave cash
+    out; exposures are parts of the total value."""
+
+    portfolio_id: str
+    version: int
+    as_of: str | None
+    period: Period
+    time_weighted_return: Decimal | Unknown
+    money_weighted_return: Decimal | Unknown
+    volatility: Decimal | Unknown
+    sharpe: Decimal | Unknown
+    sortino: Decimal | Unknown
+    max_drawdown: Decimal | Unknown
+    beta: Decimal | Unknown
+    beta_observations: int
+    benchmark: str | None
+    var_95: Decimal | Unknown
+    var_99: Decimal | Unknown
+    cvar_95: Decimal | Unknown
+    var_95_normal: Decimal | Unknown
+    var_99_normal: Decimal | Unknown
+    cvar_95_normal: Decimal | Unknown
+    concentration: Decimal | Unknown
+    exposure_by_currency: Exposure
+    exposure_by_kind: Exposure
+    target_drift: Decimal | Unknown
+
+
 class FillIn(Struct, omit_defaults=True):
     """What was filled. ``portfolio_id``, or ``execution_mode`` (paper, zerodha) and ``strategy_id``, say where;
     ``instrument_id`` or ``instrument_token`` say what. ``owner`` owns a paper portfolio that this fill creates."""

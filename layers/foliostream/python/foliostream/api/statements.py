@@ -3,8 +3,20 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
-from foliostream.api.shapes import DayOut, HistoryOut, LotOut, TransactionList, TransactionOut
+from foliostream.api.shapes import (
+    DayOut,
+    HistoryOut,
+    LotOut,
+    Period,
+    PortfolioAnalytics,
+    TransactionList,
+    TransactionOut,
+    Unknown,
+)
+from foliostream.application.analytics import Parts
+from foliostream.application.analytics import PortfolioAnalytics as Found
 from foliostream.application.statements import Booked, History
 from foliostream.domain.history import Day
 from foliostream.domain.portfolio import Transaction
@@ -56,6 +68,29 @@ def ratio(new: Decimal, old: Decimal) -> str:
 def history_out(portfolio_id: str, found: History) -> HistoryOut:
     """The days of a range."""
     return HistoryOut(portfolio_id, found.first, found.last, [_day(item) for item in found.days])
+
+
+def portfolio_analytics(found: Found) -> PortfolioAnalytics:
+    """Each figure is a number, or null with its reason."""
+    return PortfolioAnalytics(
+        portfolio_id=found.portfolio_id,
+        version=found.version,
+        as_of=found.as_of,
+        period=Period(found.first, found.last, found.observations),
+        benchmark=found.benchmark,
+        beta_observations=found.benchmark_observations,
+        exposure_by_currency=_exposure(found.exposure_by_currency),
+        exposure_by_kind=_exposure(found.exposure_by_kind),
+        **{name: _known(*figure) for name, figure in found.figures.items()},
+    )
+
+
+def _exposure(found: Parts) -> dict[str, Any]:
+    return {"value": None, "reason": found.reason} if found.parts is None else found.parts
+
+
+def _known(value: Decimal | None, reason: str | None) -> Decimal | Unknown:
+    return Unknown(None, reason or "") if value is None else value
 
 
 def _day(item: Day) -> DayOut:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import NamedTuple
 
 from msgspec import UNSET, UnsetType
@@ -23,6 +24,8 @@ class Wanted(NamedTuple):
     status: Status | UnsetType = UNSET
     allow_short: bool | UnsetType = UNSET
     update_interval_ms: int | UnsetType | None = UNSET
+    target_weights: dict[str, Decimal] | UnsetType = UNSET
+    benchmark: str | UnsetType | None = UNSET
 
     def of(self, now: Standing) -> Standing:
         """The standing asked for."""
@@ -30,6 +33,8 @@ class Wanted(NamedTuple):
             now.status if self.status is UNSET else self.status,
             now.allow_short if self.allow_short is UNSET else self.allow_short,
             now.update_interval_ms if self.update_interval_ms is UNSET else self.update_interval_ms,
+            now.target_weights if self.target_weights is UNSET else self.target_weights,
+            now.benchmark if self.benchmark is UNSET else self.benchmark,
         )
 
 

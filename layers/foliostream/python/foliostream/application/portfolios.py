@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -39,6 +39,8 @@ class NewPortfolio:
     allow_short: bool
     request_digest: str
     update_interval_ms: int | None = None
+    target_weights: Mapping[str, Decimal] = field(default_factory=dict)
+    benchmark: str | None = None
 
 
 class Created(NamedTuple):
@@ -97,6 +99,8 @@ class Portfolios:
             version=0,
             allow_short=new.allow_short,
             update_interval_ms=new.update_interval_ms,
+            target_weights=dict(new.target_weights),
+            benchmark=new.benchmark,
             cash={new.base_currency: Decimal(0)},
         )
         deposit = Entry("initial_cash", "DEPOSIT", now_ms, amount=new.initial_cash, currency=new.base_currency)

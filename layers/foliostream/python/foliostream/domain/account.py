@@ -108,6 +108,7 @@ class Portfolio(Struct, frozen=True):
     booked rates. ``inflows_total`` and ``outflows_total`` (both >= 0, never reset): external flows, cash adjustments
     included. ``closed_day``: the last day that was closed; ``closed_today`` and ``day_results``: positions closed since
     then, one by one and, beyond a number, summed up by currency; ``day_unknown``: those that cannot be summed.
+    ``target_weights`` (of what is invested, by symbol) and ``benchmark`` (a symbol) are what analyses compare with.
     ``margin_call_percent``, ``stop_out_percent``: its own levels, None: those of its account type; ``auto_liquidate``:
     of a live account, whether its stop-out may be executed at the broker.
     ``update_interval_ms``: prices have it valued at most once in that time, also where its window is shorter.
@@ -147,6 +148,8 @@ class Portfolio(Struct, frozen=True):
     stop_out_percent: Decimal | None = None
     auto_liquidate: bool = False
     update_interval_ms: int | None = None
+    target_weights: dict[str, Decimal] = {}
+    benchmark: str | None = None
 
     @property
     def key(self) -> str:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from decimal import Decimal
+
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from foliostream.domain import keys, money
 from foliostream.domain.portfolio import Portfolio, Status
 from foliostream.domain.standing import check_change
 from foliostream.domain.times import iso
+from foliostream.errors import CallerError
 
+# They fit into the book beside a thousand positions.
+MAX_TARGETS = 200
+TARGET_TOLERANCE = Decimal("0.001")
 STATUS_CHANGED = "portfolio_status_changed"
 
 
@@ -19,6 +27,8 @@ class Standing(Struct, frozen=True):
     status: Status
     allow_short: bool
     update_interval_ms: int | None = None
+    target_weights: dict[str, Decimal] = {}
+    benchmark: str | None = None
 
 
 class Change(Struct, frozen=True):
@@ -32,9 +42,32 @@ class Change(Struct, frozen=True):
     after: Standing
 
 
+def checked_targets(weights: Mapping[str, Decimal]) -> dict[str, Decimal]:
+    """Weights of what is invested by symbol, shorts negative: none at all, or their sizes sum to 1 (0.999 to 1.001, for
+    who writes thirds); ``CallerError``."""
+    if not weights:
+        return {}
+    if len(weights) > MAX_TARGETS:
+        raise CallerError(f"at most {MAX_TARGETS} target weights, not {len(weights)}", code="TOO_MANY_TARGETS")
+    found = {
+        keys.symbol(name): money.checked("target_weights", weight, money.WEIGHT_DECIMALS, signed=True)
+        for name, weight in weights.items()
+    }
+    total = sum(map(abs, found.values()), money.ZERO)
+    if abs(total - 1) > TARGET_TOLERANCE:
+        raise CallerError(f"the sizes of target_weights sum to {total}, not to 1")
+    return found
+
+
 def standing(portfolio: Portfolio) -> Standing:
     """That of a portfolio now."""
-    return Standing(portfolio.status, portfolio.allow_short, portfolio.update_interval_ms)
+    return Standing(
+        portfolio.status,
+        portfolio.allow_short,
+        portfolio.update_interval_ms,
+        portfolio.target_weights,
+        portfolio.benchmark,
+    )
 
 
 def amend(portfolio: Portfolio, wanted: Standing, by: str, now_ms: int) -> tuple[Portfolio, Change] | None:
@@ -53,6 +86,8 @@ def amend(portfolio: Portfolio, wanted: Standing, by: str, now_ms: int) -> tuple
         status=wanted.status,
         allow_short=wanted.allow_short,
         update_interval_ms=wanted.update_interval_ms,
+        target_weights=wanted.target_weights,
+        benchmark=wanted.benchmark,
     )
     return after, Change(portfolio.portfolio_id, after.version, now_ms, by, before, wanted)
 
