@@ -16,6 +16,8 @@ from foliostream.application.receiving import wait_until_due
 from foliostream.domain import changes, portfolio
 from foliostream.domain.fills import Fill
 from foliostream.domain.history import parse_day
+from foliostream.domain.liquidation import Liquidation
+from foliostream.domain.reconciliation import Turn
 from foliostream.domain.times import epoch_ms
 from tests.fakes.clock import FakeClock
 from tests.fakes.fills import FakeFillQueue
@@ -125,6 +127,14 @@ def test_the_queued_fills_are_those_that_accept_fills_sends() -> None:
     assert second.portfolio_id == first.portfolio_id
 
 
+def test_the_queued_liquidation_is_an_order() -> None:
+    (message,) = lambda_events.received(event("liquidate.queue.json"))
+    order = msgspec.json.decode(message.body, type=Liquidation)
+    assert (order.ledger_version, order.suffices) == (7, True)
+    (close,) = order.closes
+    assert (close.symbol, close.quantity, str(close.price)) == ("EURUSD", -1, "1.08123")
+
+
 def test_the_samples_of_the_daily_close_name_a_day_a_time_and_a_part() -> None:
     assert epoch_ms(event("close_day.schedule.json")["scheduled_time"]) == 1_772_143_200_000
     assert parse_day(event("close_day.day.json")["day"]) == "2026-02-26"
@@ -151,6 +161,11 @@ def test_the_topic_of_fills_has_two_a_record_without_an_id_and_one_that_is_no_te
     parsed = fill_input.parse([msgspec.Raw(record.value) for record in records])
     assert [item.fill.side for item in parsed.fills] == ["BUY", "SELL"]
     assert [(refused.number, refused.code) for refused in parsed.refused] == [(1, "FILL_ID_MISSING"), (3, "INVALID")]
+
+
+def test_the_queued_sample_of_a_reconciliation_names_account_and_slot() -> None:
+    (message,) = lambda_events.received(event("reconcile.queue.json"))
+    assert msgspec.json.decode(message.body, type=Turn) == Turn("zerodha", "AB1001", 5_907_006)
 
 
 def test_the_queued_sample_of_orders_names_symbols() -> None:

@@ -27,6 +27,8 @@ class Queue(StrEnum):
     REBUILD = "rebuild"
     CLOSE_DAY = "close-day"
     ORDERS = "orders"
+    LIQUIDATIONS = "liquidations.fifo"
+    RECONCILE = "reconcile.fifo"
 
     @property
     def dead(self) -> str:
