@@ -125,6 +125,7 @@ class Container(Wiring):
             marker=self.marker,
             clock=self.clock,
             skew_ms=self.settings.skew_ms,
+            follow_up=lambda pending: self.margin_follow_up(pending),
         )
 
     def push(self, received: Sequence[Received]) -> list[str]:
