@@ -92,7 +92,8 @@ class Watch:
         self.dated_back: Counter[str] = Counter()
         self.raised: set[str] = set()
         self.told: dict[str, Mapping[str, object]] = {}
-        self.stopped: set[str] = set()
+        # Margin accounts of which something was still to follow.
+        self.pending: set[str] = set()
         self._breach: dict[str, int] = {}
         # A clock that was set back after somebody waited for it may name an earlier time for a read than it was.
         self.set_back_ms = 0
@@ -237,8 +238,8 @@ class Watch:
             self.raised.add(f"stop_out:{name}:{snapshot.version}")
         if before in BREACHES and now not in BREACHES and (snapshot.total_value or 0) > 0:
             self.raised.add(f"margin_restored:{name}:{self._breach[identifier]}")
-        if now == "stop_out":
-            self.stopped.add(identifier)
+        if snapshot.margin.is_pending:
+            self.pending.add(identifier)
 
     def published(self, kind: str, detail: Mapping[str, Any]) -> None:
         """G8: the same event is the same whenever it is told, and none is told before the snapshot that raises it."""

@@ -386,8 +386,8 @@ class Storm:
         # A clock set back right after the wait dates the read too early: a second message of the window is not skipped.
         # So does a refresh that began before the window's end and was slower than the window's own valuation.
         most = (2 * windows if self.system.settings.is_unsteady else windows) + watch.dated_back[identifier]
-        # A stop-out that goes on is never fresh: every message looks at it.
-        if valuations > most and identifier not in watch.stopped:
+        # A margin account is not fresh as long as events wait to be told, or a stop-out goes on: every message looks.
+        if valuations > most and identifier not in watch.pending:
             watch.violated("G2", f"{identifier}: {valuations} valuations because of marks in {windows} windows")
         version, raw = stores.hot.books[identifier]
         if raw == b"no book" or identifier not in watch.touched:
