@@ -73,6 +73,14 @@ def test_the_streamed_sample_has_a_fill_and_leaves_other_transactions_out() -> N
     assert portfolio.decode_transaction(booked.record).entry.transaction_id == "fill:f-1"
 
 
+def test_the_fill_of_a_simulated_order_is_one_too() -> None:
+    sample = event("project_ledger.stream.json")
+    for record in sample["Records"]:
+        key = record["dynamodb"]["Keys"]["sk"]
+        key["S"] = key["S"].replace("TRANSACTION#fill:", "TRANSACTION#order:")
+    assert len(lambda_events.booked_fills(sample)) == 1
+
+
 def test_the_streamed_sample_has_the_record_of_a_change_of_status() -> None:
     (told,) = lambda_events.amended(event("project_ledger.stream.json"))
     assert told.record is not None

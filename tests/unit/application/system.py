@@ -96,6 +96,7 @@ class System:
             bus=self.bus,
             announce=self.announce,
             liquidations=self.liquidations,
+            marker=self.marker,
             rules=self.valuer.rules,
             stale_after_ms=STALE_AFTER_MS,
             partial=False,

@@ -335,9 +335,15 @@ class Wiring:
         return MarginRules(limits, basis=self.settings.margin_basis)
 
     @cached_property
+    def liquidations(self) -> ports.Liquidations:
+        """Stop-outs on their way into the books."""
+        from foliostream.adapters.sqs_liquidations import SqsLiquidations
+
+        return SqsLiquidations(self._sqs, self.settings.queues + Queue.LIQUIDATIONS, self.clock)
+
+    @cached_property
     def margin_follow_up(self) -> MarginFollowUp:
         """Tells margin events and orders liquidations."""
-        from foliostream.adapters.sqs_liquidations import SqsLiquidations
         from foliostream.application.margin_events import MarginFollowUp
 
         settings = self.settings
@@ -346,7 +352,8 @@ class Wiring:
             instruments=self.instruments,
             bus=self.bus,
             announce=self.announcer,
-            liquidations=SqsLiquidations(self._sqs, settings.queues + Queue.LIQUIDATIONS, self.clock),
+            liquidations=self.liquidations,
+            marker=self.marker,
             rules=self.margin_rules,
             stale_after_ms=settings.stale_price_seconds * 1000,
             partial="partial" in settings.liquidation,
