@@ -382,6 +382,7 @@ def test_every_asynchronous_start_ends_in_a_dead_letter_queue() -> None:
         "CloseDayFunction",
         "BookSwapsFunction",
         "SweepFunction",
+        "AnalyzeFunction",
         "ReconcileFunction",
         "FillOrdersFunction",
     ):
@@ -626,6 +627,7 @@ def test_the_functions_in_the_network_are_those_that_may_sign_in_to_the_cache() 
         "MarketFeedFunction",
         "AuthorizerFunction",
         "AcceptFillsFunction",
+        "AnalyzeFunction",
     }
 
 

@@ -32,6 +32,7 @@ from foliostream.domain.snapshot import Snapshot
 if TYPE_CHECKING:  # the hot functions do without them
     from decimal import Decimal
 
+    from foliostream.domain.analysis_task import Task
     from foliostream.domain.fills import Side
     from foliostream.domain.orders import Order, State
 
@@ -762,6 +763,13 @@ class Sessions(Protocol):
 
     def end_run(self, session_id: str, run_id: str, status: RunStatus, ending: bytes) -> str | None:
         """End the run; the session's connection, or None if the run is not running any more."""
+
+
+class AnalysisStarter(Protocol):
+    """Has an analysis computed elsewhere."""
+
+    def start(self, task: Task) -> None:
+        """Without waiting for it; it may be worked on more than once."""
 
 
 class Gateway(Protocol):
