@@ -46,6 +46,7 @@ FUNCTIONS = {
     "accept_fills": Function(_PARTS + "parts.fill_accepter; parts.fill_queue", ("dynamodb", "sqs")),
     "record_fill": Function(_PARTS + "parts.fill_recorder", ("dynamodb", "sqs")),
     "fill_orders": Function(_PARTS + "parts.order_filler", ("dynamodb", "sqs")),
+    "liquidate": Function(_PARTS + "parts.liquidator", ("dynamodb", "sqs", "events")),
     "close_day": Function(_PARTS + "parts.day_closing", ("dynamodb", "sqs")),
     "project_ledger": Function(_PARTS + "parts.ledger_projection", ("dynamodb", "sqs", "events")),
     "rebuild_hot": Function(_PARTS + "parts.hot_rebuild", ("dynamodb", "sqs")),

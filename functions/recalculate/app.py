@@ -38,6 +38,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         marker=parts.marker,
         clock=parts.clock,
         skew_ms=parts.settings.skew_ms,
+        follow_up=lambda pending: parts.margin_follow_up(pending),
         tell=tell,
     )
     count_valued(parts.hot, total, len(broken))

@@ -338,7 +338,9 @@ def test_an_event_source_is_bounded_by_its_own_parameter(source: tuple[str, str]
     properties = sqs_sources()[source]
     queue = referenced(properties["Queue"])
     limit = properties["ScalingConfig"]["MaximumConcurrency"]
-    if queue in (fixed := {"FeedQueue": 2, "RebuildQueue": 5, "CloseDayQueue": 10, "OrdersQueue": 10}):
+    if queue in (
+        fixed := {"FeedQueue": 2, "RebuildQueue": 5, "CloseDayQueue": 10, "OrdersQueue": 10, "LiquidationQueue": 10}
+    ):
         assert limit == fixed[queue]
         return
     parameter = queue.removeprefix("Dirty").removesuffix("Queue") + "MaximumConcurrency"
@@ -557,10 +559,10 @@ def test_only_who_books_closes_days_or_sweeps_writes_the_ledger() -> None:
         if any(action in LEDGER_WRITES for action in as_list(statement["Action"]) if isinstance(action, str))
         and "LedgerTable" in map(referenced, as_list(statement["Resource"]))
     }
-    assert writers == {"RestApiRole", "RecordFillRole", "FillOrdersRole", "CloseDayRole", "SweepRole"}
+    assert writers == {"RestApiRole", "RecordFillRole", "LiquidateRole", "FillOrdersRole", "CloseDayRole", "SweepRole"}
 
 
-@pytest.mark.parametrize("role", ["RestApiRole", "RecordFillRole", "FillOrdersRole", "CloseDayRole"])
+@pytest.mark.parametrize("role", ["RestApiRole", "RecordFillRole", "LiquidateRole", "FillOrdersRole", "CloseDayRole"])
 def test_who_writes_the_ledger_may_put_update_and_delete_in_its_transactions(role: str) -> None:
     """Books are updated, records put, and holders deleted: by trades, and by the close that ends a currency."""
     granted = {
@@ -673,6 +675,14 @@ def test_a_dirty_queue_that_falls_behind_raises_an_alarm(account_type: str) -> N
     assert alarm["Dimensions"] == [
         {"Name": "QueueName", "Value": {"Fn::GetAtt": [f"Dirty{account_type}Queue", "QueueName"]}}
     ]
+
+
+def test_a_stop_out_that_could_not_be_booked_raises_an_alarm() -> None:
+    alarm = resources("AWS::CloudWatch::Alarm")["LiquidationDeadAlarm"]
+    assert (alarm["Namespace"], alarm["MetricName"]) == ("AWS/SQS", "ApproximateNumberOfMessagesVisible")
+    dead = {"Fn::GetAtt": ["LiquidationDeadLetterQueue", "QueueName"]}
+    assert alarm["Dimensions"] == [{"Name": "QueueName", "Value": dead}]
+    assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (0, "GreaterThanThreshold")
 
 
 # Tables

@@ -16,6 +16,7 @@ from foliostream.application.receiving import wait_until_due
 from foliostream.domain import changes, portfolio
 from foliostream.domain.fills import Fill
 from foliostream.domain.history import parse_day
+from foliostream.domain.liquidation import Liquidation
 from foliostream.domain.times import epoch_ms
 from tests.fakes.clock import FakeClock
 from tests.fakes.fills import FakeFillQueue
@@ -115,6 +116,14 @@ def test_the_queued_fills_are_those_that_accept_fills_sends() -> None:
     )
     assert first == msgspec.structs.replace(accepted.fills[0].fill, new_owner="alice")
     assert second.portfolio_id == first.portfolio_id
+
+
+def test_the_queued_liquidation_is_an_order() -> None:
+    (message,) = lambda_events.received(event("liquidate.queue.json"))
+    order = msgspec.json.decode(message.body, type=Liquidation)
+    assert (order.ledger_version, order.suffices) == (7, True)
+    (close,) = order.closes
+    assert (close.symbol, close.quantity, str(close.price)) == ("EURUSD", -1, "1.08123")
 
 
 def test_the_samples_of_the_daily_close_name_a_day_a_time_and_a_part() -> None:

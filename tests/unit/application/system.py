@@ -14,6 +14,7 @@ from foliostream.application.access import Caller
 from foliostream.application.announcing import Announcer
 from foliostream.application.answering import Answers
 from foliostream.application.margin_check import MarginCheck
+from foliostream.application.margin_events import MarginFollowUp
 from foliostream.application.marking import Marker
 from foliostream.application.pacing import Pacer
 from foliostream.application.portfolios import NewPortfolio, Portfolios
@@ -32,12 +33,14 @@ from foliostream.domain.coalescing import Bundle
 from foliostream.domain.price import PriceUpdate
 from foliostream.domain.valuation import PortfolioState
 from foliostream.ports import Books, Ledger, Snapshots
+from tests.fakes.bus import FakeBus
 from tests.fakes.clock import FakeClock
 from tests.fakes.connections import FakeConnections
 from tests.fakes.gateway import FakeGateway
 from tests.fakes.hot_store import FakeHotStore
 from tests.fakes.instruments import FakeInstruments
 from tests.fakes.ledger import FakeLedger
+from tests.fakes.liquidations import FakeLiquidations
 from tests.fakes.notices import FakeNotices
 from tests.fakes.queues import FakeQueues
 from tests.fakes.sessions import FakeSessions
@@ -85,6 +88,18 @@ class System:
         self.sender = Sender(self.connections, self.sessions, self.hot, self.valuer, self.gateway, self.clock)
         self.notices = FakeNotices()
         self.announce = Announcer(self.notices, self.connections, self.hot, self.marker, self.clock, KEPT_MS)
+        self.bus = FakeBus()
+        self.liquidations = FakeLiquidations()
+        self.follow_up = MarginFollowUp(
+            snapshots=self.hot,
+            instruments=self.instruments,
+            bus=self.bus,
+            announce=self.announce,
+            liquidations=self.liquidations,
+            rules=self.valuer.rules,
+            stale_after_ms=STALE_AFTER_MS,
+            partial=False,
+        )
         self.margin_check = MarginCheck(
             self.hot, self.instruments, STALE_AFTER_MS, frozenset({"demo", "paper"}), "current"
         )
@@ -143,6 +158,7 @@ class System:
             marker=self.marker,
             clock=self.clock,
             skew_ms=SKEW_MS,
+            follow_up=self.follow_up,
         )
 
     def push(self, received: Sequence[Received]) -> list[str]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # each function loads what it works with itself
     from foliostream.domain.fills import Fill, Side
     from foliostream.domain.history import Day
     from foliostream.domain.instrument import Instrument
+    from foliostream.domain.liquidation import Liquidation
     from foliostream.domain.notices import Channel, NoticeKind
     from foliostream.domain.orders import Order, State
     from foliostream.domain.pacing import Pace
@@ -486,6 +487,14 @@ class FillQueue(DeadLetters, Protocol):
     def send(self, fills: Sequence[Fill]) -> None:
         """All of them; a fill sent twice is there twice, only the ledger knows it. ``RetryableError`` if some could
         not be sent: all may be sent again."""
+
+
+class Liquidations(Protocol):
+    """Stop-outs on their way into the books: in order within a portfolio."""
+
+    def send(self, orders: Sequence[Liquidation]) -> None:
+        """All of them; the same plan within the same ten seconds may be there once only. ``RetryableError`` if some
+        could not be sent: all may be sent again."""
 
 
 class FeedTimer(Protocol):

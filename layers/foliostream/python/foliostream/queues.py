@@ -27,6 +27,7 @@ class Queue(StrEnum):
     REBUILD = "rebuild"
     CLOSE_DAY = "close-day"
     ORDERS = "orders"
+    LIQUIDATIONS = "liquidations.fifo"
 
     @property
     def dead(self) -> str:

@@ -202,6 +202,7 @@ class Settings:
     paper_costs: Costs
     margin_basis: Literal["current", "open", "mid"]
     margin_check: frozenset[Literal["demo", "paper"]]
+    liquidation: frozenset[Literal["partial", "protected"]]
     market_update_interval_seconds: int
     market_provider: str
     market_http_url: str
@@ -260,6 +261,7 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "paper_costs": _costs,
     "margin_basis": _one_of("current", "open", "mid"),
     "margin_check": _some_of("demo", "paper"),
+    "liquidation": _some_of("partial", "protected"),
     "market_update_interval_seconds": _integer(1, 86_400),
     "market_provider": _one_of("none", "replay", "http"),
     "market_http_url": _optional_url,

@@ -34,7 +34,9 @@ if TYPE_CHECKING:
     from foliostream.application.announcing import Announcer
     from foliostream.application.close_day import DayClosing
     from foliostream.application.fill_orders import OrderFiller
+    from foliostream.application.liquidating import Liquidator
     from foliostream.application.margin_check import MarginCheck, Previewing
+    from foliostream.application.margin_events import MarginFollowUp
     from foliostream.application.marking import Marker
     from foliostream.application.order_watch import OrderWatch
     from foliostream.application.ordering import Ordering
@@ -316,6 +318,32 @@ class Wiring:
         calls, stops = self.settings.margin_call_percent, self.settings.stop_out_percent
         limits = {name: thresholds(calls[name], stops[name]) for name in calls}
         return MarginRules(limits, basis=self.settings.margin_basis)
+
+    @cached_property
+    def margin_follow_up(self) -> MarginFollowUp:
+        """Tells margin events and orders liquidations."""
+        from foliostream.adapters.sqs_liquidations import SqsLiquidations
+        from foliostream.application.margin_events import MarginFollowUp
+
+        settings = self.settings
+        return MarginFollowUp(
+            snapshots=self.hot,
+            instruments=self.instruments,
+            bus=self.bus,
+            announce=self.announcer,
+            liquidations=SqsLiquidations(self._sqs, settings.queues + Queue.LIQUIDATIONS, self.clock),
+            rules=self.margin_rules,
+            stale_after_ms=settings.stale_price_seconds * 1000,
+            partial="partial" in settings.liquidation,
+        )
+
+    @cached_property
+    def liquidator(self) -> Liquidator:
+        """Closes what stops out."""
+        from foliostream.application.liquidating import Liquidator
+
+        protected = "protected" in self.settings.liquidation
+        return Liquidator(self.ledger, self.instruments, self.hot, self.bus, self.clock, protected)
 
     @cached_property
     def valuer(self) -> Valuer:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from foliostream.application.marking import Marker
 from foliostream.application.pacing import Mark, Pacer
 from foliostream.application.receiving import Opened, Received, wait_until_due
-from foliostream.application.valuing import Valued, Valuer
+from foliostream.application.valuing import Pending, Valued, Valuer
 from foliostream.domain import coalescing
 from foliostream.domain.coalescing import DirtyMessage
 from foliostream.domain.keys import split_key
@@ -23,14 +23,16 @@ def recalculate(
     marker: Marker,
     clock: Clock,
     skew_ms: int,
+    follow_up: Callable[[Sequence[Pending]], Mapping[str, str]],
     tell: Callable[[Valued, Sequence[DirtyMessage]], None] = lambda _, __: None,
 ) -> list[str]:
     """Value what the messages name; the ids of messages that could not be read. ``tell`` is given what became of the
     portfolios, and the messages that asked for them, once all is done.
 
-    A portfolio that fails by itself is tried again alone and later, so that it delays nobody; one with an interval of
-    its own that is not due yet is promised for when it is. In both cases its message counts as done. Only a failing
-    store or queue returns messages: ``RetryableError``, and the whole batch comes again.
+    What follows from the state of margin accounts is done before their promises are forgotten; ``follow_up`` says why
+    some fail by themselves. A portfolio that fails by itself is tried again alone and later, so that it delays nobody;
+    one with an interval of its own that is not due yet is promised for when it is. In both cases its message counts as
+    done. Only a failing store, queue or bus returns messages: ``RetryableError``, and the whole batch comes again.
     """
     batch = wait_until_due(received, clock, skew_ms)
     readable, broken = _split(batch.due)
@@ -41,6 +43,8 @@ def recalculate(
     valued = valuer.value(
         marks, _fresh_after(readable, skew_ms), lambda intervals_ms: pacer.hold_back(intervals_ms, marks)
     )
+    if valued.pending:
+        valued.failed |= follow_up(valued.pending)
     pacer.failed(valued.failed, marks)
     pacer.succeeded([i for i, mark in marks.items() if mark.attempt and i not in valued.failed])
     messages = [item.message for item in readable]

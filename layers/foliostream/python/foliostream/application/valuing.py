@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import localcontext
+from typing import NamedTuple
 
 import msgspec
 
@@ -18,6 +19,7 @@ from foliostream.domain.assessing import DEFAULT_RULES, Market, Plan
 from foliostream.domain.margin_states import MarginRules
 from foliostream.domain.margin_status import UNSEEN
 from foliostream.domain.portfolio import Portfolio
+from foliostream.domain.snapshot import Snapshot
 from foliostream.errors import FoliostreamError, NotFoundError, PermanentError, RetryableError
 from foliostream.ports import (
     Books,
@@ -45,16 +47,26 @@ def nothing(_: Mapping[str, int]) -> Collection[str]:
     return ()
 
 
+class Pending(NamedTuple):
+    """A margin account's snapshot that stands and from which something has to follow, and the book it is of."""
+
+    snapshot: Snapshot
+    book: Portfolio
+
+
 @dataclass
 class Valued:
     """What became of the portfolios: ids valued (``degraded``: those of them that are not ``ok``), ids skipped as
-    fresh, ids held back, why others failed."""
+    fresh, ids held back, why others failed; ``pending``: margin accounts for ``MarginFollowUp``. Only recalculate
+    follows up: what makes anybody else value a portfolio marks it too, and it is not skipped as long as something is
+    pending."""
 
     written: list[str] = field(default_factory=list)
     degraded: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     held_back: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
+    pending: list[Pending] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -126,7 +138,9 @@ class Valuer:
             plans = _due(self._plans(stored, done), hold_back, done)
             market = self._market(plans)
             candidates = self._assessed(plans, stored, market, read_at_ms, done)
-        return self._settle(candidates, self.snapshots.save(candidates) if candidates else [], done)
+        answers = self.snapshots.save(candidates) if candidates else []
+        done.pending += _pending(plans, candidates, answers)
+        return self._settle(candidates, answers, done)
 
     def _assessed(
         self, plans: Iterable[Plan], stored: Mapping[str, Stored], market: Market, read_at_ms: int, done: Valued
@@ -244,8 +258,24 @@ def _due(plans: list[Plan], hold_back: HoldBack, done: Valued) -> list[Plan]:
     return [plan for plan in plans if plan.portfolio_id not in held]
 
 
+def _pending(plans: Iterable[Plan], candidates: Sequence[Candidate], answers: Sequence[Saved]) -> list[Pending]:
+    books = {plan.portfolio_id: plan.margin for plan in plans if plan.margin is not None}
+    if not books:
+        return []
+    written = (candidate.snapshot for candidate, saved in zip(candidates, answers, strict=True) if saved.written)
+    return [
+        Pending(snapshot, book)
+        for snapshot in written
+        if (book := books.get(snapshot.portfolio_id)) is not None
+        and snapshot.margin is not None
+        and (snapshot.margin.is_pending or book.liquidating_from is not None)
+    ]
+
+
 def _is_fresh(head: Head | None, after_ms: int) -> bool:
-    return head is not None and head.read_at_ms >= after_ms
+    if head is None or head.read_at_ms < after_ms:
+        return False
+    return not head.margin or not margin_status.decode(head.margin).is_pending
 
 
 def _supersedes(current: Head | None, candidate: Candidate) -> bool:

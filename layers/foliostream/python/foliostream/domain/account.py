@@ -111,7 +111,8 @@ class Portfolio(Struct, frozen=True):
     then, one by one and, beyond a number, summed up by currency; ``day_unknown``: those that cannot be summed.
     ``target_weights`` (of what is invested, by symbol) and ``benchmark`` (a symbol) are what analyses compare with.
     ``margin_call_percent``, ``stop_out_percent``: its own levels, None: those of its account type; ``auto_liquidate``:
-    of a live account, whether its stop-out may be executed at the broker.
+    of a live account, whether its stop-out may be executed at the broker. ``liquidating_from``: the status it had when
+    its stop-out made it LIQUIDATING, and has again afterwards.
     ``update_interval_ms``: prices have it valued at most once in that time, also where its window is shorter.
     """
 
@@ -149,6 +150,7 @@ class Portfolio(Struct, frozen=True):
     stop_out_percent: Decimal | None = None
     auto_liquidate: bool = False
     update_interval_ms: int | None = None
+    liquidating_from: Status | None = None
     target_weights: dict[str, Decimal] = {}
     benchmark: str | None = None
 

@@ -19,6 +19,8 @@ from foliostream.errors import CallerError
 MAX_TARGETS = 200
 TARGET_TOLERANCE = Decimal("0.001")
 STATUS_CHANGED = "portfolio_status_changed"
+# Who changes the status of an account that is liquidated.
+STOP_OUT = "stop_out"
 
 
 class Standing(Struct, frozen=True):
@@ -90,6 +92,24 @@ def amend(portfolio: Portfolio, wanted: Standing, by: str, now_ms: int) -> tuple
         benchmark=wanted.benchmark,
     )
     return after, Change(portfolio.portfolio_id, after.version, now_ms, by, before, wanted)
+
+
+def liquidating(portfolio: Portfolio, now_ms: int) -> tuple[Portfolio, Change]:
+    """The portfolio made LIQUIDATING by its stop-out, one version on, and the record of it."""
+    return _by_stop_out(portfolio, "LIQUIDATING", portfolio.status, now_ms)
+
+
+def liquidated(portfolio: Portfolio, now_ms: int) -> tuple[Portfolio, Change] | None:
+    """The portfolio with the status it had before its stop-out; None where no stop-out made it what it is."""
+    if portfolio.status != "LIQUIDATING" or portfolio.liquidating_from is None:
+        return None
+    return _by_stop_out(portfolio, portfolio.liquidating_from, None, now_ms)
+
+
+def _by_stop_out(portfolio: Portfolio, status: Status, since: Status | None, now_ms: int) -> tuple[Portfolio, Change]:
+    before, version = standing(portfolio), portfolio.version + 1
+    after = replace(portfolio, version=version, updated_at_ms=now_ms, status=status, liquidating_from=since)
+    return after, Change(portfolio.portfolio_id, version, now_ms, STOP_OUT, before, standing(after))
 
 
 def status_event(change: Change) -> dict[str, object] | None:

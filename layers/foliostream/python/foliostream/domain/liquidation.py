@@ -6,14 +6,15 @@ from collections.abc import Collection, Mapping, Sequence
 from decimal import ROUND_CEILING, ROUND_DOWN, Decimal, localcontext
 from typing import NamedTuple
 
+from msgspec import Struct
 from msgspec.structs import replace
 
-from foliostream.domain import keys, lots, margin, money, posting
-from foliostream.domain.account import Portfolio
+from foliostream.domain import keys, lots, margin, money, posting, trading_hours
+from foliostream.domain.account import AccountType, Portfolio
 from foliostream.domain.entries import Entry
-from foliostream.domain.margin import Basis, Line, Margin
+from foliostream.domain.margin import Basis, Line, Margin, Market
 from foliostream.domain.margin_states import Thresholds
-from foliostream.domain.money import ZERO
+from foliostream.domain.money import ONE, ZERO
 from foliostream.domain.state import CalcStatus
 
 REASON = "STOP_OUT"
@@ -43,12 +44,14 @@ class Account(NamedTuple):
 
 
 class Close(NamedTuple):
-    """A fill to be made: ``quantity`` signed, against the position. ``price``: the one it was planned at."""
+    """A fill to be made: ``quantity`` signed, against the position. ``price``: the one it was planned at; ``fx_rate``:
+    base per unit of its currency, at which its result is booked."""
 
     fill_id: str
     symbol: str
     quantity: Decimal
     price: Decimal
+    fx_rate: Decimal = ONE
 
 
 class Plan(NamedTuple):
@@ -96,7 +99,8 @@ def _planned(account: Account, now: Margin, plan_id: str, until: Decimal) -> Pla
         if rest is not None:
             lines[line.symbol] = rest
         after = _figures(account, balance, lines.values())
-        closes.append(Close(_fill_id(plan_id, line.symbol), line.symbol, quantity, _price(line)))
+        rate = money.rounded(_rate(line, -quantity), money.BOOKED_RATE_DECIMALS)
+        closes.append(Close(_fill_id(plan_id, line.symbol), line.symbol, quantity, _price(line), rate))
     return Plan(plan_id, tuple(closes), skipped, after, after.above(until))
 
 
@@ -168,18 +172,138 @@ def _fewest(
 def _after(account: Account, balance: Decimal, line: Line, quantity: Decimal) -> tuple[Decimal, Line | None]:
     """Balance and rest once ``quantity`` > 0 of the position is closed at its price, as the books will have it."""
     position = line.position
-    if line.rate is None:
-        raise ValueError(f"{line.symbol} is planned to be closed without a rate")
     taken = lots.take(position, quantity)
-    gained = quantity * _price(line) * position.multiplier - taken.cost
-    gained = gained if position.quantity > 0 else -gained
+    gained = _gained(line, quantity, taken.cost)
     fee = account.fees.get(line.symbol, ZERO) * quantity
-    balance += posting.in_base(gained, line.rate.worse(gained)) - fee
+    balance += posting.in_base(gained, _worse(line, gained)) - fee
     if quantity == abs(position.quantity):
         return balance, None
     left = position.quantity - (quantity if position.quantity > 0 else -quantity)
     rest = replace(position, quantity=left, cost=position.cost - taken.cost, lots=taken.left)
     return balance, line._replace(position=rest)
+
+
+def _gained(line: Line, quantity: Decimal, cost: Decimal) -> Decimal:
+    """What closing ``quantity`` > 0 of it brings in its own currency."""
+    gained = quantity * _price(line) * line.position.multiplier - cost
+    return gained if line.position.quantity > 0 else -gained
+
+
+def _rate(line: Line, quantity: Decimal) -> Decimal:
+    """The rate at which closing a signed part of the position is booked."""
+    size = abs(quantity)
+    return _worse(line, _gained(line, size, lots.take(line.position, size).cost))
+
+
+def _worse(line: Line, gained: Decimal) -> Decimal:
+    if line.rate is None:
+        raise ValueError(f"{line.symbol} is planned to be closed without a rate")
+    return line.rate.worse(gained)
+
+
+# --- from plans to books ---------------------------------------------------------------------------------------------
+
+
+def account_of(portfolio: Portfolio, market: Market, basis: Basis, *, partial: bool) -> Account:
+    """A margin account's book as a plan is made of it, at the prices of one moment."""
+    registered = market.instruments
+    closed = {
+        symbol
+        for symbol in portfolio.positions
+        if symbol in registered and not trading_hours.is_open(registered[symbol].hours, market.now_ms)
+    }
+    balance = portfolio.cash.get(portfolio.base_currency, ZERO)
+    lines = margin.lines_of(portfolio, market)
+    return Account(
+        portfolio.key, portfolio.version, balance, portfolio.leverage, lines, basis, closed=closed, partial=partial
+    )
+
+
+class Liquidation(Struct, frozen=True):
+    """What is to be done about a stop-out: book the closes of a plan that was made from the book of
+    ``ledger_version``, before its prices are stale; ``announced``: the status of that book was LIQUIDATING already.
+    ``suffices``: nothing more is to be done then. Without closes: the stop-out is over."""
+
+    portfolio_id: str
+    account_type: AccountType
+    plan_id: str
+    breach: int
+    ledger_version: int
+    announced: bool
+    expires_at_ms: int
+    suffices: bool
+    closes: tuple[Close, ...]
+
+
+def order_of(portfolio: Portfolio, made: Plan, breach: int, expires_at_ms: int) -> Liquidation:
+    """The plan as it is ordered."""
+    announced = portfolio.status == "LIQUIDATING"
+    return Liquidation(
+        portfolio.portfolio_id,
+        portfolio.account_type,
+        made.plan_id,
+        breach,
+        portfolio.version,
+        announced,
+        expires_at_ms,
+        made.suffices,
+        made.closes,
+    )
+
+
+def release_of(portfolio: Portfolio) -> Liquidation:
+    """For an account that left its stop-out by itself."""
+    return Liquidation(portfolio.portfolio_id, portfolio.account_type, "", 0, portfolio.version, True, 0, True, ())
+
+
+def entries(order: Liquidation, now_ms: int) -> list[Entry]:
+    """What is booked: it has happened, whatever the rules of the account say (definitions 5)."""
+    return [
+        Entry(
+            transaction_id=f"fill:{close.fill_id}",
+            transaction_type="BUY" if close.quantity > 0 else "SELL",
+            timestamp_ms=now_ms,
+            instrument_id=close.symbol,
+            quantity=close.quantity,
+            price=close.price,
+            fx_rate=close.fx_rate if close.fx_rate != ONE else None,
+            reason=REASON,
+            reported=True,
+        )
+        for close in order.closes
+    ]
+
+
+def refusal(portfolio: Portfolio) -> str | None:
+    """Why its plans are not executed here; None for paper money, which is."""
+    if portfolio.account_type != "live":
+        return None
+    if not portfolio.auto_liquidate:
+        return "AUTO_LIQUIDATE_OFF"
+    return "NO_BROKER_EXECUTION"
+
+
+def detail(made: Plan, why_not: str | None) -> dict[str, object]:
+    """A liquidation plan as a ``stop_out`` event shows it. ``execution``: whether it is carried out here, and if not,
+    why; prices as they were planned at."""
+    level = made.after.level_percent
+    return {
+        "plan_id": made.plan_id,
+        "execution": "automatic" if why_not is None else "none",
+        "reason": why_not,
+        "closes": [
+            {
+                "fill_id": close.fill_id,
+                "instrument_id": close.symbol,
+                "quantity": money.plain(close.quantity, money.QUANTITY_DECIMALS),
+                "price": close.price,
+            }
+            for close in made.closes
+        ],
+        "skipped": list(made.skipped),
+        "level_percent_after": None if level is None else money.rounded(level, money.PERCENT_DECIMALS),
+        "suffices": made.suffices,
+    }
 
 
 def protection(portfolio: Portfolio, stop_out_version: int, now_ms: int) -> Entry | None:
