@@ -8,21 +8,19 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-import msgspec
-
 from foliostream.domain import coalescing, price
 from foliostream.domain.coalescing import DirtyMessage
 from foliostream.domain.keys import ACCOUNT_TYPES, split_key
+from foliostream.domain.pacing import GRID_MS_MAX, NO_PACE, Pace
 from foliostream.domain.portfolio import Portfolio
 from foliostream.domain.price import Price
-from foliostream.ports import Candidate, Saved
+from foliostream.ports import Candidate, Paced, Saved
 from tests.simulation import showing
 from tests.simulation.lambdas import Invocation, current_invocation
 from tests.simulation.world import MS, World
 
 SKEW_MS = 50
 VIOLATIONS_MAX = 20
-_messages = msgspec.json.Decoder(DirtyMessage)
 # A message's window, attempt and keys.
 _Name = tuple[int, int, tuple[str, ...]]
 
@@ -39,16 +37,16 @@ class Seen:
 
 @dataclass
 class Untold:
-    """Clients that wait to be told of a portfolio's newest snapshot, who wrote it, and for which messages."""
+    """Clients that wait to be told of a portfolio's newest snapshot, and who wrote it."""
 
     by: Invocation | None
-    promises: frozenset[_Name]
     watchers: set[str]
 
-    def is_broken_by(self, message: DirtyMessage) -> bool:
-        """Whether nobody is left to tell them once the promise is forgotten: who wrote it is gone."""
-        is_over = self.by is None or self.by.outcome != "running"
-        return is_over and bool(self.watchers) and _name(message) in self.promises
+    def is_left_by(self, other: Invocation | None) -> bool:
+        """Whether nobody comes back to tell them: who wrote it is gone, and its messages are done with by another."""
+        if self.by is None or other is None or not self.watchers:
+            return False
+        return self.by.outcome != "running" and bool(self.by.message_ids & other.message_ids)
 
 
 @dataclass
@@ -62,6 +60,8 @@ class Figures:
     crashes: int = 0
     failures: int = 0
     leaked_records: int = 0
+    granted: int = 0
+    held_back: int = 0
     slowest_us: Counter[str] = field(default_factory=Counter)
 
 
@@ -75,14 +75,20 @@ class Watch:
         self.history: dict[str, list[tuple[int, Decimal]]] = {}
         self.seen: dict[str, Seen] = {}
         self.contents: dict[tuple[str, int], tuple[int, dict[str, Decimal]]] = {}
+        # Whose book cannot be read, and since when it can be again.
         self.poisoned: set[str] = set()
+        self.mended: dict[str, int] = {}
         self.touched: set[str] = set()
+        self.busy: set[str] = set()
         self.posted_versions: dict[tuple[str, str], int] = {}
         self.valuations: Counter[str] = Counter()
         self.windows: dict[str, set[int]] = {}
+        self.dated_back: Counter[str] = Counter()
         # A clock that was set back after somebody waited for it may name an earlier time for a read than it was.
         self.set_back_ms = 0
-        self.is_recorded: Callable[[str, int], bool] = lambda _key, _attempt: False
+        self.is_promised_again: Callable[[str, DirtyMessage], bool] = lambda _key, _message: False
+        self.intervals: dict[str, list[int | None]] = {}
+        self._granted: dict[str, Pace] = {}
         self._world = world
         self._bound_us = bound_us
         self._positions: dict[tuple[str, Decimal], tuple[int, int]] = {}
@@ -127,6 +133,21 @@ class Watch:
         self.touched.add(portfolio.portfolio_id)
         self._committed[portfolio.portfolio_id, portfolio.version] = self._world.now_us
         self._books[portfolio.portfolio_id, portfolio.version] = portfolio
+        self.intervals.setdefault(portfolio.portfolio_id, []).append(portfolio.update_interval_ms)
+
+    def paced(self, change: Paced) -> None:
+        """G2: of a portfolio with an interval, prices are let through once in the shortest that it ever had."""
+        identifier, pace = change.portfolio_id, change.after
+        before = self._granted.get(identifier, NO_PACE)
+        if pace.granted_for_ms == before.granted_for_ms:
+            return
+        self._granted[identifier] = pace
+        self.figures.granted += 1
+        intervals = self.intervals[identifier]
+        shortest_ms = min(interval or 0 for interval in intervals)
+        if pace.granted_ms < before.granted_ms + shortest_ms:
+            again_ms = pace.granted_ms - before.granted_ms
+            self.violated("G2", f"prices had {identifier} valued after {again_ms} ms, its interval is {shortest_ms}")
 
     # --- snapshots ---------------------------------------------------------------------------------------------------
 
@@ -164,7 +185,9 @@ class Watch:
             return
         snapshot = candidate.snapshot
         identifier = snapshot.portfolio_id
-        self._untold[identifier] = Untold(by, _promises(by), set(saved.watchers))
+        self._untold[identifier] = Untold(by, set(saved.watchers))
+        if snapshot.read_at_ms < self._read_at_ms.get(identifier, 0):
+            self.dated_back[identifier] += 1
         self._read_at_ms[identifier] = max(self._read_at_ms.get(identifier, 0), snapshot.read_at_ms)
         version, ledger_version = snapshot.version, snapshot.ledger_version
         old = self.seen.get(identifier)
@@ -200,19 +223,26 @@ class Watch:
             while missed < len(self.history[symbol]) and self.history[symbol][missed][0] < 0:
                 missed += 1  # from before the beginning
             if missed <= self._positions[symbol, mark][1]:
-                self._late(identifier, max(self.history[symbol][missed][0], since_us), f"{symbol} at {mark}")
+                since_us = max(self.history[symbol][missed][0], since_us)
+                self._late(identifier, since_us, f"{symbol} at {mark}", wait_us=self._interval_us(identifier))
         known = old.ledger_version + 1 if old else 2
         if known <= new.ledger_version:
             self._late(identifier, self._committed[identifier, known], f"book {known}")
 
-    def _late(self, identifier: str, since_us: int, what: str) -> None:
-        if identifier in self.poisoned:
+    def _interval_us(self, identifier: str) -> int:
+        """How long prices may have to wait: the longest interval that it ever had, rounded up, and the time until a
+        batch of delayed messages is due."""
+        longest_ms = max(interval or 0 for interval in self.intervals[identifier])
+        return (longest_ms + 2 * GRID_MS_MAX) * MS if longest_ms else 0
+
+    def _late(self, identifier: str, since_us: int, what: str, wait_us: int = 0) -> None:
+        if identifier in self.poisoned or identifier in self.mended:
             return
         account_type, age_us = self._types[identifier], self._world.now_us - since_us
         self.figures.slowest_us[account_type] = max(self.figures.slowest_us[account_type], age_us)
         bound_us = self._bound_us(account_type)
-        if bound_us is not None and age_us > bound_us:
-            limit = f"at most {bound_us / MS:.0f}"
+        if bound_us is not None and age_us > bound_us + wait_us:
+            limit = f"at most {(bound_us + wait_us) / MS:.0f}"
             self.violated("G3", f"{account_type}:{identifier} shows {what} after {age_us / MS:.0f} ms, {limit}")
 
     # --- promises and messages ---------------------------------------------------------------------------------------
@@ -220,6 +250,7 @@ class Watch:
     def sent(self, queue: str, message: DirtyMessage) -> None:
         """A bundle reached a queue, if only to be swallowed as a duplicate."""
         self._sent.add(_name(message))
+        self.figures.held_back += queue == "delayed" and not message.attempt
         if queue == "push":
             for untold in self._untold.values():
                 untold.watchers.difference_update(message.keys)
@@ -227,15 +258,15 @@ class Watch:
             for key in message.keys:
                 self.windows.setdefault(split_key(key)[1], set()).add(message.window)
 
-    def forgets(self, message: DirtyMessage) -> None:
+    def forgets(self, message: DirtyMessage, by: Invocation | None) -> None:
         """A promise may be forgotten only when it is kept, or made again, and all who watch are told."""
         for key in message.keys:
             _, identifier = split_key(key)
             is_kept = self.is_kept(identifier, message)
-            if not (is_kept or self.is_recorded(key, message.attempt) or identifier in self._given_up):
+            if not (is_kept or self.is_promised_again(key, message) or identifier in self._given_up):
                 self.violated("records", f"the promise of {key} for {message.window_end_ms} is forgotten, not kept")
             untold = self._untold.get(identifier)
-            if untold is not None and untold.is_broken_by(message) and identifier not in self.poisoned:
+            if untold is not None and untold.is_left_by(by) and identifier not in self.poisoned:
                 self.violated("push", f"the promise of {key} is forgotten and {untold.watchers} are not told of it")
 
     def is_sent(self, message: DirtyMessage) -> bool:
@@ -248,7 +279,10 @@ class Watch:
         return read_at_ms is not None and read_at_ms + self.set_back_ms >= coalescing.due_ms(message, SKEW_MS)
 
     def gave_up(self, queue: str, message: DirtyMessage, reason: str) -> None:
-        """Dead letters of our own are for portfolios that cannot be valued."""
+        """Dead letters of our own are for portfolios that cannot be valued, and for clients that take nothing."""
+        if queue == "push" and reason.startswith("post"):
+            self.busy.update(message.keys)
+            return
         names = {key.partition(":")[2] or key for key in message.keys}
         self._given_up |= names
         if not names <= self.poisoned:
@@ -270,10 +304,3 @@ class Watch:
 
 def _name(message: DirtyMessage) -> _Name:
     return message.window, message.attempt, tuple(message.keys)
-
-
-def _promises(invocation: Invocation | None) -> frozenset[_Name]:
-    """What an invocation works on, if that are messages of the dirty queues."""
-    if invocation is None or invocation.function != "recalculate":
-        return frozenset()
-    return frozenset(_name(_messages.decode(item.body)) for item in invocation.received)

@@ -5,7 +5,7 @@ Each is a context manager; inside it a storm runs as if somebody had made that m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import blake2b
 from typing import Any
@@ -13,11 +13,12 @@ from typing import Any
 from msgspec.structs import replace
 
 from foliostream.application import marking, recalculate, update_prices, valuing
-from foliostream.application.marking import Marker
+from foliostream.application.marking import Later, Marker
 from foliostream.application.receiving import Opened, Received, wait_until_due
-from foliostream.domain import coalescing, price
-from foliostream.domain.coalescing import Bundle, DirtyMessage, Window
+from foliostream.domain import coalescing, pacing, price
+from foliostream.domain.coalescing import Bundle, DirtyMessage, Reason, Window
 from foliostream.domain.keys import ACCOUNT_TYPES
+from foliostream.domain.pacing import Turn
 from foliostream.domain.price import Price, PriceUpdate
 from foliostream.ports import Candidate, Clock, Head, Saved
 from tests.fakes.hot_store import FakeHotStore
@@ -43,12 +44,14 @@ def _unchanged(settings: Settings) -> None:
     """The deployment as the seed made it."""
 
 
-def _aimed(*calls: str) -> Change:
+def _aimed(*calls: str, interval_ms: int | None = None) -> Change:
     """Where anything fails in a run, many die at one of these calls; a slow call is one of them: other storms show the
-    mistake too, but fewer."""
+    mistake too, but fewer. ``interval_ms``: that of every portfolio."""
 
     def change(settings: Settings) -> None:
         settings.calls = calls
+        if interval_ms is not None:
+            settings.paced, settings.intervals_ms = 1, (interval_ms,)
         if not settings.faults.is_none:
             settings.faults.fragile = calls[0]
 
@@ -199,6 +202,29 @@ def skipping_what_is_refreshed_meanwhile() -> Iterator[Change]:
         yield _unchanged
 
 
+@contextmanager
+def dropping_what_is_not_due_yet() -> Iterator[Change]:
+    """A price that has to wait for its portfolio's interval is left to the next price."""
+
+    def later(_marker: Marker, _items: Iterable[Later], _reason: Reason) -> None:
+        return
+
+    with _instead(Marker, "later", later):
+        yield _unchanged
+
+
+@contextmanager
+def a_note_taken_for_a_promise() -> Iterator[Change]:
+    """What is noted is taken for sent, also by the one who comes again because the first died in between."""
+    turn = pacing.price_turn
+
+    def trusting(*arguments: Any, again: bool) -> Turn:  # noqa: ANN401, ARG001
+        return turn(*arguments, again=False)
+
+    with _instead(pacing, "price_turn", trusting):
+        yield _aimed("send to delayed", "pace", interval_ms=60_000)
+
+
 FAULTS = (
     bare_key_as_deduplication_id,
     processing_before_the_windows_end,
@@ -211,4 +237,6 @@ FAULTS = (
     skipping_a_redelivery,
     a_refresh_racing_a_window,
     skipping_what_is_refreshed_meanwhile,
+    dropping_what_is_not_due_yet,
+    a_note_taken_for_a_promise,
 )

@@ -35,6 +35,10 @@ class Invocation:
     fault: FoliostreamError | None = None
     notes: dict[str, int] = field(default_factory=dict)
 
+    @property
+    def message_ids(self) -> set[str]:
+        return {item.message_id for item in self.received}
+
 
 class Task(greenlet):
     """A greenlet that serves an invocation."""

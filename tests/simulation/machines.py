@@ -26,6 +26,8 @@ CALLS = (
     "prices.get",
     "save",
     "send to push",
+    "pace",
+    "send to delayed",
     "forget",
     "put_book",
     "holders.add",

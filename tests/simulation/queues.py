@@ -16,6 +16,7 @@ from typing import Any
 from tests.simulation.world import SECOND, World
 
 DEDUPLICATION_US = 300 * SECOND
+DELAY_MOST_US = 900 * SECOND
 LOOK_AHEAD = 120_000
 IN_FLIGHT_MAX = 120_000
 
@@ -52,9 +53,21 @@ class Queue:
     _seen: dict[tuple[str, str], int] = field(default_factory=dict)
     _count: int = 0
 
-    def send(self, body: str, *, group: str = "", deduplication_id: str = "", content: object = None) -> bool:
-        """Whether it was taken; the sender is not told."""
+    def send(
+        self,
+        body: str,
+        *,
+        group: str = "",
+        deduplication_id: str = "",
+        content: object = None,
+        delay_us: int | None = None,
+    ) -> bool:
+        """Whether it was taken; the sender is not told. A delay of the message's own, in place of the queue's, is for
+        standard queues: ``ValueError``."""
         now_us = self.world.now_us
+        if delay_us is not None and (self.is_fifo or not 0 <= delay_us <= DELAY_MOST_US):
+            raise ValueError(f"{self.name} takes no message with a delay of {delay_us} us")
+        wait_us = self.delay_us if delay_us is None else delay_us
         if self.is_fifo:
             known_us = self._seen.get((group, deduplication_id))
             if known_us is not None and now_us < known_us + DEDUPLICATION_US:
@@ -64,9 +77,9 @@ class Queue:
         for _ in range(1 if self.is_fifo or not self.world.chance(self.duplicate) else 2):
             self._count += 1
             name = f"{self.name}-{self._count}"
-            self.messages.append(Message(name, group, body, now_us + self.delay_us, content))
+            self.messages.append(Message(name, group, body, now_us + wait_us, content))
             self.world.trace(self.name, "takes", name, deduplication_id, body)
-            self.world.after(self.delay_us, self.on_ready)
+            self.world.after(wait_us, self.on_ready)
         return True
 
     def receive(self, most: int) -> list[tuple[Message, int]]:

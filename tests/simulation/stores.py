@@ -16,6 +16,7 @@ from foliostream.domain import portfolio as books
 from foliostream.domain.changes import Change as Amendment
 from foliostream.domain.coalescing import Bundle, DirtyMessage
 from foliostream.domain.instrument import Instrument
+from foliostream.domain.pacing import Pace
 from foliostream.domain.portfolio import Portfolio, Transaction
 from foliostream.domain.price import Price, PriceUpdate
 from foliostream.domain.sessions import Told
@@ -25,7 +26,9 @@ from foliostream.ports import (
     Closed,
     Connection,
     ConnectionView,
+    Delayed,
     Outgoing,
+    Paced,
     Saved,
     Stored,
     StoredSnapshot,
@@ -43,7 +46,9 @@ from tests.simulation.checks import Watch
 from tests.simulation.lambdas import Invocation, StreamSource, current_invocation
 from tests.simulation.machines import Machine, Network
 from tests.simulation.queues import Message, Queue
-from tests.simulation.world import World
+from tests.simulation.world import SECOND, World
+
+DELAYED = "delayed"
 
 
 class StreamingLedger(FakeLedger):
@@ -126,10 +131,10 @@ class Stores:
     def record(self, account_type: str, bundle: Bundle) -> None:
         self.hot.record(account_type, [bundle])
 
-    def forget(self, account_type: str, bundle_id: tuple[int, str]) -> None:
+    def forget(self, account_type: str, bundle_id: tuple[int, str], by: Invocation | None) -> None:
         record = self.hot.records.get((account_type, *bundle_id))
         if record is not None:
-            self.watch.forgets(record.message)
+            self.watch.forgets(record.message, by)
         self.hot.forget(account_type, [bundle_id])
 
     def enqueue(self, queue: str, bundle: Bundle) -> None:
@@ -138,6 +143,18 @@ class Stores:
         self.queues[queue].send(
             body, group=str(bundle.shard), deduplication_id=bundle.deduplication_id, content=bundle.message
         )
+
+    def enqueue_later(self, delayed: Delayed) -> None:
+        message = delayed.bundle.message
+        self.watch.sent(DELAYED, message)
+        body = msgspec.json.encode(message).decode()
+        self.queues[DELAYED].send(body, content=message, delay_us=delayed.delay_seconds * SECOND)
+
+    def pace(self, change: Paced) -> bool:
+        [stands] = self.hot.pace([change])
+        if stands:
+            self.watch.paced(change)
+        return stands
 
     def give_up(self, queue: str, message: DirtyMessage, reason: str) -> None:
         self.given_up.append((queue, message, reason))
@@ -223,8 +240,18 @@ class RemoteHot:
         )
 
     def forget(self, account_type: str, bundle_ids: Collection[tuple[int, str]]) -> None:
-        names = sorted(bundle_ids)
-        self._call("forget", [partial(self._stores.forget, account_type, name) for name in names], repeatable=True)
+        by = current_invocation()
+        steps = [partial(self._stores.forget, account_type, name, by) for name in sorted(bundle_ids)]
+        self._call("forget", steps, repeatable=True)
+
+    def paces(self, portfolio_ids: Collection[str]) -> dict[str, Pace]:
+        found: dict[str, Pace] = {}
+        for part in self._call("paces", [partial(self._hot.paces, [name]) for name in portfolio_ids]):
+            found |= part
+        return found
+
+    def pace(self, changes: Sequence[Paced]) -> list[bool]:
+        return self._call("pace", [partial(self._stores.pace, change) for change in changes], repeatable=True)
 
 
 class RemoteQueues:
@@ -237,6 +264,10 @@ class RemoteQueues:
     def send(self, queue: str, bundles: Sequence[Bundle]) -> None:
         steps = [partial(self._stores.enqueue, queue, bundle) for bundle in bundles]
         self._call(f"send to {queue}", steps, in_order=True, repeatable=True)
+
+    def send_later(self, delayed: Sequence[Delayed]) -> None:
+        steps = [partial(self._stores.enqueue_later, item) for item in delayed]
+        self._call("send to delayed", steps, in_order=True, repeatable=True)
 
     def dead_letter(self, queue: str, message: DirtyMessage, reason: str) -> None:
         self._call("dead_letter", [partial(self._stores.give_up, queue, message, reason)], repeatable=True)
@@ -270,6 +301,9 @@ class RemoteLedger:
         closed: Collection[str],
     ) -> None:
         self._call("ledger.commit", [partial(self._ledger.commit, portfolio, transactions, opened, closed)])
+
+    def amend(self, portfolio: Portfolio, change: Amendment) -> None:
+        self._call("ledger.amend", [partial(self._ledger.amend, portfolio, change)])
 
     def transactions(self, portfolio_id: str, transaction_ids: Collection[str]) -> dict[str, Transaction]:
         [found] = self._call(

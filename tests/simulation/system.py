@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from typing import Any
 
 from greenlet import getcurrent
 
 from foliostream.application import price_input, recalculate, update_prices
 from foliostream.application.access import Caller
-from foliostream.application.announcing import Announcer
-from foliostream.application.answering import Answers
 from foliostream.application.marking import Marker
-from foliostream.application.portfolios import Portfolios
-from foliostream.application.project_ledger import LedgerProjection
-from foliostream.application.projecting import Projector
-from foliostream.application.push import Sender, push
+from foliostream.application.push import push
 from foliostream.application.receiving import Change, Received
-from foliostream.application.subscribing import Subscribing
-from foliostream.application.valuing import Valuer
-from foliostream.application.watching import Watching
+from foliostream.domain.coalescing import DirtyMessage
 from foliostream.domain.instrument import Instrument
-from foliostream.domain.keys import ACCOUNT_TYPES
+from foliostream.domain.keys import ACCOUNT_TYPES, split_key
+from foliostream.domain.pacing import NO_PACE
+from foliostream.settings import Settings as Deployed
+from foliostream.wiring import Wiring
 from tests.simulation.checks import SKEW_MS, Watch
 from tests.simulation.lambdas import POLL_MOST_US, Function, Invocation, QueueSource, StreamSource
 from tests.simulation.machines import CALLS, Faults, Latency, Machine, Network
 from tests.simulation.queues import Queue
 from tests.simulation.stores import (
+    DELAYED,
     RemoteBus,
     RemoteConnections,
     RemoteGateway,
@@ -38,11 +35,10 @@ from tests.simulation.stores import (
     Stores,
 )
 from tests.simulation.world import MS, SECOND, World
+from tests.support.environment import ENVIRONMENT
 
 EPOCH_MS = 1_772_101_800_000  # 2026-02-26T10:30:00.000Z
-STALE_AFTER_MS = 900_000
-FLUSH_MS = 100
-KEPT_MS = 86_400_000
+DEPLOYED = Deployed.read(ENVIRONMENT)
 TIMEOUT_US = 30 * SECOND
 REST_TIMEOUT_US = 29 * SECOND
 LANES = 2
@@ -53,12 +49,14 @@ INSTRUMENTS = tuple(Instrument(symbol, "stock", "USD") for symbol in SYMBOLS)
 
 @dataclass
 class Settings:
-    """Of one run. ``skew_us``: how far two machines' clocks are apart at most; ``calls``: of these the fragile and
-    the slow one are chosen for each storm."""
+    """Of one run. ``paced``: the share of portfolios that begin with one of ``intervals_ms``; ``skew_us``: how far two
+    machines' clocks are apart at most; ``calls``: of these the fragile and the slow one are chosen for each storm."""
 
     window_ms: dict[str, int] = field(default_factory=lambda: {"live": 200, "demo": 1000, "paper": 3000})
     shards: int = 4
     keys_per_message: int = 500
+    paced: float = 0.3
+    intervals_ms: Sequence[int | None] = (None, 1_000, 2_000, 5_000, 60_000)
     concurrency: int = 5
     skew_us: int = SKEW_MS * MS
     is_unsteady: bool = False
@@ -68,41 +66,37 @@ class Settings:
     calls: Sequence[str] = CALLS
 
 
-class Container:
-    """What a cold start makes: the use cases over this machine's clock and network."""
+class Container(Wiring):
+    """What a cold start makes: the very parts that are deployed, over this machine's clock and network."""
 
     def __init__(self, system: System, name: str) -> None:
-        world, settings, stores = system.world, system.settings, system.stores
-        self.clock = Machine(world, name, skew_us=settings.skew_us, is_unsteady=settings.is_unsteady)
-        network = Network(world, settings.faults, settings.latency, name)
-        self.hot = RemoteHot(stores, network)
-        queues, ledger, bus = RemoteQueues(stores, network), RemoteLedger(stores, network), RemoteBus(stores, network)
-        connections, gateway = RemoteConnections(stores, network), RemoteGateway(stores, network)
-        instruments = stores.instruments
-        self.marker = Marker(
-            queues,
-            self.hot,
-            self.clock,
-            settings.window_ms,
-            FLUSH_MS,
-            settings.shards,
-            settings.keys_per_message,
-            system.new_nonce,
+        run, stores = system.settings, system.stores
+        super().__init__(
+            replace(
+                DEPLOYED,
+                hot_store="valkey",  # dependents are where the prices are
+                window_ms=run.window_ms,
+                shards=run.shards,
+                keys_per_message=run.keys_per_message,
+            )
         )
-        hot = self.hot
-        self.valuer = Valuer(hot, hot, hot, instruments, ledger, hot, self.marker, self.clock, STALE_AFTER_MS)
-        sessions = stores.sessions
-        self.sender = Sender(connections, sessions, hot, self.valuer, gateway, self.clock)
-        self.portfolios = Portfolios(ledger, instruments, self.valuer, self.marker, self.clock)
-        answers = Answers(connections, gateway, self.marker, self.sender, self.clock)
-        subscribing = Subscribing(
-            connections, sessions, stores.notices, hot, ledger, answers, self.clock, kept_ms=KEPT_MS
-        )
-        self.watching = Watching(connections, sessions, gateway, subscribing, answers, session_ms=KEPT_MS)
-        projector = Projector(hot, hot, self.marker)
-        announce = Announcer(stores.notices, connections, hot, self.marker, self.clock, KEPT_MS)
-        self.projection = LedgerProjection(projector, self.valuer, bus, queues, self.clock, announce)
-        self._instruments = instruments
+        self._new_nonce = system.new_nonce
+        self.clock = Machine(system.world, name, skew_us=run.skew_us, is_unsteady=run.is_unsteady)
+        network = Network(system.world, run.faults, run.latency, name)
+        self.hot = self.holders = RemoteHot(stores, network)
+        self.queues = RemoteQueues(stores, network)
+        self.ledger = RemoteLedger(stores, network)
+        self.bus = RemoteBus(stores, network)
+        self.connections = RemoteConnections(stores, network)
+        self.gateway = RemoteGateway(stores, network)
+        self.instruments = stores.instruments
+        self.sessions = stores.sessions
+        self.notices = stores.notices
+
+    @cached_property
+    def marker(self) -> Marker:
+        """With names that are the same whenever the seed is."""
+        return replace(super().marker, new_nonce=self._new_nonce)
 
     # --- the handlers, as functions/*/app.py have them ----------------------------------------------------------------
 
@@ -118,21 +112,26 @@ class Container:
             parsed.updates,
             prices=self.hot,
             holders=self.hot,
-            instruments=self._instruments,
+            instruments=self.instruments,
             marker=self.marker,
             clock=self.clock,
         )
 
     def recalculate(self, received: Sequence[Received]) -> list[str]:
         return recalculate.recalculate(
-            received, valuer=self.valuer, marker=self.marker, clock=self.clock, skew_ms=SKEW_MS
+            received,
+            valuer=self.valuer,
+            pacer=self.pacer,
+            marker=self.marker,
+            clock=self.clock,
+            skew_ms=self.settings.skew_ms,
         )
 
     def push(self, received: Sequence[Received]) -> list[str]:
         return push(received, sender=self.sender, marker=self.marker, clock=self.clock, each=map)
 
     def project_ledger(self, changes: Sequence[Change]) -> list[str]:
-        return self.projection(changes).again
+        return self.ledger_projection(changes).again
 
 
 class System:
@@ -153,7 +152,7 @@ class System:
         }
         self._sources()
         self.watch.set_back_ms = settings.skew_us // MS if settings.is_unsteady else 0
-        self.watch.is_recorded = self._is_recorded
+        self.watch.is_promised_again = self._is_promised_again
 
     def new_nonce(self) -> str:
         self._nonces += 1
@@ -168,7 +167,8 @@ class System:
         for account_type in ACCOUNT_TYPES:
             delay_us = self.settings.window_ms[account_type] // 1000 * SECOND
             self._source(self._queue(account_type, delay_us=delay_us), "recalculate", Container.recalculate)
-        self._source(self._queue("refresh", is_fifo=False), "recalculate", Container.recalculate)
+        for name in ("bulk", "refresh", DELAYED):
+            self._source(self._queue(name, is_fifo=False), "recalculate", Container.recalculate)
         self._source(self._queue("push"), "push", Container.push)
         self._source(self._queue("price", is_fifo=False), "price_update", Container.price_update)
         project = self._functions["project_ledger"]
@@ -198,9 +198,13 @@ class System:
         self.world.park()
         return invocation
 
-    def _is_recorded(self, key: str, attempt: int) -> bool:
-        records = self.stores.hot.records.values()
-        return any(key in record.message.keys and record.message.attempt > attempt for record in records)
+    def _is_promised_again(self, key: str, message: DirtyMessage) -> bool:
+        """On record for another try or a later time, or noted for a later time, by somebody who sees to the rest."""
+        pace = self.stores.hot.kept_paces.get(split_key(key)[1], NO_PACE)
+        if pace.retry_ms or pace.due_ms > message.window_end_ms:
+            return True
+        others = [record.message for record in self.stores.hot.records.values() if key in record.message.keys]
+        return any(other.attempt > message.attempt or other.window_end_ms > message.window_end_ms for other in others)
 
     def _bound_us(self, account_type: str) -> int | None:
         """Two windows and processing (G3): a mark may wait for the batch before it in its group, which waits for the

@@ -210,6 +210,22 @@ def test_whoever_dies_after_the_grant_leaves_it_to_the_redelivery(rig: Rig) -> N
     assert rig.system.queues.delays == [], "the redelivery was not taken for a second valuation"
 
 
+def test_newer_prices_do_not_put_off_what_was_granted_to_one_who_died(rig: Rig) -> None:
+    bundles = []
+    for price in ("222", "223"):
+        rig.system.tick("AAPL", price)
+        bundles += [item for item in rig.system.queues.receive("live") if item.message.keys == ["live:slow"]]
+        rig.hot.failing = len(bundles) == 1
+        rig.system.clock.advance(1_000)
+        if rig.hot.failing:
+            with pytest.raises(RetryableError):
+                rig.system.recalculate(received(bundles))
+    again = received(bundles[:1], receive_count=2) + received(bundles[1:])
+    assert rig.system.recalculate(again) == []
+    assert rig.mark("slow") == "223.00"
+    assert len(rig.granted("slow")) == 1, "the newer window has not been let through"
+
+
 def test_whoever_dies_between_the_note_and_the_message_sends_it_when_the_mark_comes_again(rig: Rig) -> None:  # G1
     rig.ticks(370)
     rig.rest(1_000)

@@ -138,6 +138,12 @@ def test_after_a_success_the_next_failure_begins_anew_and_the_interval_is_kept()
     assert after_failure(after_success(failing), 0, NOW, again=False).attempt == 1
 
 
+def test_the_slower_of_two_that_value_for_the_same_window_does_not_bring_the_next_turn_forward() -> None:
+    granted = price_turn(NO_PACE, MINUTE, NOW, NOW + 300, again=False).pace
+    slower = price_turn(granted, MINUTE, NOW, NOW + 100, again=False)
+    assert slower == Turn(granted)
+
+
 def test_a_pace_is_stored_without_a_loss() -> None:
     for pace in (NO_PACE, Pace(NOW, NOW - 50, NOW + MINUTE, 7, NOW + 900_000)):
         assert pacing.decode(pacing.encode(pace)) == pace

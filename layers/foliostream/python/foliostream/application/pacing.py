@@ -22,12 +22,14 @@ Decision = TypeVar("Decision", Turn, Retry)
 
 class Mark(NamedTuple):
     """What is known about a portfolio's messages in a batch: its ``key``; the highest ``attempt``; ``price_window_ms``:
-    the end of the newest window if prices alone ask for it, else None; ``again``: one of them came before."""
+    the end of the newest window if prices alone ask for it, else None; ``again``: one of them came before, and
+    ``again_window_ms`` is the end of the oldest window of those that did (None: there are none, or none has one)."""
 
     key: str
     attempt: int
     price_window_ms: int | None
     again: bool
+    again_window_ms: int | None = None
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,11 @@ class Pacer:
         now_ms = self.clock.now_ms()
 
         def turn(identifier: str, pace: Pace) -> Turn:
-            again = marks[identifier].again
-            return pacing.price_turn(pace, intervals_ms[identifier], windows[identifier], now_ms, again=again)
+            mark, window_ms = marks[identifier], windows[identifier]
+            if mark.again_window_ms is not None and mark.again_window_ms <= pace.granted_for_ms:
+                # Whoever was granted it may have died before its watchers were told: newer marks do not put that off.
+                window_ms = mark.again_window_ms
+            return pacing.price_turn(pace, intervals_ms[identifier], window_ms, now_ms, again=mark.again)
 
         turns = self._decide(windows, turn)
         self.marker.later([Later(marks[i].key, turn.due_ms) for i, turn in turns.items() if turn.promise], "price")

@@ -61,7 +61,7 @@ def _marks(opened: Iterable[Opened]) -> dict[str, Mark]:
         price_window_ms = message.window_end_ms if message.reason == "price" else None
         for key in message.keys:
             identifier = split_key(key)[1]
-            mark = Mark(key, message.attempt, price_window_ms, again)
+            mark = Mark(key, message.attempt, price_window_ms, again, price_window_ms if again else None)
             known = marks.get(identifier)
             marks[identifier] = mark if known is None else _merged(known, mark)
     return marks
@@ -71,7 +71,9 @@ def _merged(one: Mark, other: Mark) -> Mark:
     """Prices alone ask for it only if every message says so."""
     windows = one.price_window_ms, other.price_window_ms
     newest = None if windows[0] is None or windows[1] is None else max(windows[0], windows[1])
-    return Mark(other.key, max(one.attempt, other.attempt), newest, one.again or other.again)
+    repeated = [mark.again_window_ms for mark in (one, other) if mark.again_window_ms is not None]
+    again = one.again or other.again
+    return Mark(other.key, max(one.attempt, other.attempt), newest, again, min(repeated, default=None))
 
 
 def _split(opened: Iterable[Opened]) -> tuple[list[Opened], list[str]]:

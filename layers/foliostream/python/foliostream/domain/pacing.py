@@ -82,7 +82,9 @@ def price_turn(pace: Pace, interval_ms: int, window_end_ms: int, now_ms: int, *,
         return Turn(replace(pace, granted_ms=now_ms, granted_for_ms=window_end_ms, due_ms=0))
     if now_ms >= due_ms or window_end_ms <= pace.granted_for_ms:
         granted_for_ms = max(window_end_ms, pace.granted_for_ms)
-        return Turn(replace(pace, granted_ms=now_ms, granted_for_ms=granted_for_ms, due_ms=0))
+        # Of two that value for one window the slower began earlier: it must not bring the next turn forward.
+        granted_ms = max(now_ms, pace.granted_ms)
+        return Turn(replace(pace, granted_ms=granted_ms, granted_for_ms=granted_for_ms, due_ms=0))
     if now_ms < pace.due_ms <= due_ms:
         return Turn(pace, pace.due_ms, promise=again)
     return Turn(replace(pace, due_ms=due_ms), due_ms, promise=True)
