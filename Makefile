@@ -101,7 +101,7 @@ figures: env ## bring the measured figures of docs/scale.md up to date from .loc
 	@$(PY) -m benchmarks.figures
 
 # The layers come first: the developer's environment takes their versions.
-LOCKS := layer-dependencies layer-rest layer-authorizer layer-metrics dev cloud sam lock
+LOCKS := layer-dependencies layer-rest layer-authorizer layer-metrics layer-broker dev cloud sam lock
 lock: ## write the lock files anew (UPGRADE=1: with the newest versions)
 	@$(PYTHON) -m local.environments lock
 	@for name in $(LOCKS); do \

@@ -51,6 +51,8 @@ FUNCTIONS = {
     "project_ledger": Function(_PARTS + "parts.ledger_projection", ("dynamodb", "sqs", "events")),
     "rebuild_hot": Function(_PARTS + "parts.hot_rebuild", ("dynamodb", "sqs")),
     "sweep": Function(_PARTS + "parts.sweep", ("dynamodb", "sqs")),
+    "reconcile": Function(_PARTS + "parts.reconcile_schedule", ("dynamodb", "sqs", "events", "secretsmanager")),
+    "broker_api": Function(_PARTS + "app.api(); parts.reconciling", ("dynamodb", "sqs", "events", "secretsmanager")),
     # Uses no client: beside the library that it exists for.
     "authorizer": Function(_PARTS + "parts.token_verifier", ()),
 }

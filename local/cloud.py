@@ -108,7 +108,7 @@ def _up(settings: Settings) -> Outputs:
     deployed = read_outputs(settings)
     if found and deployed:
         _check_port(settings, found)
-        wanted = merged_parameters(defaults, found, own)
+        wanted = merged_parameters(defaults, found, {"KiteSecretArn": sam.broker_secret(found), **own})
         mark = sam.fingerprint(settings, wanted)
         if _deployed_file(settings).exists() and _deployed_file(settings).read_text() == mark and is_healthy(deployed):
             return _write(settings, replace(deployed, token=_demo_token(settings)))
@@ -122,7 +122,7 @@ def _start(settings: Settings, defaults: Mapping[str, str | None], own: Mapping[
     settings.outputs.unlink(missing_ok=True)
     try:
         started = _step("starting the emulator, Valkey and the issuer", lambda: services.start(settings))
-        wanted = merged_parameters(defaults, started, own)
+        wanted = merged_parameters(defaults, started, {"KiteSecretArn": sam.broker_secret(started), **own})
         return _deploy(settings, started, wanted, sam.fingerprint(settings, wanted))
     except BaseException:
         services.stop(settings)
@@ -155,6 +155,9 @@ def merged_parameters(defaults: Mapping[str, str | None], running: Services, own
         "ExecuteApiBase": running.execute_api,
         # Whose token `make token` makes: paper portfolios that fills create can be looked at.
         "FillsOwner": "demo",
+        # The simulated broker trades around the clock.
+        "KiteRoot": running.kite_root,
+        "KiteHours": "1-7/00:00-24:00",
         # `make down` is the end of the ledger here.
         "ProtectLedger": "off",
     }

@@ -24,11 +24,12 @@ from rich.live import Live
 
 from foliostream.adapters.replay_quotes import ReplayQuotes
 from foliostream.domain.times import epoch_ms
-from local import cloud, demo_view, services
+from local import cloud, demo_broker, demo_view, services
 from local.client import ApiError, Rest, Socket
 from local.cloud import Outputs
 from local.demo_accounts import ACCOUNTS, Calendar, import_closes, open_accounts, register_instruments
 from local.demo_board import Board, State, differences, mistakes, summary, totals_line
+from local.demo_broker import DriftError
 from local.demo_feed import Arrived, Event, Feed, Opened
 from local.demo_trades import ACCOUNT, Trader
 from local.issuer import ALL_SCOPES
@@ -102,7 +103,7 @@ def main() -> int:
             return _run(settings, seconds)
     except CloudError as error:
         return _failed(error.report())
-    except (SettingsError, DemoError, ApiError) as error:
+    except (SettingsError, DemoError, ApiError, DriftError) as error:
         return _failed(str(error))
     except KeyboardInterrupt:
         return _failed("interrupted")
@@ -146,6 +147,8 @@ def _prepare(settings: Settings, outputs: Outputs, *, stays_up: bool) -> Session
     _step(f"registering {len(sample.symbols)} stocks", lambda: register_instruments(rest, sample.symbols))
     _step("importing their daily closes", lambda: import_closes(rest, sample))
     _step(f"opening {len(ACCOUNTS)} sample accounts", lambda: open_accounts(rest, ACCOUNTS, sample))
+    for line in demo_broker.drift(rest, f"http://{services.HOST}:{outputs.ports['kite']}"):
+        print(line, flush=True)
     if settings.portfolio["PORTFOLIO_MARKET_PROVIDER"] != "none" and not _is_moving(rest, settings):
         _step("starting the market feed", lambda: _start_market(outputs))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import boto3
 
-from local import environments
+from local import environments, kite
 from local.environments import ROOT, SAM
 from local.processes import Records, wait, write_atomically
 from local.services import CloudError, Services, aws_environment, base_environment
@@ -17,6 +17,7 @@ from local.settings import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY, STACK_NAME,
 
 BUILD_TIMEOUT_S = 600.0
 DEPLOY_TIMEOUT_S = 300.0
+BROKER_SECRET = "foliostream-kite"  # noqa: S105 (a name)
 _BUILD, _DEPLOY = "sam-build", "sam-deploy"
 # Everything that what is deployed is made of; requirements/cloud.txt because the layers are built for its interpreter.
 _SOURCES = ("functions", "layers", "requirements/cloud.txt", "samconfig.toml")
@@ -45,6 +46,15 @@ def stack_outputs(services: Services) -> dict[str, str]:
     client = _session().client("cloudformation", endpoint_url=services.endpoint)
     stack = client.describe_stacks(StackName=STACK_NAME)["Stacks"][0]
     return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+
+
+def broker_secret(services: Services) -> str:
+    """ARN of the secret with the credentials of the simulated broker's accounts, made where it is not there."""
+    client = _session().client("secretsmanager", endpoint_url=services.endpoint)
+    try:
+        return client.describe_secret(SecretId=BROKER_SECRET)["ARN"]
+    except client.exceptions.ResourceNotFoundException:
+        return client.create_secret(Name=BROKER_SECRET, SecretString=json.dumps(kite.credentials()))["ARN"]
 
 
 def function_logs(endpoint: str, word: str = "") -> list[str]:

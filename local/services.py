@@ -1,4 +1,4 @@
-"""The three servers of the local cloud: the AWS emulator, Valkey and the issuer's public keys. All bind 127.0.0.1."""
+"""The servers of the local cloud: the AWS emulator, Valkey, the issuer's public keys, a broker. All bind 127.0.0.1."""
 
 import http.client
 import json
@@ -20,7 +20,7 @@ from local.processes import Record, Records, poll, write_atomically
 from local.settings import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY, Settings, SettingsError
 
 HOST = "127.0.0.1"
-EMULATOR, VALKEY, JWKS = "emulator", "valkey", "jwks"
+EMULATOR, VALKEY, JWKS, KITE = "emulator", "valkey", "jwks", "kite"
 START_TIMEOUT_S = 60.0
 SLOTS = 16384
 
@@ -49,6 +49,7 @@ class Services:
     valkey: int
     valkey_bus: int
     jwks: int
+    kite: int
 
     @property
     def endpoint(self) -> str:
@@ -66,6 +67,11 @@ class Services:
         return f"redis://{HOST}:{self.valkey}"
 
     @property
+    def kite_root(self) -> str:
+        """The address of the simulated broker."""
+        return f"http://{HOST}:{self.kite}"
+
+    @property
     def jwks_url(self) -> str:
         """The address of the local issuer's public keys."""
         return f"http://{HOST}:{self.jwks}/{issuer.JWKS_FILE}"
@@ -75,14 +81,18 @@ def running(settings: Settings) -> Services | None:
     """The services of this cloud if all of them are alive and answer, else None."""
     records = Records(settings.home)
     services = _read(settings)
-    if services is None or not all(records.find(name) for name in (EMULATOR, VALKEY, JWKS)):
+    if services is None or not all(records.find(name) for name in (EMULATOR, VALKEY, JWKS, KITE)):
         return None
-    return services if all(check(services) for check in (_emulator_answers, _valkey_answers, _jwks_answers)) else None
+    return (
+        services
+        if all(check(services) for check in (_emulator_answers, _valkey_answers, _jwks_answers, _kite_answers))
+        else None
+    )
 
 
 def start(settings: Settings) -> Services:
-    """Start all three with empty data (the emulator keeps nothing over a restart, so nothing else may) and wait."""
-    services = Services(_emulator_port(settings), free_port(), free_port(), free_port())
+    """Start all of them with empty data (the emulator keeps nothing over a restart, so nothing else may) and wait."""
+    services = Services(_emulator_port(settings), free_port(), free_port(), free_port(), free_port())
     environments.ensure(environments.CLOUD)
     for folder in ("data", "tmp"):
         shutil.rmtree(settings.home / folder, ignore_errors=True)
@@ -91,8 +101,10 @@ def start(settings: Settings) -> Services:
     _start_emulator(settings, services)
     _start_valkey(settings, services)
     _start_jwks(settings, services)
+    _start_kite(settings, services)
     _await(settings, EMULATOR, lambda: _emulator_answers(services))
     _await(settings, JWKS, lambda: _jwks_answers(services))
+    _await(settings, KITE, lambda: _kite_answers(services))
     _await(settings, VALKEY, lambda: _valkey_answers(services))
     return services
 
@@ -212,6 +224,11 @@ def _start_jwks(settings: Settings, services: Services) -> None:
     _start(settings, JWKS, command, base_environment())
 
 
+def _start_kite(settings: Settings, services: Services) -> None:
+    env = base_environment() | {"PYTHONPATH": str(environments.ROOT), "PYTHONUNBUFFERED": "1"}
+    _start(settings, KITE, [sys.executable, "-m", "local.kite", str(services.kite)], env)
+
+
 def _start(settings: Settings, name: str, command: list[str], env: dict[str, str]) -> Record:
     log = settings.logs / f"{name}.log"
     log.unlink(missing_ok=True)
@@ -233,6 +250,10 @@ def _emulator_answers(services: Services) -> bool:
 
 def _jwks_answers(services: Services) -> bool:
     return fetch_status(services.jwks_url) == 200
+
+
+def _kite_answers(services: Services) -> bool:
+    return fetch_status(f"{services.kite_root}/") == 200
 
 
 def _valkey_answers(services: Services) -> bool:

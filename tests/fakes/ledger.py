@@ -16,6 +16,7 @@ from foliostream.domain.orders import MAX_OPEN, Order, State
 from foliostream.domain.portfolio import Portfolio, Transaction
 from foliostream.errors import CallerError, ConflictError, RefusedError
 from foliostream.ports import WALK_BUCKETS, OrderChange, OrderPage, Page
+from tests.fakes.accounts import FakeAccounts
 
 ITEMS_MAX = 100
 BOOK_BYTES_MAX = 399 * 1024
@@ -34,6 +35,7 @@ class FakeLedger:
         self._transactions: dict[tuple[str, str], bytes] = {}
         self._orders: dict[tuple[str, str], bytes] = {}
         self._lock = Lock()
+        self.accounts = FakeAccounts()
 
     def load(self, portfolio_ids: Collection[str]) -> dict[str, Portfolio]:
         return {name: books.decode(self._books[name]) for name in portfolio_ids if name in self._books}
@@ -43,6 +45,7 @@ class FakeLedger:
         with self._lock:
             if portfolio.portfolio_id in self._books:
                 raise ConflictError(f"portfolio {portfolio.portfolio_id} exists", code="PORTFOLIO_EXISTS")
+            self.accounts.join(portfolio)
             self._digests[portfolio.portfolio_id] = request_digest
             self._store(portfolio, transactions, portfolio.symbols, ())
 

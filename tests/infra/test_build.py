@@ -96,7 +96,12 @@ def test_native_code_in_a_layer_is_for_arm64_and_python_3_13(built: dict[str, An
 
 def test_the_layers_with_native_code_were_looked_at(built: dict[str, Any]) -> None:
     with_native = {name for name in resources(LAYER) if native(artifact(built, name))}
-    assert with_native == {"DependenciesLayer", "RestDependenciesLayer", "AuthorizerDependenciesLayer"}
+    assert with_native == {
+        "DependenciesLayer",
+        "RestDependenciesLayer",
+        "BrokerDependenciesLayer",
+        "AuthorizerDependenciesLayer",
+    }
 
 
 def test_a_heavy_package_is_only_in_the_layer_of_the_function_that_needs_it(built: dict[str, Any]) -> None:
@@ -104,7 +109,11 @@ def test_a_heavy_package_is_only_in_the_layer_of_the_function_that_needs_it(buil
     assert {"msgspec", "redis", "aws_lambda_powertools"} <= shared
     everywhere = {name: packages(artifact(built, name)) for name in resources(LAYER)}
     assert {name for name, found in everywhere.items() if "pydantic" in found} == {"RestDependenciesLayer"}
-    assert {name for name, found in everywhere.items() if "cryptography" in found} == {"AuthorizerDependenciesLayer"}
+    assert {name for name, found in everywhere.items() if "cryptography" in found} == {
+        "AuthorizerDependenciesLayer",
+        "BrokerDependenciesLayer",
+    }
+    assert {name for name, found in everywhere.items() if "kiteconnect" in found} == {"BrokerDependenciesLayer"}
     assert {name for name, found in everywhere.items() if {"boto3", "botocore"} & found} == set()
 
 

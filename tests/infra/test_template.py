@@ -269,6 +269,8 @@ LONG = {
     "MarketHttpUrl": "https://" + "q" * 200,
     "JwtIssuer": "https://" + "i" * 120,
     "JwksUrl": "https://" + "j" * 150,
+    "KiteSecretArn": "arn:aws:secretsmanager:ap-southeast-1:123456789012:secret:" + "k" * 60,
+    "KiteRoot": "https://" + "k" * 60,
     "JwtAudience": "a" * 64,
     "FillsOwner": "o" * 128,
     "EventBusName": "b" * 60,
@@ -351,7 +353,7 @@ def test_the_concurrency_that_is_asked_for_is_the_one_that_is_set() -> None:
     rows = template()["Mappings"]["Concurrency"]
     assert {name: row["Number"] for name, row in rows.items()} == {name: int(name) for name in rows}
     limits = [body["AllowedValues"] for name, body in parameters().items() if name.endswith("MaximumConcurrency")]
-    assert limits == [list(rows)] * 10
+    assert limits == [list(rows)] * 11
     assert all(2 <= row["Number"] <= 1000 for row in rows.values())
 
 
@@ -378,6 +380,7 @@ def test_every_asynchronous_start_ends_in_a_dead_letter_queue() -> None:
         "AcceptFillsFunction",
         "CloseDayFunction",
         "SweepFunction",
+        "ReconcileFunction",
         "FillOrdersFunction",
     ):
         failures = function_setting(name, "EventInvokeConfig")["DestinationConfig"]["OnFailure"]
@@ -552,17 +555,37 @@ def test_what_a_portfolio_is_filled_with_comes_in_through_one_event_only() -> No
     assert referenced(rule["Targets"][0]["Arn"]) == "OrderFilledQueue"
 
 
-def test_only_who_books_closes_days_or_sweeps_writes_the_ledger() -> None:
+def test_only_who_books_closes_days_sweeps_or_reconciles_writes_the_ledger() -> None:
     writers = {
         name
         for name, statement in statements()
         if any(action in LEDGER_WRITES for action in as_list(statement["Action"]) if isinstance(action, str))
         and "LedgerTable" in map(referenced, as_list(statement["Resource"]))
     }
-    assert writers == {"RestApiRole", "RecordFillRole", "LiquidateRole", "FillOrdersRole", "CloseDayRole", "SweepRole"}
+    assert writers == {
+        "RestApiRole",
+        "RecordFillRole",
+        "LiquidateRole",
+        "FillOrdersRole",
+        "CloseDayRole",
+        "SweepRole",
+        "ReconcileRole",
+        "BrokerApiRole",
+    }
 
 
-@pytest.mark.parametrize("role", ["RestApiRole", "RecordFillRole", "LiquidateRole", "FillOrdersRole", "CloseDayRole"])
+@pytest.mark.parametrize(
+    "role",
+    [
+        "RestApiRole",
+        "RecordFillRole",
+        "LiquidateRole",
+        "FillOrdersRole",
+        "CloseDayRole",
+        "ReconcileRole",
+        "BrokerApiRole",
+    ],
+)
 def test_who_writes_the_ledger_may_put_update_and_delete_in_its_transactions(role: str) -> None:
     """Books are updated, records put, and holders deleted: by trades, and by the close that ends a currency."""
     granted = {
@@ -749,7 +772,9 @@ def test_the_socket_asks_the_authorizer_and_requires_no_header() -> None:
 
 
 def test_calls_answered_from_outside_end_before_the_gateway_gives_up() -> None:
-    assert {function_setting(name, "Timeout") for name in ("RestApiFunction", "WebSocketFunction")} == {29}
+    assert {
+        function_setting(name, "Timeout") for name in ("RestApiFunction", "BrokerApiFunction", "WebSocketFunction")
+    } == {29}
     assert function_setting("AuthorizerFunction", "Timeout") == 10
 
 

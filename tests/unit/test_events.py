@@ -17,6 +17,7 @@ from foliostream.domain import changes, portfolio
 from foliostream.domain.fills import Fill
 from foliostream.domain.history import parse_day
 from foliostream.domain.liquidation import Liquidation
+from foliostream.domain.reconciliation import Turn
 from foliostream.domain.times import epoch_ms
 from tests.fakes.clock import FakeClock
 from tests.fakes.fills import FakeFillQueue
@@ -152,6 +153,11 @@ def test_the_topic_of_fills_has_two_a_record_without_an_id_and_one_that_is_no_te
     parsed = fill_input.parse([msgspec.Raw(record.value) for record in records])
     assert [item.fill.side for item in parsed.fills] == ["BUY", "SELL"]
     assert [(refused.number, refused.code) for refused in parsed.refused] == [(1, "FILL_ID_MISSING"), (3, "INVALID")]
+
+
+def test_the_queued_sample_of_a_reconciliation_names_account_and_slot() -> None:
+    (message,) = lambda_events.received(event("reconcile.queue.json"))
+    assert msgspec.json.decode(message.body, type=Turn) == Turn("zerodha", "AB1001", 5_907_006)
 
 
 def test_the_queued_sample_of_orders_names_symbols() -> None:

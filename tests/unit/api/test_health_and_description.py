@@ -17,7 +17,7 @@ from foliostream.domain.valuation import PortfolioState, PositionState
 from foliostream.errors import RetryableError
 from tests.unit.api.client import Client
 
-PUBLIC = {"/health", "/openapi.json"}
+PUBLIC = {"/health", "/openapi.json", "/webhooks/kite"}
 
 
 @pytest.fixture
@@ -71,6 +71,8 @@ def test_the_description_has_every_call_and_no_other(document: dict[str, Any]) -
         "POST /api/v1/portfolio/{portfolio_id}/update",
         "GET /api/v1/portfolio/{portfolio_id}/positions",
         "POST /api/v1/portfolio/{portfolio_id}/refresh",
+        "POST /api/v1/portfolio/{portfolio_id}/reconcile",
+        "POST /webhooks/kite",
         "PATCH /api/v1/portfolio/{portfolio_id}",
         "GET /api/market/portfolio/status",
         "GET /api/market/portfolio/dirty-users/{user_type}",

@@ -61,7 +61,6 @@ def test_an_idempotency_key_of_another_form_is_refused(client: Client) -> None:
 @pytest.mark.parametrize(
     ("change", "code"),
     [
-        ({"broker": {"name": "kite", "account": "AB1234"}}, "FIELD_NOT_SUPPORTED"),
         ({"settings": {"stop_out_percent": 40}}, "FIELD_NOT_SUPPORTED"),
     ],
 )

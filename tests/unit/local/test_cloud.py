@@ -8,7 +8,7 @@ from local.cloud import Outputs, merged_parameters, read_outputs
 from local.services import CloudError, Services
 from local.settings import Settings, SettingsError
 
-RUNNING = Services(emulator=4566, valkey=6379, valkey_bus=6380, jwks=8000)
+RUNNING = Services(emulator=4566, valkey=6379, valkey_bus=6380, jwks=8000, kite=8001)
 TEMPLATE: dict[str, str | None] = {
     "HotStore": "dynamodb",
     "RedisUrl": "",
@@ -18,6 +18,8 @@ TEMPLATE: dict[str, str | None] = {
     "ExecuteApiBase": "",
     "ProtectLedger": "on",
     "FillsOwner": "",
+    "KiteRoot": "",
+    "KiteHours": "",
     "Shards": "64",
 }
 

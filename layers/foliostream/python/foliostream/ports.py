@@ -15,6 +15,8 @@ from foliostream.domain.notices import CHANNELS
 from foliostream.domain.sessions import NOTHING_TOLD
 
 if TYPE_CHECKING:  # each function loads what it works with itself
+    from foliostream.domain.account import BrokerAccount
+    from foliostream.domain.broker import Answer
     from foliostream.domain.changes import Change
     from foliostream.domain.closes import Closes
     from foliostream.domain.coalescing import Bundle, DirtyMessage
@@ -23,10 +25,12 @@ if TYPE_CHECKING:  # each function loads what it works with itself
     from foliostream.domain.instrument import Instrument
     from foliostream.domain.liquidation import Liquidation
     from foliostream.domain.notices import Channel, NoticeKind
+    from foliostream.domain.order_fills import Booked, Member, OrderState
     from foliostream.domain.orders import Order, State
     from foliostream.domain.pacing import Pace
     from foliostream.domain.portfolio import Portfolio, Transaction
     from foliostream.domain.price import Price, PriceUpdate
+    from foliostream.domain.reconciliation import AccountState
     from foliostream.domain.sessions import RunStatus, Session, Told
     from foliostream.domain.snapshot import Snapshot
 
@@ -801,3 +805,70 @@ class PriceQueue(Protocol):
     def send(self, updates: Sequence[PriceUpdate]) -> None:
         """All of them. ``RetryableError``: some may be sent, all may be sent again; ``PermanentError``: no retry
         helps."""
+
+
+# --- brokers --------------------------------------------------------------------------------------------------------
+
+
+class Broker(Protocol):
+    """An account at a broker. Raises ``RetryableError`` with the codes ``BROKER_DOWN``, ``BROKER_THROTTLED`` and
+    ``BROKER_ANSWER``, ``PermanentError`` with ``TOKEN_EXPIRED``, ``WRONG_ACCOUNT`` and ``NO_CREDENTIALS``."""
+
+    def owned(self, account: str) -> Answer:
+        """Everything the account owns, by the broker's names; whole or not at all."""
+
+    def orders(self, account: str) -> list[OrderState]:
+        """The orders of the exchange's current day, with what they have filled."""
+
+    def token_digest(self, account: str) -> str:
+        """Tells one access token from the next one, without asking the broker."""
+
+    def reported(self, account: str, body: str) -> OrderState:
+        """The order of a postback; ``UnauthorizedError`` where it does not come from the broker."""
+
+
+class Turns(Protocol):
+    """Limits of rate that hold over all invocations."""
+
+    def take(self, name: str, gap_ms: int) -> int:
+        """0: it is the caller's turn, and nobody else has one for ``gap_ms``; else after how many milliseconds to ask
+        again."""
+
+
+class AccountPage(NamedTuple):
+    """A page of accounts; ``cursor`` is None on the last one."""
+
+    accounts: list[BrokerAccount]
+    cursor: str | None
+
+
+class Accounts(Protocol):
+    """Brokers' accounts: which portfolios are on them, and what of their orders became fills. Strongly consistent."""
+
+    def page(self, after: str | None, limit: int) -> AccountPage:
+        """All accounts, page by page; ``tag`` is empty."""
+
+    def members(self, broker: str, account: str) -> list[Member]:
+        """The portfolios on an account; all have one owner."""
+
+    def state(self, broker: str, account: str) -> AccountState:
+        """How its reconciliation stands."""
+
+    def keep_state(self, broker: str, account: str, state: AccountState) -> None:
+        """In the place of the last one."""
+
+    def booked(self, broker: str, account: str, day: str) -> dict[str, Booked]:
+        """What of the day's orders became fills, by order id."""
+
+    def booked_order(self, broker: str, account: str, day: str, order_id: str) -> Booked:
+        """What of one order became fills."""
+
+    def book(self, broker: str, account: str, order: tuple[str, str], before: Booked, after: Booked) -> None:
+        """Of the order (day, id); ``ConflictError`` where it is not ``before`` any more."""
+
+
+class ReconcileQueue(Protocol):
+    """Accounts that are to be reconciled."""
+
+    def send(self, accounts: Sequence[BrokerAccount], slot: int) -> None:
+        """One message each; an account is queued once for a slot."""

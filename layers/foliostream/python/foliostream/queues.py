@@ -28,6 +28,7 @@ class Queue(StrEnum):
     CLOSE_DAY = "close-day"
     ORDERS = "orders"
     LIQUIDATIONS = "liquidations.fifo"
+    RECONCILE = "reconcile.fifo"
 
     @property
     def dead(self) -> str:

@@ -19,6 +19,7 @@ from foliostream.errors import SettingsError
 PREFIX = "PORTFOLIO_"
 _ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]{0,31}(/[A-Za-z0-9_+-]{1,32}){0,2}")
 _PERCENT = re.compile(r"[0-9](\.[0-9]{1,4})?")
+_HOURS = re.compile(r"[1-7]-[1-7]/[0-2]\d:[0-5]\d-[0-2]\d:[0-5]\d")
 ACCOUNT_TYPES = ("live", "demo", "paper")
 MAX_AMOUNT_DIGITS = 15
 MAX_OWNER_LENGTH = 128
@@ -123,6 +124,19 @@ def _optional_url(raw: str) -> str:
     return _url(raw) if raw else raw
 
 
+def _hours(raw: str) -> str:
+    # Whether they begin before they end is asked by the functions that need them.
+    if not _HOURS.fullmatch(raw):
+        raise ValueError(f"must be weekdays and times such as 1-5/09:15-15:30, is {raw[:40]!r}")
+    return raw
+
+
+def _root(raw: str) -> str:
+    if raw and (urlsplit(raw).scheme not in {"http", "https"} or urlsplit(raw).path):
+        raise ValueError(f"must be empty or an http(s) address without a path, is {raw!r}")
+    return raw
+
+
 def _redis_url(raw: str) -> str:
     if raw and urlsplit(raw).scheme not in {"redis", "rediss"}:
         raise ValueError(f"must be a redis:// or rediss:// address, is {raw!r}")
@@ -206,6 +220,10 @@ class Settings:
     market_update_interval_seconds: int
     market_provider: str
     market_http_url: str
+    reconcile_interval_seconds: int
+    kite_root: str
+    kite_secret_arn: str
+    kite_hours: str
     jwt_issuer: str
     jwt_audience: str
     jwks_url: str
@@ -265,6 +283,10 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "market_update_interval_seconds": _integer(1, 86_400),
     "market_provider": _one_of("none", "replay", "http"),
     "market_http_url": _optional_url,
+    "reconcile_interval_seconds": _integer(60, 86_400),
+    "kite_root": _root,
+    "kite_secret_arn": _optional,
+    "kite_hours": _hours,
     "jwt_issuer": _text,
     "jwt_audience": _text,
     "jwks_url": _url,

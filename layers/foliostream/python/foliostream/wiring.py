@@ -8,7 +8,7 @@ use to put another part in.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, cached_property
 from typing import TYPE_CHECKING
@@ -32,9 +32,11 @@ if TYPE_CHECKING:
     from foliostream.application.amending import Amending
     from foliostream.application.analytics import Analytics
     from foliostream.application.announcing import Announcer
+    from foliostream.application.broker_orders import BrokerOrders
     from foliostream.application.close_day import DayClosing
     from foliostream.application.fill_orders import OrderFiller
     from foliostream.application.liquidating import Liquidator
+    from foliostream.application.managers import Manager, Reconciling
     from foliostream.application.margin_check import MarginCheck, Previewing
     from foliostream.application.margin_events import MarginFollowUp
     from foliostream.application.marking import Marker
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
     from foliostream.application.projecting import Projector
     from foliostream.application.push import Sender
     from foliostream.application.rebuild_hot import HotRebuild
+    from foliostream.application.reconcile import Reconciliation
+    from foliostream.application.reconcile_schedule import ReconcileSchedule
     from foliostream.application.record_fill import FillRecorder
     from foliostream.application.resetting import Resetting
     from foliostream.application.runs import Runs
@@ -55,6 +59,7 @@ if TYPE_CHECKING:
     from foliostream.application.valuing import Valuer
     from foliostream.application.watching import Watching
     from foliostream.domain.margin_states import MarginRules
+    from foliostream.domain.market_hours import Hours
 
 # Connections of one client, and the threads that use them: one core is busy with 16.
 MAX_POOL_CONNECTIONS = 16
@@ -71,6 +76,15 @@ def _config() -> Config:
         retries={"mode": "standard", "max_attempts": 4},
         max_pool_connections=MAX_POOL_CONNECTIONS,
     )
+
+
+def _hours(raw: str) -> Hours:
+    from foliostream.domain import market_hours
+
+    try:
+        return market_hours.parse(raw)
+    except ValueError as fault:
+        raise SettingsError(f"settings: PORTFOLIO_KITE_HOURS: {fault}") from None
 
 
 class Wiring:
@@ -454,6 +468,91 @@ class Wiring:
 
         urls = queues.shown_urls(self.settings.queues)
         return Operations(self.hot, self.hot, SqsDepths(self._sqs, urls, self._pool), self._notes, self.clock)
+
+    @cached_property
+    def accounts(self) -> ports.Accounts:
+        """Brokers' accounts."""
+        from foliostream.adapters.dynamodb_accounts import DynamoDbAccounts
+
+        return DynamoDbAccounts(self._dynamodb, self.settings.ledger_table)
+
+    @cached_property
+    def _turns(self) -> ports.Turns:
+        from foliostream.adapters.dynamodb_turns import DynamoDbTurns
+
+        return DynamoDbTurns(self._dynamodb, self.settings.hot_table, self.clock)
+
+    @cached_property
+    def kite(self) -> ports.Broker:
+        """Zerodha; its client is there only where its layer is."""
+        import boto3
+
+        from foliostream.adapters.brokers.kite import KiteBroker
+
+        secrets = boto3.client("secretsmanager", config=_config())
+        return KiteBroker(secrets, self.settings.kite_secret_arn, self.settings.kite_root, self._turns)
+
+    @cached_property
+    def broker_orders(self) -> BrokerOrders:
+        """Fills out of a broker's orders."""
+        from foliostream.application.broker_orders import BrokerOrders
+
+        return BrokerOrders(self.accounts, self.instruments, self.ledger, self.fill_queue, self.clock)
+
+    @cached_property
+    def reconciliation(self) -> Reconciliation:
+        """Compares brokers' accounts with the books."""
+        from foliostream.application.reconcile import Reconciliation
+        from foliostream.domain.kite import BROKER
+
+        return Reconciliation(
+            ledger=self.ledger,
+            instruments=self.instruments,
+            prices=self.hot,
+            accounts=self.accounts,
+            brokers={BROKER: self.kite},
+            orders=self.broker_orders,
+            bus=self.bus,
+            announce=self.announcer,
+            turns=self._turns,
+            clock=self.clock,
+            hours=_hours(self.settings.kite_hours),
+            holidays=self.settings.market_holidays,
+        )
+
+    @cached_property
+    def reconcile_schedule(self) -> ReconcileSchedule:
+        """When accounts are reconciled."""
+        from foliostream.adapters.sqs_reconcile import SqsReconcile
+        from foliostream.application.reconcile_schedule import ReconcileSchedule
+
+        settings = self.settings
+        return ReconcileSchedule(
+            accounts=self.accounts,
+            notes=self._notes,
+            queue=SqsReconcile(self._sqs, settings.queues + Queue.RECONCILE),
+            reconcile=self.reconciliation,
+            clock=self.clock,
+            interval_ms=settings.reconcile_interval_seconds * 1000,
+        )
+
+    @cached_property
+    def managers(self) -> Mapping[str, Manager]:
+        """What execution modes do on their own, by mode."""
+        from foliostream.application.managers import PAPER, KiteManager, PaperManager
+        from foliostream.domain.kite import BROKER
+
+        return {
+            PAPER: PaperManager(self.clock),
+            BROKER: KiteManager(self.accounts, self.kite, self.broker_orders, self.reconciliation),
+        }
+
+    @cached_property
+    def reconciling(self) -> Reconciling:
+        """Reconciliation on demand."""
+        from foliostream.application.managers import Reconciling
+
+        return Reconciling(self.ledger, self.managers)
 
     @cached_property
     def portfolios(self) -> Portfolios:

@@ -9,6 +9,7 @@ PORTFOLIO#{id}              CHANGE#{version}              record of a change of 
 PORTFOLIO#{id}              DAY#{2026-02-26}              record of a closed day; the same
 PORTFOLIO#{id}              ORDER#{order_id}              state, record (``dynamodb_orders``)
 OWNER#{owner}               PORTFOLIO#{id}                the owner's index
+as ``dynamodb_accounts``                                  which portfolios are on which broker's account
 as ``dynamodb_holders``                                   who is to be valued when a symbol's price changes
 ==========================  ============================  ====================================================
 
@@ -31,6 +32,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from foliostream.adapters.dynamodb_accounts import account_items
 from foliostream.adapters.dynamodb_batch import ROUNDS_MAX, batch_get, our_errors, pause
 from foliostream.adapters.dynamodb_holders import holder_key
 from foliostream.adapters.dynamodb_orders import order_writes
@@ -85,7 +87,12 @@ class DynamoDbLedger:
             *self._transactions(portfolio, transactions),
             self._put(_owned_key(portfolio.owner, portfolio.portfolio_id)),
             *self._opened(portfolio, portfolio.symbols),
+            *account_items(self._table, portfolio),
         )
+        if broken and broken[0] != CONDITION_FAILED and portfolio.broker is not None:
+            raise ConflictError(
+                f"account {portfolio.broker.account} is somebody else's already", code="BROKER_ACCOUNT_TAKEN"
+            )
         if broken:
             raise ConflictError(f"portfolio {portfolio.portfolio_id} exists", code="PORTFOLIO_EXISTS")
 

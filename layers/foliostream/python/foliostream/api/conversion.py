@@ -23,7 +23,7 @@ from foliostream.application.portfolios import NewPortfolio
 from foliostream.domain import changes, fills, keys, money, orders, resetting
 from foliostream.domain.instrument import Instrument, MarginTier, Split, Swap
 from foliostream.domain.keys import CASH_PREFIX
-from foliostream.domain.portfolio import Entry
+from foliostream.domain.portfolio import BrokerAccount, Entry
 from foliostream.domain.preview import Order
 from foliostream.errors import CallerError
 
@@ -49,8 +49,19 @@ def new_portfolio(body: PortfolioRequest, owner: str, idempotency_key: str | Non
         update_interval_ms=body.settings.update_interval_ms,
         target_weights=changes.checked_targets(body.settings.target_weights or {}),
         benchmark=_benchmark(body.settings.benchmark),
+        broker=_broker(body),
         request_digest=request_digest(body, portfolio_id),
     )
+
+
+def _broker(body: PortfolioRequest) -> BrokerAccount | None:
+    if body.broker is None:
+        return None
+    if body.account_type != "live":
+        raise CallerError("only a live portfolio has a broker", details=[{"field": "broker"}])
+    if body.base_currency != "INR":
+        raise CallerError("an account at zerodha is kept in INR", details=[{"field": "base_currency"}])
+    return BrokerAccount(body.broker.name, body.broker.account, body.broker.tag)
 
 
 def _leverage(body: PortfolioRequest) -> Decimal | None:
@@ -81,6 +92,8 @@ def request_digest(body: PortfolioRequest, portfolio_id: str) -> str:
         "initial_cash": _plain(body.initial_cash),
         "leverage": None if body.leverage is None else _plain(body.leverage),
     }
+    if body.broker is None:
+        del canonical["broker"]  # as requests were written before there were any
     return blake2b(msgspec.json.encode(canonical, order="sorted"), digest_size=16).hexdigest()
 
 

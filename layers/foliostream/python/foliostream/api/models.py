@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, WithJsonSchema, model_validator
 
@@ -140,10 +140,18 @@ class PortfolioChange(_Body):
     settings: SettingsChange = SettingsChange()
 
 
+class BrokerAccountIn(_Body):
+    """The account at a broker that a live portfolio is (scope fills:write). ``tag``: that of its orders, where several
+    portfolios share the account; without one a portfolio takes the orders that nobody else's tag names."""
+
+    name: Literal["zerodha"]
+    account: Annotated[str, Field(pattern=r"^[A-Z0-9]{2,16}$")]
+    tag: Annotated[str, Field(max_length=20, pattern=r"^[A-Za-z0-9]*$")] = ""
+
+
 class PortfolioRequest(_Body):
     """A new portfolio. Without ``portfolio_id`` one is made, the same again for the same Idempotency-Key."""
 
-    later: ClassVar = frozenset({"broker"})
     portfolio_id: str | None = None
     portfolio_name: Annotated[str, Field(max_length=MAX_NAME_LENGTH, pattern=_NAME_PATTERN)]
     account_type: AccountType
@@ -153,6 +161,15 @@ class PortfolioRequest(_Body):
     leverage: Amount | None = None
     initial_cash: Amount = Decimal(0)
     settings: PortfolioSettings = PortfolioSettings()
+    broker: BrokerAccountIn | None = None
+
+
+class ReconcileRequest(_Body):
+    """``apply``: book what is evident as ADJUSTMENT, where nothing forbids it. ``confirm_empty``: the account owns
+    nothing any more, and somebody knows that this is right."""
+
+    apply: StrictBool = False
+    confirm_empty: StrictBool = False
 
 
 class UpdateLine(_Body):

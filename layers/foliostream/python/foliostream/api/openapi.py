@@ -15,7 +15,7 @@ from foliostream.api import shapes
 from foliostream.domain.valuation import PortfolioState, PositionState
 
 VERSION = "1.0.0"
-OPEN_PATHS = frozenset({"/health", "/openapi.json"})
+OPEN_PATHS = frozenset({"/health", "/openapi.json", "/webhooks/kite"})
 _REF = "#/components/schemas/{name}"
 _SHAPES = (
     PortfolioState,
@@ -35,6 +35,8 @@ _SHAPES = (
     shapes.ClosesKept,
     shapes.MarginPreview,
     shapes.RefreshAccepted,
+    shapes.ReconcileReport,
+    shapes.PostbackTaken,
     shapes.MarketStatus,
     shapes.DirtyUsers,
     shapes.Health,

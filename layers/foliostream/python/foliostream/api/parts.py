@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import tzinfo
 from typing import Protocol
 
 from foliostream.application.accept_fills import FillAccepter
 from foliostream.application.amending import Amending
 from foliostream.application.analytics import Analytics
+from foliostream.application.managers import Manager, Reconciling
 from foliostream.application.margin_check import Previewing
 from foliostream.application.marking import Marker
 from foliostream.application.order_watch import OrderWatch
@@ -93,3 +95,11 @@ class Parts(Protocol):
     @property
     def portfolios(self) -> Portfolios:
         """The use cases of portfolios."""
+
+    @property
+    def managers(self) -> Mapping[str, Manager]:
+        """What execution modes do on their own."""
+
+    @property
+    def reconciling(self) -> Reconciling:
+        """Reconciliation on demand."""

@@ -11,6 +11,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from foliostream.api import openapi, requests, routes
 from foliostream.api.answers import answer_errors
+from foliostream.api.broker_routes import broker_routes
 from foliostream.api.fill_routes import fill_routes
 from foliostream.api.history_routes import history_routes
 from foliostream.api.margin_routes import margin_routes
@@ -45,6 +46,7 @@ def build(parts: Parts, cors_origin: str = "") -> Api:
     fill_routes(resolver, parts)
     order_routes(resolver, parts)
     status_routes(resolver, parts)
+    broker_routes(resolver, parts)
     return lambda event, context: resolver.resolve(requests.plain(event), context)
 
 

@@ -11,6 +11,8 @@ from foliostream.application.price_input import MAX_UPDATES
 from foliostream.domain.instrument import Kind, MarginTier, Swap
 from foliostream.domain.orders import OrderType, State
 from foliostream.domain.price import Refusal
+from foliostream.domain.reconciliation import Outcome
+from foliostream.domain.reconciling import Kind as DiscrepancyKind
 
 
 class ErrorBody(Struct):
@@ -54,6 +56,38 @@ class LotOut(Struct):
     quantity: Decimal
     cost: Decimal
     opened_at: str
+
+
+class DiscrepancyOut(Struct):
+    """``expected`` is ours, ``actual`` the broker's; ``note`` says what could be done, or why nothing."""
+
+    kind: DiscrepancyKind
+    symbol: str | None
+    exchange: str | None
+    product: str | None
+    expected: Decimal
+    actual: Decimal
+    note: str | None
+
+
+class ReconcileReport(Struct):
+    """``protected``: symbols that differ, but were traded too recently to say so. ``applied``: transaction ids."""
+
+    portfolio_id: str
+    broker: str
+    account: str
+    status: Outcome
+    reason: str | None
+    checked_at: str
+    discrepancies: list[DiscrepancyOut]
+    protected: list[str]
+    applied: list[str]
+
+
+class PostbackTaken(Struct):
+    """``queued``: fills that were new in it."""
+
+    queued: int
 
 
 class TransactionOut(Struct):

@@ -13,7 +13,15 @@ from foliostream.application.marking import Marker
 from foliostream.application.rendering import Rendered
 from foliostream.application.valuing import Valuer
 from foliostream.domain import keys, portfolio
-from foliostream.domain.portfolio import AccountKind, AccountType, CostBasis, Entry, Portfolio, Transaction
+from foliostream.domain.portfolio import (
+    AccountKind,
+    AccountType,
+    BrokerAccount,
+    CostBasis,
+    Entry,
+    Portfolio,
+    Transaction,
+)
 from foliostream.errors import CallerError, ConflictError, RefusedError, RetryableError
 from foliostream.ports import Clock, Instruments, Ledger
 
@@ -41,6 +49,7 @@ class NewPortfolio:
     update_interval_ms: int | None = None
     target_weights: Mapping[str, Decimal] = field(default_factory=dict)
     benchmark: str | None = None
+    broker: BrokerAccount | None = None
 
 
 class Created(NamedTuple):
@@ -72,12 +81,14 @@ class Portfolios:
         """A new portfolio, or the existing one if the same request made it; ``ConflictError`` otherwise."""
         keys.portfolio_id(new.portfolio_id)
         keys.currency(new.base_currency)
-        if new.portfolio_id.startswith(RESERVED_PREFIXES):
+        if new.portfolio_id.startswith(RESERVED_PREFIXES) or new.broker is not None:
             caller.require("fills:write")
         first, transactions = self._first(caller, new)
         try:
             self.ledger.create(first, transactions, new.request_digest)
-        except ConflictError:
+        except ConflictError as conflict:
+            if conflict.code == "BROKER_ACCOUNT_TAKEN":
+                raise
             self._check_repeat(caller, new)
             first = own_portfolio(caller, new.portfolio_id, self.ledger)
             return Created(self.publish(first), created=False)
@@ -102,6 +113,8 @@ class Portfolios:
             target_weights=dict(new.target_weights),
             benchmark=new.benchmark,
             cash={new.base_currency: Decimal(0)},
+            broker=new.broker,
+            unreconciled_since_ms=now_ms if new.broker else None,
         )
         deposit = Entry("initial_cash", "DEPOSIT", now_ms, amount=new.initial_cash, currency=new.base_currency)
         return portfolio.apply(empty, [deposit] if new.initial_cash else [], {}, now_ms)

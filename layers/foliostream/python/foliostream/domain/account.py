@@ -102,6 +102,15 @@ class Totals(Struct, frozen=True):
         return self.flows + self.realized - self.fees + self.dividends + self.swap + self.conversions + self.adjustments
 
 
+class BrokerAccount(Struct, frozen=True, omit_defaults=True):
+    """Where a live portfolio's orders are executed. ``tag``: that of its orders, where several portfolios share the
+    account; "" where it takes those that nobody else's tag names."""
+
+    name: str
+    account: str
+    tag: str = ""
+
+
 class Portfolio(Struct, frozen=True):
     """Everything that is booked about one portfolio; ``version`` counts its committed changes from 1.
 
@@ -114,6 +123,8 @@ class Portfolio(Struct, frozen=True):
     of a live account, whether its stop-out may be executed at the broker. ``liquidating_from``: the status it had when
     its stop-out made it LIQUIDATING, and has again afterwards.
     ``update_interval_ms``: prices have it valued at most once in that time, also where its window is shorter.
+    ``unreconciled_since_ms``: since when its broker has not confirmed the books; None where it has, or where there is
+    no broker.
     """
 
     portfolio_id: str
@@ -153,6 +164,8 @@ class Portfolio(Struct, frozen=True):
     liquidating_from: Status | None = None
     target_weights: dict[str, Decimal] = {}
     benchmark: str | None = None
+    broker: BrokerAccount | None = None
+    unreconciled_since_ms: int | None = None
 
     @property
     def key(self) -> str:

@@ -34,7 +34,8 @@ class Standing(Struct, frozen=True):
 
 
 class Change(Struct, frozen=True):
-    """One change as it is kept for ever beside the transactions; ``ledger_version`` is the version that it made."""
+    """One change as it is kept for ever beside the transactions; ``ledger_version`` is the version that it made.
+    ``note``: of a change of neither, what it is."""
 
     portfolio_id: str
     ledger_version: int
@@ -42,6 +43,7 @@ class Change(Struct, frozen=True):
     changed_by: str
     before: Standing
     after: Standing
+    note: str = ""
 
 
 def checked_targets(weights: Mapping[str, Decimal]) -> dict[str, Decimal]:
@@ -92,6 +94,24 @@ def amend(portfolio: Portfolio, wanted: Standing, by: str, now_ms: int) -> tuple
         benchmark=wanted.benchmark,
     )
     return after, Change(portfolio.portfolio_id, after.version, now_ms, by, before, wanted)
+
+
+def confirm(
+    portfolio: Portfolio, unreconciled_since_ms: int | None, by: str, now_ms: int
+) -> tuple[Portfolio, Change] | None:
+    """The portfolio one version on, with its broker's word (None: the books are right) or doubt about it, and the
+    record; None where nothing would change."""
+    if portfolio.unreconciled_since_ms == unreconciled_since_ms:
+        return None
+    after = replace(
+        portfolio,
+        version=portfolio.version + 1,
+        updated_at_ms=now_ms,
+        unreconciled_since_ms=unreconciled_since_ms,
+    )
+    same = standing(portfolio)
+    note = "reconciled" if unreconciled_since_ms is None else f"unreconciled since {iso(unreconciled_since_ms)}"
+    return after, Change(portfolio.portfolio_id, after.version, now_ms, by, same, same, note)
 
 
 def liquidating(portfolio: Portfolio, now_ms: int) -> tuple[Portfolio, Change]:

@@ -94,7 +94,7 @@ class PortfolioState(Struct, frozen=True):
     daily_pnl: Decimal | None
     daily_missing: list[str]
     margin: MarginState | None
-    unreconciled_since: None
+    unreconciled_since: str | None
 
 
 def calc_status(unpriced: Collection[str], stale: Collection[str]) -> CalcStatus:

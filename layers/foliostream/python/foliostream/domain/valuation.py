@@ -147,8 +147,12 @@ def _state(found: Figures, snapshot: Snapshot, leveraged: Margin | None) -> Port
         daily_pnl=day.pnl,
         daily_missing=day.missing,
         margin=None if leveraged is None else margin.wire(leveraged, base, (snapshot.margin or UNSEEN).shown),
-        unreconciled_since=None,
+        unreconciled_since=_since(portfolio.unreconciled_since_ms),
     )
+
+
+def _since(at_ms: int | None) -> str | None:
+    return None if at_ms is None else iso(at_ms)
 
 
 def _money(value: Decimal | None, currency: str) -> Decimal | None:
