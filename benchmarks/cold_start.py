@@ -47,6 +47,7 @@ FUNCTIONS = {
     "record_fill": Function(_PARTS + "parts.fill_recorder", ("dynamodb", "sqs")),
     "fill_orders": Function(_PARTS + "parts.order_filler", ("dynamodb", "sqs")),
     "liquidate": Function(_PARTS + "parts.liquidator", ("dynamodb", "sqs", "events")),
+    "book_swaps": Function(_PARTS + "parts.swap_booking", ("dynamodb", "sqs")),
     "close_day": Function(_PARTS + "parts.day_closing", ("dynamodb", "sqs")),
     "project_ledger": Function(_PARTS + "parts.ledger_projection", ("dynamodb", "sqs", "events")),
     "rebuild_hot": Function(_PARTS + "parts.hot_rebuild", ("dynamodb", "sqs")),

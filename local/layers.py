@@ -18,6 +18,8 @@ from local.environments import CACHE, CLOUD, PIP_INSTALL, ROOT, locked
 # Lambda's python3.13 runs on Amazon Linux 2023 (glibc 2.34), so wheels for either of these run on it.
 AWS_PLATFORM = ["--platform", "manylinux2014_aarch64", "--platform", "manylinux_2_28_aarch64"]
 AWS_PYTHON = ["--python-version", "3.13", "--implementation", "cp"]
+# Packages' own tests, which some bring along: a third of a layer.
+_TESTS = frozenset({"test", "tests"})
 SIZE_MAX_BYTES = 50_000_000
 
 
@@ -70,6 +72,8 @@ def _install(lock: Path, is_local: bool, tree: Path) -> None:
         raise LayerError(f"pip could not install {lock.name}:\n{result.stdout[-4000:]}")
     # Command line tools; the metadata stays, packages read their version from it.
     shutil.rmtree(half_made / "bin", ignore_errors=True)
+    for tests in [path for path in half_made.rglob("test*") if path.is_dir() and path.name in _TESTS]:
+        shutil.rmtree(tests, ignore_errors=True)
     if is_local:
         compile_ahead(half_made)
     size = sum(path.stat().st_size for path in half_made.rglob("*") if path.is_file())

@@ -11,6 +11,7 @@ import pytest
 from foliostream import queues
 from foliostream.application.protocol import ACTIONS
 from foliostream.application.record_fill import RATE_RECEIVES_MAX
+from foliostream.domain.swaps import BORDER_MINUTES, BORDER_ZONE
 from foliostream.queues import Queue
 from foliostream.settings import ENVIRONMENT_NAMES, Settings
 from tests.infra.cloudformation import (
@@ -340,9 +341,9 @@ def test_an_event_source_is_bounded_by_its_own_parameter(source: tuple[str, str]
     properties = sqs_sources()[source]
     queue = referenced(properties["Queue"])
     limit = properties["ScalingConfig"]["MaximumConcurrency"]
-    if queue in (
-        fixed := {"FeedQueue": 2, "RebuildQueue": 5, "CloseDayQueue": 10, "OrdersQueue": 10, "LiquidationQueue": 10}
-    ):
+    fixed = {"FeedQueue": 2, "RebuildQueue": 5}
+    fixed |= dict.fromkeys(("CloseDayQueue", "BookSwapsQueue", "OrdersQueue", "LiquidationQueue"), 10)
+    if queue in fixed:
         assert limit == fixed[queue]
         return
     parameter = queue.removeprefix("Dirty").removesuffix("Queue") + "MaximumConcurrency"
@@ -379,6 +380,7 @@ def test_every_asynchronous_start_ends_in_a_dead_letter_queue() -> None:
         "MarketFeedFunction",
         "AcceptFillsFunction",
         "CloseDayFunction",
+        "BookSwapsFunction",
         "SweepFunction",
         "ReconcileFunction",
         "FillOrdersFunction",
@@ -571,6 +573,7 @@ def test_only_who_books_closes_days_sweeps_or_reconciles_writes_the_ledger() -> 
         "SweepRole",
         "ReconcileRole",
         "BrokerApiRole",
+        "BookSwapsRole",
     }
 
 
@@ -644,6 +647,32 @@ def test_a_day_is_closed_by_the_markets_calendar_and_named_by_it() -> None:
 )
 def test_the_calendar_is_a_cron_expression(expression: str, accepted: bool) -> None:
     assert bool(re.search(parameters()["CloseDaySchedule"]["AllowedPattern"], expression)) is accepted
+
+
+# The nightly swap
+
+
+def test_a_night_is_charged_soon_after_it_begins_in_new_york_and_named_by_it() -> None:
+    schedule = resources("AWS::Scheduler::Schedule")["BookSwapsTimer"]
+    assert schedule["ScheduleExpression"] == "cron(5 17 * * ? *)"
+    assert schedule["ScheduleExpressionTimezone"] == BORDER_ZONE
+    assert BORDER_MINUTES == 17 * 60
+    assert referenced(schedule["Target"]["Arn"]) == "BookSwapsFunction"
+    assert json.loads(schedule["Target"]["Input"]) == {"scheduled_time": "<aws.scheduler.scheduled-time>"}
+    assert "State" not in schedule
+
+
+def test_swaps_that_are_given_up_raise_an_alarm() -> None:
+    alarm = resources("AWS::CloudWatch::Alarm")["BookSwapsAlarm"]
+    assert alarm["Dimensions"] == [
+        {"Name": "QueueName", "Value": {"Fn::GetAtt": ["BookSwapsDeadLetterQueue", "QueueName"]}}
+    ]
+    assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (0, "GreaterThanThreshold")
+
+
+def test_the_nightly_swap_adds_to_books_and_deletes_nothing() -> None:
+    assert "LedgerTable" not in allowed("BookSwapsRole", "dynamodb:DeleteItem")
+    assert "LedgerTable" in allowed("BookSwapsRole", "dynamodb:UpdateItem")
 
 
 # The sweep, and what is watched

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from hypothesis import given, settings
@@ -94,14 +94,11 @@ def test_a_price_is_stale_from_the_first_millisecond_beyond_its_age(
 
 
 @moderate
-@given(times, st.integers(0, 40 * DAY), st.integers(0, 40 * DAY))
-def test_nights_are_the_same_however_often_they_are_asked_for(start_ms: int, first: int, second: int) -> None:
-    middle_ms, end_ms = start_ms + first, start_ms + first + second
-    whole = swaps.nights(start_ms, end_ms)
-    assert swaps.nights(start_ms, middle_ms) + swaps.nights(middle_ms, end_ms) == whole
-    assert len({night.day for night in whole}) == len(whole)
-    for one, other in zip(whole, whole[7:], strict=False):
-        assert (other.day - one.day).days == 7
-    for day in ("Wed", "Fri", None):
-        counts = [night.counts(day) for night in whole]  # type: ignore[arg-type]
-        assert all(sum(counts[at : at + 7]) == 7 for at in range(len(counts) - 6))
+@given(times, st.integers(1, 3 * DAY))
+def test_every_time_is_in_the_night_that_began_last(at_ms: int, later_ms: int) -> None:
+    night, later = swaps.latest(at_ms), swaps.latest(at_ms + later_ms)
+    assert swaps.of_day(night.day) == night
+    assert night.at_ms <= at_ms < swaps.of_day(night.day + timedelta(days=1)).at_ms
+    assert (later.day - night.day).days in range(-(-later_ms // DAY) + 2)
+    week = [swaps.of_day(night.day + timedelta(days=number)) for number in range(7)]
+    assert all(sum(one.counts(day) for one in week) == 7 for day in ("Wed", "Fri", None))  # type: ignore[arg-type]

@@ -10,10 +10,10 @@ import msgspec
 import pytest
 
 from foliostream import lambda_events
-from foliostream.application import fill_input, price_input, protocol, topic_input
+from foliostream.application import book_swaps, fill_input, price_input, protocol, topic_input
 from foliostream.application.close_day import Part
 from foliostream.application.receiving import wait_until_due
-from foliostream.domain import changes, portfolio
+from foliostream.domain import changes, portfolio, swaps
 from foliostream.domain.fills import Fill
 from foliostream.domain.history import parse_day
 from foliostream.domain.liquidation import Liquidation
@@ -132,6 +132,13 @@ def test_the_samples_of_the_daily_close_name_a_day_a_time_and_a_part() -> None:
     assert parse_day(event("close_day.day.json")["day"]) == "2026-02-26"
     (message,) = lambda_events.received(event("close_day.part.json"))
     assert msgspec.json.decode(message.body, type=Part) == Part("2026-02-26", bucket=3)
+
+
+def test_the_samples_of_the_nightly_swap_name_a_night_a_time_and_a_part() -> None:
+    night = swaps.latest(epoch_ms(event("book_swaps.schedule.json")["scheduled_time"]))
+    assert event("book_swaps.night.json")["night"] == night.day.isoformat() == "2026-02-26"
+    (message,) = lambda_events.received(event("book_swaps.part.json"))
+    assert msgspec.json.decode(message.body, type=book_swaps.Part) == book_swaps.Part("2026-02-26", bucket=3)
 
 
 def test_the_topic_of_prices_gives_its_updates_in_order_and_names_the_record_that_is_none() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 
 import pytest
 
@@ -118,8 +119,8 @@ def test_a_portfolio_may_be_created_with_an_interval_and_a_repeat_has_to_name_th
         ({"settings": {"allow_short": "yes"}}, 400, "INVALID"),
         ({"settings": {"colour": "red"}}, 400, "INVALID"),
         ({"leverage": 5}, 400, "INVALID"),
-        ({"settings": {"stop_out_percent": 40}}, 422, "SETTING_NOT_SUPPORTED"),
-        ({"status": "CLOSED", "settings": {"auto_liquidate": True}}, 422, "SETTING_NOT_SUPPORTED"),
+        ({"settings": {"stop_out_percent": 40}}, 400, "INVALID"),
+        ({"status": "CLOSED", "settings": {"auto_liquidate": True}}, 400, "INVALID"),
         ({"settings": {"update_interval_ms": 999}}, 400, "INVALID"),
         ({"settings": {"update_interval_ms": 900_001}}, 400, "INVALID"),
         ({"settings": {"update_interval_ms": "1000"}}, 400, "INVALID"),
@@ -137,10 +138,62 @@ def test_a_change_that_cannot_be_made_is_refused_and_changes_nothing(
     assert client.parts.ledger.load(["12345"])["12345"].version == 1
 
 
-def test_settings_that_are_not_there_yet_are_named(client: Client) -> None:
-    client.create()
-    answer = patch(client, settings={"margin_call_percent": 90, "auto_liquidate": True, "allow_short": True})
-    assert answer.details == [{"field": "auto_liquidate"}, {"field": "margin_call_percent"}]
+def levels(client: Client) -> tuple[object, ...]:
+    book = client.parts.ledger.load(["12345"])["12345"]
+    return book.margin_call_percent, book.stop_out_percent, book.auto_liquidate
+
+
+def test_a_margin_account_has_levels_of_its_own_until_they_are_taken_back(client: Client) -> None:
+    settings = {"margin_call_percent": "80.0", "stop_out_percent": 30, "auto_liquidate": True}
+    assert client.create(account_kind="margin", leverage=30, settings=settings).status == 201
+    again = settings | {"margin_call_percent": 80}
+    assert client.create(account_kind="margin", leverage=30, settings=again).status == 200
+    assert levels(client) == (80, 30, True)
+    assert patch(client, settings={"stop_out_percent": 79.5}).status == 200
+    assert levels(client) == (80, Decimal("79.5"), True)
+    (shown,) = client.send("GET", "/api/v1/portfolios").body["portfolios"]
+    assert shown["settings"] == {
+        "allow_short": False,
+        "update_interval_ms": None,
+        "margin_call_percent": 80,
+        "stop_out_percent": Decimal("79.5"),
+        "auto_liquidate": True,
+        "target_weights": {},
+        "benchmark": None,
+    }
+    gone = {"margin_call_percent": None, "stop_out_percent": None, "auto_liquidate": None}
+    assert patch(client, settings=gone).status == 200
+    assert levels(client) == (None, None, False)
+    kept = client.parts.ledger.changes
+    assert [change.after.margin_call_percent for change in kept] == [80, None]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"margin_call_percent": 50},  # the deployment's stop-out is at 50
+        {"stop_out_percent": 100},
+        {"margin_call_percent": 40, "stop_out_percent": 40},
+        {"stop_out_percent": 0},
+        {"stop_out_percent": -1},
+        {"margin_call_percent": 1000.01},
+        {"margin_call_percent": "100.001"},
+        {"margin_call_percent": True},
+        {"auto_liquidate": "yes"},
+    ],
+)
+def test_levels_that_do_not_fit_are_refused(client: Client, wrong: dict[str, object]) -> None:
+    assert client.create(account_kind="margin", leverage=30, settings=wrong).status == 400
+    assert client.create(account_kind="margin", leverage=30).status == 201
+    assert patch(client, settings=wrong).code == "INVALID"
+    assert levels(client) == (None, None, False)
+
+
+@pytest.mark.parametrize("setting", [{"margin_call_percent": 90}, {"stop_out_percent": 10}, {"auto_liquidate": True}])
+def test_a_cash_account_has_no_levels(client: Client, setting: dict[str, object]) -> None:
+    assert client.create(settings=setting).message == (
+        "only a margin account has margin_call_percent, stop_out_percent and auto_liquidate"
+    )
 
 
 def test_a_change_that_meets_another_writer_is_judged_again_by_what_that_one_left(client: Client) -> None:

@@ -58,21 +58,6 @@ def test_an_idempotency_key_of_another_form_is_refused(client: Client) -> None:
         assert (answer.status, answer.details[0]["field"]) == (400, "idempotency-key")
 
 
-@pytest.mark.parametrize(
-    ("change", "code"),
-    [
-        ({"settings": {"stop_out_percent": 40}}, "FIELD_NOT_SUPPORTED"),
-    ],
-)
-def test_what_this_release_has_not_is_refused_rather_than_ignored(
-    client: Client, change: dict[str, object], code: str
-) -> None:
-    answer = client.create(**change)  # type: ignore[arg-type]
-    assert (answer.status, answer.code) == (422, code)
-    assert "not supported yet" in answer.message
-    assert not client.parts.ledger.load(["12345"])
-
-
 def test_a_margin_account_with_leverage_and_a_fifo_portfolio_are_created_as_asked(client: Client) -> None:
     assert client.create(account_kind="margin", leverage=30, cost_basis="fifo").status == 201
     stored = client.parts.ledger.load(["12345"])["12345"]
@@ -134,6 +119,15 @@ def test_the_list_has_ones_own_portfolios_page_by_page(client: Client) -> None:
         "base_currency": "USD",
         "status": "ACTIVE",
         "ledger_version": 1,
+        "settings": {
+            "allow_short": False,
+            "update_interval_ms": None,
+            "margin_call_percent": None,
+            "stop_out_percent": None,
+            "auto_liquidate": False,
+            "target_weights": {},
+            "benchmark": None,
+        },
     }
     assert len(first["portfolios"]) == 100
     second = client.send("GET", "/api/v1/portfolios", query={"cursor": first["cursor"]}).body

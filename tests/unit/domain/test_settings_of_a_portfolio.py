@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 from msgspec.structs import replace
 
 from foliostream.domain import changes
 from foliostream.domain import portfolio as books
 from foliostream.domain.changes import Standing
+from foliostream.domain.margin_states import thresholds
+from foliostream.errors import CallerError
+from tests.unit.domain.accounts import account
 from tests.unit.domain.examples import NOW, booked, buy, deposit, empty, funded
 
 
@@ -47,3 +52,21 @@ def test_transactions_leave_the_interval_as_it_is_in_whatever_order_they_are_boo
     entries = [deposit("10000"), buy("10", "100"), buy("5", "90")]
     slow = booked(replace(empty(), update_interval_ms=60_000), *entries)
     assert replace(slow, update_interval_ms=None) == booked(empty(), *entries)
+
+
+def test_levels_that_were_taken_once_keep_no_other_change_away() -> None:
+    """The deployment's may have moved since."""
+    book = account("1000", margin_call_percent=Decimal(45))
+    amended = changes.amend(book, replace(changes.standing(book), status="SUSPENDED"), "alice", NOW)
+    assert amended is not None
+    assert amended[0].status == "SUSPENDED"
+    with pytest.raises(CallerError):
+        changes.amend(book, replace(changes.standing(book), auto_liquidate=True), "alice", NOW)
+
+
+def test_a_level_that_is_left_out_is_the_one_of_the_account_type() -> None:
+    book = account("1000")
+    wanted = replace(changes.standing(book), margin_call_percent=Decimal(45))
+    with pytest.raises(CallerError):
+        changes.amend(book, wanted, "alice", NOW)
+    assert changes.amend(book, wanted, "alice", NOW, thresholds(Decimal(100), Decimal(20))) is not None

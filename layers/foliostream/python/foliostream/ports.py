@@ -516,7 +516,7 @@ class OrderQueue(Protocol):
 
 
 class CloseQueue(Protocol):
-    """Parts of the daily close that are still to be done."""
+    """Parts of the daily close, or of the nightly swap, that are still to be done."""
 
     def send(self, parts: Sequence[Mapping[str, object]]) -> None:
         """One message each."""

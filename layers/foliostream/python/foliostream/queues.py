@@ -26,6 +26,7 @@ class Queue(StrEnum):
     FEED = "feed"
     REBUILD = "rebuild"
     CLOSE_DAY = "close-day"
+    BOOK_SWAPS = "book-swaps"
     ORDERS = "orders"
     LIQUIDATIONS = "liquidations.fifo"
     RECONCILE = "reconcile.fifo"

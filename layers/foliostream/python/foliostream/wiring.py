@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from foliostream.application.amending import Amending
     from foliostream.application.analytics import Analytics
     from foliostream.application.announcing import Announcer
+    from foliostream.application.book_swaps import SwapBooking
     from foliostream.application.broker_orders import BrokerOrders
     from foliostream.application.close_day import DayClosing
     from foliostream.application.fill_orders import OrderFiller
@@ -674,6 +675,15 @@ class Wiring:
             stale_after_ms=settings.stale_price_seconds * 1000,
             each=self.each,
         )
+
+    @cached_property
+    def swap_booking(self) -> SwapBooking:
+        """Charges what is held over night."""
+        from foliostream.adapters.sqs_close import SqsCloseQueue
+        from foliostream.application.book_swaps import SwapBooking
+
+        queue = SqsCloseQueue(self._sqs, self.settings.queues + Queue.BOOK_SWAPS)
+        return SwapBooking(self.ledger, self.hot, self.instruments, queue, self.clock, self.each)
 
     @cached_property
     def sender(self) -> Sender:

@@ -1,4 +1,4 @@
-"""Parts of the daily close, on a standard queue."""
+"""Parts of the daily close, and of the nightly swap, on a standard queue each."""
 
 from __future__ import annotations
 

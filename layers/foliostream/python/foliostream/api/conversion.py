@@ -50,6 +50,9 @@ def new_portfolio(body: PortfolioRequest, owner: str, idempotency_key: str | Non
         target_weights=changes.checked_targets(body.settings.target_weights or {}),
         benchmark=_benchmark(body.settings.benchmark),
         broker=_broker(body),
+        margin_call_percent=body.settings.margin_call_percent,
+        stop_out_percent=body.settings.stop_out_percent,
+        auto_liquidate=bool(body.settings.auto_liquidate),
         request_digest=request_digest(body, portfolio_id),
     )
 
@@ -85,6 +88,7 @@ def request_digest(body: PortfolioRequest, portfolio_id: str) -> str:
     settings = body.settings.model_dump()
     if body.settings.target_weights is not None:
         settings["target_weights"] = {name: _plain(weight) for name, weight in body.settings.target_weights.items()}
+    settings |= {name: _plain(value) for name, value in settings.items() if isinstance(value, Decimal)}
     canonical = body.model_dump() | {
         # Left out as before there was one, so that a repeat of an old request stays one.
         "settings": {name: value for name, value in settings.items() if value is not None},
@@ -300,6 +304,9 @@ def wanted(body: PortfolioChange) -> Wanted:
         settings.update_interval_ms if "update_interval_ms" in given else UNSET,
         changes.checked_targets(settings.target_weights or {}) if "target_weights" in given else UNSET,
         _benchmark(settings.benchmark) if "benchmark" in given else UNSET,
+        settings.margin_call_percent if "margin_call_percent" in given else UNSET,
+        settings.stop_out_percent if "stop_out_percent" in given else UNSET,
+        bool(settings.auto_liquidate) if "auto_liquidate" in given else UNSET,
     )
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, WithJsonSchema, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, WithJsonSchema
 
 from foliostream.domain import times, trading_hours
 from foliostream.domain.changes import MAX_TARGETS
@@ -16,7 +16,7 @@ from foliostream.domain.instrument import MAX_AGE_SECONDS, MAX_SPLITS, MAX_TIERS
 from foliostream.domain.orders import OrderType
 from foliostream.domain.pacing import UPDATE_INTERVAL_MS_MAX, UPDATE_INTERVAL_MS_MIN
 from foliostream.domain.portfolio import MAX_NAME_LENGTH, AccountKind, AccountType, CostBasis, Status, TransactionType
-from foliostream.errors import CallerError, RefusedError
+from foliostream.errors import CallerError
 
 # Far beyond what the domain takes; it only keeps absurd numbers out of arithmetic and messages.
 _MAX_DIGITS = 40
@@ -24,7 +24,6 @@ MAX_REASON_LENGTH = 200
 _DECIMAL = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,2})?")
 _NAME_PATTERN = r"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$"
 _RATIO = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?:[0-9]{1,9}(\.[0-9]{1,6})?")
-_LATER_SETTINGS = frozenset({"margin_call_percent", "stop_out_percent", "auto_liquidate"})
 
 
 def _exact(raw: object) -> Decimal:
@@ -81,25 +80,9 @@ Timestamp = Annotated[
 
 
 class _Body(BaseModel):
-    """Unknown fields are refused; ``later`` ones, which the contract has and this release has not, by name."""
+    """Unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    later: ClassVar[frozenset[str]] = frozenset()
-    later_code: ClassVar[str] = "FIELD_NOT_SUPPORTED"
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse_later(cls, raw: object) -> object:
-        if not isinstance(raw, dict):
-            return raw
-        given = sorted(field for field in cls.later if raw.get(field) is not None)
-        if given:
-            raise RefusedError(
-                f"not supported yet: {', '.join(given)}",
-                code=cls.later_code,
-                details=[{"field": field} for field in given],
-            )
-        return {field: value for field, value in raw.items() if field not in cls.later}
 
 
 UpdateInterval = Annotated[int, Field(strict=True, ge=UPDATE_INTERVAL_MS_MIN, le=UPDATE_INTERVAL_MS_MAX)]
@@ -111,25 +94,32 @@ class PortfolioSettings(_Body):
     """Settings of a portfolio. ``update_interval_ms``: prices have it valued at most once in that time, also where the
     window of its account type is shorter; null for the window alone. Transactions, changes of settings and refreshes
     do not wait for it. ``target_weights``: of what is invested, by symbol, shorts negative; their sizes sum to 1.
-    ``benchmark``: the symbol that beta is measured against."""
+    ``benchmark``: the symbol that beta is measured against.
 
-    later: ClassVar = _LATER_SETTINGS
+    Of margin accounts: ``margin_call_percent`` and ``stop_out_percent``, its own levels, the stop-out below the call
+    and the warning 20 above it; null for the deployment's. ``auto_liquidate``: whether the stop-out of a live account
+    may be executed at the broker; demo and paper accounts always are."""
+
     allow_short: StrictBool = False
     update_interval_ms: UpdateInterval | None = None
     target_weights: TargetWeights | None = None
     benchmark: Benchmark | None = None
+    margin_call_percent: Amount | None = None
+    stop_out_percent: Amount | None = None
+    auto_liquidate: StrictBool | None = None
 
 
 class SettingsChange(_Body):
     """Settings to be changed; those left out stay. ``update_interval_ms``, ``target_weights`` or ``benchmark`` null
-    ends it."""
+    ends it, a level null makes it the deployment's, ``auto_liquidate`` null is false."""
 
-    later: ClassVar = _LATER_SETTINGS
-    later_code: ClassVar = "SETTING_NOT_SUPPORTED"
     allow_short: StrictBool | None = None
     update_interval_ms: UpdateInterval | None = None
     target_weights: TargetWeights | None = None
     benchmark: Benchmark | None = None
+    margin_call_percent: Amount | None = None
+    stop_out_percent: Amount | None = None
+    auto_liquidate: StrictBool | None = None
 
 
 class PortfolioChange(_Body):

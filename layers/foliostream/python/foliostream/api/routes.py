@@ -27,6 +27,7 @@ from foliostream.api.shapes import (
     PricesTaken,
     RefreshAccepted,
     RefusedPrice,
+    SettingsOut,
     SplitOut,
     TransactionList,
 )
@@ -252,6 +253,15 @@ def _summary(portfolio: Portfolio) -> PortfolioSummary:
         base_currency=portfolio.base_currency,
         status=portfolio.status,
         ledger_version=portfolio.version,
+        settings=SettingsOut(
+            allow_short=portfolio.allow_short,
+            update_interval_ms=portfolio.update_interval_ms,
+            margin_call_percent=portfolio.margin_call_percent,
+            stop_out_percent=portfolio.stop_out_percent,
+            auto_liquidate=portfolio.auto_liquidate,
+            target_weights=portfolio.target_weights,
+            benchmark=portfolio.benchmark,
+        ),
     )
 
 

@@ -30,6 +30,18 @@ class Error(Struct):
     error: ErrorBody
 
 
+class SettingsOut(Struct):
+    """A portfolio's settings; null and empty where the deployment's hold, or none."""
+
+    allow_short: bool
+    update_interval_ms: int | None
+    margin_call_percent: Decimal | None
+    stop_out_percent: Decimal | None
+    auto_liquidate: bool
+    target_weights: dict[str, Decimal]
+    benchmark: str | None
+
+
 class PortfolioSummary(Struct):
     """A portfolio without its value."""
 
@@ -40,6 +52,7 @@ class PortfolioSummary(Struct):
     base_currency: str
     status: str
     ledger_version: int
+    settings: SettingsOut
 
 
 class PortfolioList(Struct):

@@ -19,13 +19,17 @@ from foliostream.ports import Clock, Ledger
 
 
 class Wanted(NamedTuple):
-    """What a caller asks for; UNSET leaves it as it is. ``update_interval_ms`` None: none but the window."""
+    """What a caller asks for; UNSET leaves it as it is. ``update_interval_ms`` None: none but the window; a level None:
+    the deployment's."""
 
     status: Status | UnsetType = UNSET
     allow_short: bool | UnsetType = UNSET
     update_interval_ms: int | UnsetType | None = UNSET
     target_weights: dict[str, Decimal] | UnsetType = UNSET
     benchmark: str | UnsetType | None = UNSET
+    margin_call_percent: Decimal | UnsetType | None = UNSET
+    stop_out_percent: Decimal | UnsetType | None = UNSET
+    auto_liquidate: bool | UnsetType = UNSET
 
     def of(self, now: Standing) -> Standing:
         """The standing asked for."""
@@ -35,6 +39,9 @@ class Wanted(NamedTuple):
             now.update_interval_ms if self.update_interval_ms is UNSET else self.update_interval_ms,
             now.target_weights if self.target_weights is UNSET else self.target_weights,
             now.benchmark if self.benchmark is UNSET else self.benchmark,
+            now.margin_call_percent if self.margin_call_percent is UNSET else self.margin_call_percent,
+            now.stop_out_percent if self.stop_out_percent is UNSET else self.stop_out_percent,
+            now.auto_liquidate if self.auto_liquidate is UNSET else self.auto_liquidate,
         )
 
 
@@ -64,7 +71,8 @@ class Amending:
 
     def _amend(self, caller: Caller, before: Portfolio, wanted: Wanted) -> Portfolio:
         standing = wanted.of(changes.standing(before))
-        amended = changes.amend(before, standing, caller.subject, self.clock.now_ms())
+        defaults = self.portfolios.valuer.rules.limits[before.account_type]
+        amended = changes.amend(before, standing, caller.subject, self.clock.now_ms(), defaults)
         if amended is None:
             return before
         self.ledger.amend(*amended)

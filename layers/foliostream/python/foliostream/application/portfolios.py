@@ -12,7 +12,7 @@ from foliostream.application.margin_check import MarginCheck
 from foliostream.application.marking import Marker
 from foliostream.application.rendering import Rendered
 from foliostream.application.valuing import Valuer
-from foliostream.domain import keys, portfolio
+from foliostream.domain import changes, keys, portfolio
 from foliostream.domain.portfolio import (
     AccountKind,
     AccountType,
@@ -50,6 +50,9 @@ class NewPortfolio:
     target_weights: Mapping[str, Decimal] = field(default_factory=dict)
     benchmark: str | None = None
     broker: BrokerAccount | None = None
+    margin_call_percent: Decimal | None = None
+    stop_out_percent: Decimal | None = None
+    auto_liquidate: bool = False
 
 
 class Created(NamedTuple):
@@ -112,10 +115,14 @@ class Portfolios:
             update_interval_ms=new.update_interval_ms,
             target_weights=dict(new.target_weights),
             benchmark=new.benchmark,
+            margin_call_percent=new.margin_call_percent,
+            stop_out_percent=new.stop_out_percent,
+            auto_liquidate=new.auto_liquidate,
             cash={new.base_currency: Decimal(0)},
             broker=new.broker,
             unreconciled_since_ms=now_ms if new.broker else None,
         )
+        changes.check_levels(empty, self.valuer.rules.limits[new.account_type])
         deposit = Entry("initial_cash", "DEPOSIT", now_ms, amount=new.initial_cash, currency=new.base_currency)
         return portfolio.apply(empty, [deposit] if new.initial_cash else [], {}, now_ms)
 

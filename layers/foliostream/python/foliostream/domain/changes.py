@@ -10,6 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from foliostream.domain import keys, money
+from foliostream.domain.margin_states import DEFAULT_THRESHOLDS, Thresholds, thresholds
 from foliostream.domain.portfolio import Portfolio, Status
 from foliostream.domain.standing import check_change
 from foliostream.domain.times import iso
@@ -31,6 +32,9 @@ class Standing(Struct, frozen=True):
     update_interval_ms: int | None = None
     target_weights: dict[str, Decimal] = {}
     benchmark: str | None = None
+    margin_call_percent: Decimal | None = None
+    stop_out_percent: Decimal | None = None
+    auto_liquidate: bool = False
 
 
 class Change(Struct, frozen=True):
@@ -71,13 +75,29 @@ def standing(portfolio: Portfolio) -> Standing:
         portfolio.update_interval_ms,
         portfolio.target_weights,
         portfolio.benchmark,
+        portfolio.margin_call_percent,
+        portfolio.stop_out_percent,
+        portfolio.auto_liquidate,
     )
 
 
-def amend(portfolio: Portfolio, wanted: Standing, by: str, now_ms: int) -> tuple[Portfolio, Change] | None:
+def check_levels(portfolio: Portfolio, defaults: Thresholds) -> None:
+    """``CallerError`` unless its levels fit each other, where one is left out with the deployment's (``defaults``): 0 <
+    stop-out < call; and for anything of margin on a cash account."""
+    call, stop_out = portfolio.margin_call_percent, portfolio.stop_out_percent
+    if portfolio.account_kind != "margin" and (call is not None or stop_out is not None or portfolio.auto_liquidate):
+        raise CallerError("only a margin account has margin_call_percent, stop_out_percent and auto_liquidate")
+    if call is not None or stop_out is not None:
+        thresholds(defaults.call if call is None else call, defaults.stop_out if stop_out is None else stop_out)
+
+
+def amend(
+    portfolio: Portfolio, wanted: Standing, by: str, now_ms: int, defaults: Thresholds = DEFAULT_THRESHOLDS
+) -> tuple[Portfolio, Change] | None:
     """The portfolio one version on and the record of the change; None where nothing would change.
 
-    ``RefusedError`` as ``standing.check_change``. Short positions stay where ``allow_short`` ends.
+    ``RefusedError`` as ``standing.check_change``, ``CallerError`` as ``check_levels``. Short positions stay where
+    ``allow_short`` ends.
     """
     before = standing(portfolio)
     if wanted == before:
@@ -92,7 +112,12 @@ def amend(portfolio: Portfolio, wanted: Standing, by: str, now_ms: int) -> tuple
         update_interval_ms=wanted.update_interval_ms,
         target_weights=wanted.target_weights,
         benchmark=wanted.benchmark,
+        margin_call_percent=wanted.margin_call_percent,
+        stop_out_percent=wanted.stop_out_percent,
+        auto_liquidate=wanted.auto_liquidate,
     )
+    if _levels(wanted) != _levels(before):  # what was taken once stays, also where the deployment's levels moved
+        check_levels(after, defaults)
     return after, Change(portfolio.portfolio_id, after.version, now_ms, by, before, wanted)
 
 
@@ -130,6 +155,10 @@ def _by_stop_out(portfolio: Portfolio, status: Status, since: Status | None, now
     before, version = standing(portfolio), portfolio.version + 1
     after = replace(portfolio, version=version, updated_at_ms=now_ms, status=status, liquidating_from=since)
     return after, Change(portfolio.portfolio_id, version, now_ms, STOP_OUT, before, standing(after))
+
+
+def _levels(wanted: Standing) -> tuple[object, ...]:
+    return wanted.margin_call_percent, wanted.stop_out_percent, wanted.auto_liquidate
 
 
 def status_event(change: Change) -> dict[str, object] | None:

@@ -6,7 +6,7 @@ the others counts three times for them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 from decimal import Decimal, localcontext
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from foliostream.domain import money
 from foliostream.domain.account import Portfolio
-from foliostream.domain.entries import Entry
+from foliostream.domain.entries import Entry, Transaction
 from foliostream.domain.instrument import Instrument, Weekday
 from foliostream.domain.money import ZERO
 from foliostream.domain.trading_hours import DAYS, at_wall_time_ms
@@ -22,8 +22,6 @@ from foliostream.errors import CallerError
 
 BORDER_ZONE = "America/New_York"
 BORDER_MINUTES = 17 * 60
-# So many nights may be caught up with at once.
-MAX_NIGHTS = 100
 
 _DAYS_A_YEAR = 360
 _WEEKEND = frozenset({"Sat", "Sun"})
@@ -45,25 +43,33 @@ class Night(NamedTuple):
         return 0 if name in _WEEKEND else 1
 
 
-def nights(after_ms: int, until_ms: int) -> list[Night]:
-    """The nights that begin after one time and not after another, oldest first; ``CallerError`` if there are more
-    than ``MAX_NIGHTS``."""
-    found: list[Night] = []
-    for night in _from(after_ms):
-        if night.at_ms > until_ms:
-            return found
-        if len(found) == MAX_NIGHTS:
-            raise CallerError(f"more than {MAX_NIGHTS} nights from {after_ms} to {until_ms}", code="TOO_MANY_NIGHTS")
-        if night.at_ms > after_ms:
-            found.append(night)
+def of_day(day: date) -> Night:
+    """The night that begins on a date of New York."""
+    return Night(day, at_wall_time_ms(BORDER_ZONE, day, BORDER_MINUTES))
+
+
+def latest(at_ms: int) -> Night:
+    """The newest night that has begun."""
+    day = datetime.fromtimestamp(at_ms // 1000, ZoneInfo(BORDER_ZONE)).date()
+    tonight = of_day(day)
+    return tonight if tonight.at_ms <= at_ms else of_day(day - timedelta(days=1))
+
+
+def held(portfolio: Portfolio, booked_since: Iterable[Transaction], at_ms: int) -> dict[str, Decimal]:
+    """Quantities at a time, by symbol, zero where a position was opened since. ``booked_since``: everything that was
+    booked since then, newest first; what is of a later time is taken back."""
+    found = {symbol: position.quantity for symbol, position in portfolio.positions.items()}
+    for transaction in booked_since:
+        entry = transaction.entry
+        if entry.timestamp_ms <= at_ms or entry.instrument_id is None:
+            continue
+        quantity = found.get(entry.instrument_id, ZERO)
+        if entry.ratio is not None:
+            new, old = entry.ratio
+            found[entry.instrument_id] = money.rounded(quantity * old / new, money.QUANTITY_DECIMALS)
+        elif entry.quantity:
+            found[entry.instrument_id] = quantity - entry.quantity
     return found
-
-
-def _from(after_ms: int) -> Iterator[Night]:
-    day = datetime.fromtimestamp(after_ms // 1000, ZoneInfo(BORDER_ZONE)).date()
-    while True:
-        yield Night(day, at_wall_time_ms(BORDER_ZONE, day, BORDER_MINUTES))
-        day += timedelta(days=1)
 
 
 def amount(quantity: Decimal, instrument: Instrument, mark: Decimal | None, count: int) -> Decimal | None:
@@ -98,27 +104,26 @@ def transaction_id(portfolio_key: str, symbol: str, night: Night) -> str:
 
 
 def entry(
-    portfolio: Portfolio, symbol: str, instrument: Instrument, mark: Decimal | None, night: Night
+    portfolio: Portfolio, instrument: Instrument, quantity: Decimal, mark: Decimal | None, night: Night
 ) -> Entry | None:
-    """The SWAP of what a margin account holds of a symbol, as of a night's beginning; None where there is nothing to
-    book: no swap, opened after it, a night that does not count, or an amount of zero.
+    """The SWAP of a quantity that a margin account held as a night began; None where there is nothing to book: no swap,
+    a night that does not count, or an amount of zero.
 
-    ``mark``: the price then, needed where the instrument's swap is interest; ``CallerError`` (``PRICE_MISSING``)
-    without it.
+    ``mark``: the price, needed where the instrument's swap is interest; ``CallerError`` (``PRICE_MISSING``) without it.
     """
-    position = portfolio.positions.get(symbol)
-    if position is None or instrument.swap is None or position.opened_at_ms > night.at_ms:
+    if instrument.swap is None:
         return None
-    gained = amount(position.quantity, instrument, mark, night.counts(instrument.swap.triple_day))
+    gained = amount(quantity, instrument, mark, night.counts(instrument.swap.triple_day))
     if gained is None:
-        raise CallerError(f"the swap of {symbol} is interest on its price, and it has none", code="PRICE_MISSING")
+        message = f"the swap of {instrument.symbol} is interest on its price, and it has none"
+        raise CallerError(message, code="PRICE_MISSING")
     if not gained:
         return None
     return Entry(
-        transaction_id=transaction_id(portfolio.key, symbol, night),
+        transaction_id=transaction_id(portfolio.key, instrument.symbol, night),
         transaction_type="SWAP",
         timestamp_ms=night.at_ms,
-        instrument_id=symbol,
+        instrument_id=instrument.symbol,
         amount=gained,
-        currency=position.currency,
+        currency=instrument.currency,
     )

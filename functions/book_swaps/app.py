@@ -1,0 +1,37 @@
+"""The nightly swap: started by a schedule or by invocation, done by its own messages."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from aws_lambda_powertools import Logger
+
+from foliostream import lambda_events
+from foliostream.domain import swaps, times
+from foliostream.wiring import wiring
+
+logger = Logger()
+# What the scheduler writes the time of the run in place of; an emulator may hand it on as it is.
+PLACEHOLDER = "<aws.scheduler.scheduled-time>"
+
+
+def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+    """Messages: parts of a run. ``{"night"?, "portfolio_ids"?}``: charge these now and say what became of them, or,
+    without ids, start a run over all. A night is the New York date at whose 17:00 it began; the schedule's
+    ``scheduled_time`` says which, also when it is late."""
+    booking = wiring().swap_booking
+    if "Records" in event:
+        report, again = booking.work(lambda_events.received(event))
+        for name, reason in report.failed.items():
+            logger.error("not charged", portfolio_id=name, reason=reason)
+        logger.info("charged", booked=len(report.booked), nothing=len(report.nothing), failed=len(report.failed))
+        return lambda_events.failures(again)
+    scheduled = event.get("scheduled_time", PLACEHOLDER)
+    at_ms = wiring().clock.now_ms() if scheduled == PLACEHOLDER else times.epoch_ms(scheduled)
+    night = booking.night(event.get("night") or swaps.latest(at_ms).day.isoformat())
+    if "portfolio_ids" in event:
+        return {"night": night.day.isoformat(), **asdict(booking.book(night, event["portfolio_ids"]))}
+    messages = booking.start(night)
+    logger.info("started", night=night.day.isoformat(), messages=messages)
+    return {"night": night.day.isoformat(), "started": messages}
