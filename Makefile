@@ -27,7 +27,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 export SAM_CLI_TELEMETRY := 0
 
 .PHONY: help env env-all up down demo bridge import-history rebuild-hot status logs token test lint format types template unit contract \
-	property infra simulation simulate integration e2e bench figures lock build deploy clean
+	property infra simulation simulate integration e2e bench compare-metrics figures lock build deploy clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -97,11 +97,15 @@ simulate: env ## storms on virtual time over the real use cases: make simulate S
 bench: env-all ## measure speed, latency and cost, writes .local/bench.json: make bench PARTS="cost ticks" TICKS=FILE
 	@trap 'FOLIOSTREAM_HOME=.local/bench $(PY) -m local down >/dev/null' EXIT; $(PY) -m benchmarks $(PARTS) $(if $(TICKS),--ticks "$(TICKS)")
 
+compare-metrics: ## the metrics and analytics beside independent libraries: make compare-metrics FILE=closes.csv
+	@$(PYTHON) -m local.environments compare
+	@PYTHONPATH=layers/foliostream/python .local/compare-venv/bin/python -W ignore -m benchmarks.compare_metrics $(if $(FILE),"$(FILE)")
+
 figures: env ## bring the measured figures of docs/scale.md up to date from .local/bench.json
 	@$(PY) -m benchmarks.figures
 
 # The layers come first: the developer's environment takes their versions.
-LOCKS := layer-dependencies layer-rest layer-authorizer layer-metrics layer-broker dev cloud sam lock
+LOCKS := layer-dependencies layer-rest layer-authorizer layer-metrics layer-broker dev cloud sam lock compare
 lock: ## write the lock files anew (UPGRADE=1: with the newest versions)
 	@$(PYTHON) -m local.environments lock
 	@for name in $(LOCKS); do \

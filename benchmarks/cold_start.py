@@ -49,6 +49,7 @@ FUNCTIONS = {
     "liquidate": Function(_PARTS + "parts.liquidator", ("dynamodb", "sqs", "events")),
     "book_swaps": Function(_PARTS + "parts.swap_booking", ("dynamodb", "sqs")),
     "close_day": Function(_PARTS + "parts.day_closing", ("dynamodb", "sqs")),
+    "analyze": Function(_PARTS + "parts.computing", ("dynamodb", "sqs")),
     "project_ledger": Function(_PARTS + "parts.ledger_projection", ("dynamodb", "sqs", "events")),
     "rebuild_hot": Function(_PARTS + "parts.hot_rebuild", ("dynamodb", "sqs")),
     "sweep": Function(_PARTS + "parts.sweep", ("dynamodb", "sqs")),

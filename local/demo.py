@@ -1,4 +1,5 @@
-"""`make demo`: real closes go through the whole cloud, and twelve accounts move in a live view.
+"""`make demo`: real closes go through the whole cloud, and twelve accounts move in a live view; a leveraged one beside
+them slides into a margin call and recovers.
 
 DEMO_SECONDS=N ends it after N seconds of view. However it ends, what the screen showed is checked before it says ok:
 everything arrived, no version was skipped, every total is what REST and a recomputation say.
@@ -24,13 +25,14 @@ from rich.live import Live
 
 from foliostream.adapters.replay_quotes import ReplayQuotes
 from foliostream.domain.times import epoch_ms
-from local import cloud, demo_broker, demo_view, services
+from local import cloud, demo_broker, demo_slide, demo_view, services
 from local.client import ApiError, Rest, Socket
 from local.cloud import Outputs
 from local.demo_accounts import ACCOUNTS, Calendar, import_closes, open_accounts, register_instruments
 from local.demo_board import Board, State, differences, mistakes, summary, totals_line
 from local.demo_broker import DriftError
 from local.demo_feed import Arrived, Event, Feed, Opened
+from local.demo_slide import Slider
 from local.demo_trades import ACCOUNT, Trader
 from local.issuer import ALL_SCOPES
 from local.processes import write_atomically
@@ -64,6 +66,7 @@ class Session:
     calendar: Calendar
     place: demo_view.Place
     trader: Trader
+    slider: Slider
     fetched: dict[str, dict[int, State]] = field(default_factory=dict)
 
     def take(self, timeout_s: float) -> None:
@@ -84,8 +87,9 @@ class Session:
             self.board.lost(event.reason)
 
     def trade(self) -> None:
-        """Let somebody trade at what the screen shows."""
+        """Let somebody trade at what the screen shows, and a leveraged account slide."""
         self.trader.trade(self.board.rows[ACCOUNT].state, _now_ms())
+        self.slider.slide(_now_ms())
 
     def day(self) -> str | None:
         """The day of the sample that the account updated last is valued at."""
@@ -147,6 +151,8 @@ def _prepare(settings: Settings, outputs: Outputs, *, stays_up: bool) -> Session
     _step(f"registering {len(sample.symbols)} stocks", lambda: register_instruments(rest, sample.symbols))
     _step("importing their daily closes", lambda: import_closes(rest, sample))
     _step(f"opening {len(ACCOUNTS)} sample accounts", lambda: open_accounts(rest, ACCOUNTS, sample))
+    slider = Slider(rest)
+    _step("opening a leveraged account", lambda: slider.open(_now_ms()))
     for line in demo_broker.drift(rest, f"http://{services.HOST}:{outputs.ports['kite']}"):
         print(line, flush=True)
     if settings.portfolio["PORTFOLIO_MARKET_PROVIDER"] != "none" and not _is_moving(rest, settings):
@@ -156,8 +162,8 @@ def _prepare(settings: Settings, outputs: Outputs, *, stays_up: bool) -> Session
         return Socket(outputs.ws_url, cloud.local_issuer(settings).token(OWNER, ALL_SCOPES))
 
     place = demo_view.Place(outputs.rest_url, outputs.ws_url, _header_file(settings, outputs), stays_up)
-    feed = Feed(connect, [account.portfolio_id for account in ACCOUNTS])
-    return Session(rest, feed, Board.of(ACCOUNTS, _now_ms()), calendar, place, Trader(rest))
+    feed = Feed(connect, [*(account.portfolio_id for account in ACCOUNTS), demo_slide.ACCOUNT])
+    return Session(rest, feed, Board.of(ACCOUNTS, _now_ms()), calendar, place, Trader(rest), slider)
 
 
 def _header_file(settings: Settings, outputs: Outputs) -> str:
@@ -200,9 +206,11 @@ def _watch(session: Session, seconds: float | None) -> list[str]:
         session.board.started_ms = _now_ms()
         _show(session, seconds)
         problems = (session.board.missing() or _checked(session)) + session.board.faults + session.trader.missing()
+        problems += session.slider.missing(session.board.told, session.take, _now_ms)
     finally:
         session.feed.stop()
     print("\n".join(summary(session.board)))
+    print(f"{demo_slide.NAME} was told: {', '.join(kind.replace('_', ' ') for kind in session.board.told)}")
     print(f"{len(session.trader.fill_ids)} trades of {ACCOUNT} were booked while prices moved")
     return problems
 

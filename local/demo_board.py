@@ -17,6 +17,7 @@ from local.demo_accounts import Account, AccountType
 State = dict[str, Json]
 
 RATE_OVER_MS = 10_000
+MARGIN_EVENTS = frozenset({"margin_call", "margin_restored", "margin_unknown", "stop_out"})
 _CENT = Decimal("0.01")
 _VERSIONS_KEPT = 50
 _TOTALS_KEPT = 40
@@ -78,7 +79,8 @@ class Row:
 
 @dataclass
 class Board:
-    """All accounts, the connection, and what went wrong (``faults``: each is a reason not to say ok)."""
+    """All accounts, the connection, and what went wrong (``faults``: each is a reason not to say ok). ``told``: kinds
+    of the margin events that came, each once; ``margin``: the last of them in words."""
 
     rows: dict[str, Row]
     started_ms: int
@@ -90,7 +92,11 @@ class Board:
     connections: int = 0
     connected: bool = False
     trouble: str = ""
+    told: list[str] = field(default_factory=list)
+    margin: str = ""
     faults: list[str] = field(default_factory=list)
+
+    _event_ids: set[str] = field(default_factory=set)
 
     @classmethod
     def of(cls, accounts: Iterable[Account], started_ms: int) -> "Board":
@@ -117,6 +123,11 @@ class Board:
             return [lost for update in message["updates"] for lost in self._update(update, now_ms)]
         if kind == "resync_required":
             return [message["portfolio_id"]]
+        if kind in MARGIN_EVENTS and message["event_id"] not in self._event_ids:
+            self._event_ids.add(message["event_id"])
+            self.told.append(kind)
+            level = message.get("level_percent")
+            self.margin = f"{message['portfolio_id']}: {kind.replace('_', ' ')}" + (f" at {level} %" if level else "")
         if kind == "error":
             self.faults.append(f"the server sent an error: {message.get('code')}: {message.get('message')}")
         return []

@@ -61,6 +61,7 @@ def line(board: Board, day: str | None, now_ms: int) -> str:
         f"{board.valuations} valuations",
         f"{board.pushes} pushes",
         f"tick-to-screen p50 {delay.p50_ms} ms p95 {delay.p95_ms} ms" if delay else "nothing moved yet",
+        *([board.margin] if board.margin else []),
     ]
     return "  ".join([*parts, *(f"! {trouble}" for trouble in troubles(board, now_ms)[:1])])
 
@@ -87,7 +88,8 @@ def _header(board: Board, day: str | None, now_ms: int, *, wide: bool) -> Iterat
         yield Text(f" {found[0]}", style="bold red", no_wrap=True, overflow="ellipsis")
     else:
         route = "EventBridge > SQS > Lambda > Valkey > WebSocket" if wide else ""
-        yield _ends([" replaying ", (day or "...", "bold"), ", one trading day a tick"], [(route, _DIM)])
+        end = (board.margin, "bold yellow") if board.margin else (route, _DIM)
+        yield _ends([" replaying ", (day or "...", "bold"), ", one trading day a tick"], [end])
     yield _ends(
         [
             *(" ", (f"{len(board.ticks):,}", "bold"), " ticks  "),

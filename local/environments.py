@@ -56,7 +56,8 @@ DEV = Environment("dev", ROOT / ".venv", ROOT / "requirements" / "dev.txt")
 CLOUD = Environment("cloud", CACHE / "cloud-venv", ROOT / "requirements" / "cloud.txt")
 SAM = Environment("sam", CACHE / "sam-venv", ROOT / "requirements" / "sam.txt")
 LOCK = Environment("lock", CACHE / "lock-venv", ROOT / "requirements" / "lock.txt")
-ALL = {environment.name: environment for environment in (DEV, CLOUD, SAM, LOCK)}
+COMPARE = Environment("compare", CACHE / "compare-venv", ROOT / "requirements" / "compare.txt")
+ALL = {environment.name: environment for environment in (DEV, CLOUD, SAM, LOCK, COMPARE)}
 NEEDED = (DEV.name, CLOUD.name, SAM.name)
 
 

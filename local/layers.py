@@ -72,13 +72,16 @@ def _install(lock: Path, is_local: bool, tree: Path) -> None:
         raise LayerError(f"pip could not install {lock.name}:\n{result.stdout[-4000:]}")
     # Command line tools; the metadata stays, packages read their version from it.
     shutil.rmtree(half_made / "bin", ignore_errors=True)
+    # What only developers need is a sixth of numpy.
     for tests in [path for path in half_made.rglob("test*") if path.is_dir() and path.name in _TESTS]:
         shutil.rmtree(tests, ignore_errors=True)
-    if is_local:
-        compile_ahead(half_made)
+    for stub in list(half_made.rglob("*.pyi")):
+        stub.unlink()
     size = sum(path.stat().st_size for path in half_made.rglob("*") if path.is_file())
     if size > SIZE_MAX_BYTES:
         raise LayerError(f"{lock.name} needs {size:,} bytes, a layer may have {SIZE_MAX_BYTES:,}")
+    if is_local:
+        compile_ahead(half_made)
     half_made.rename(tree)
 
 

@@ -15,6 +15,7 @@ from uuid import uuid4
 import pytest
 
 from local.client import Rest
+from local.sam import function_logs
 from tests.e2e.conftest import Cloud, eventually, post_price
 
 # Accounts that the local cloud has credentials of; each test takes one, from the end.
@@ -221,6 +222,12 @@ def test_what_was_missed_in_an_outage_is_caught_up_by_the_schedule(desk: Desk) -
     invoke(desk)
     eventually(desk.state, lambda state: state["unreconciled_since"] is not None, "doubted")
     assert desk.held() == 0
+    endpoint = desk.stack.outputs.aws_endpoint
+    eventually(
+        lambda: function_logs(endpoint, "/reconcile"),
+        lambda lines: any('"AccountsFailed":1' in line for line in lines),
+        "the metric",
+    )
     desk.tell("fault", fault="")
 
     eventually(lambda: invoke(desk).held(), lambda quantity: quantity == 10, "caught up", within_s=60.0)

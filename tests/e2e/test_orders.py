@@ -10,14 +10,15 @@ import pytest
 
 from foliostream.ports import HotStore
 from local.client import Rest
-from tests.e2e.conftest import Cloud, eventually, post_price
+from tests.e2e.conftest import Cloud, eventually, of_type, post_price, receive
 
 
 class Trader:
     """Somebody with a paper account of 10,000 USD."""
 
     def __init__(self, stack: Cloud) -> None:
-        self.rest = stack.rest(f"user-{uuid4().hex[:8]}")
+        self.name = f"user-{uuid4().hex[:8]}"
+        self.rest = stack.rest(self.name)
         created = self.rest.post(
             "/api/v1/portfolios",
             {
@@ -72,21 +73,29 @@ def test_a_market_order_shows_in_the_state_and_as_a_transaction_and_counts_once(
     assert stack.rest("somebody").call("GET", f"{trader.path}/orders").status == 404
 
 
-def test_a_limit_order_rests_until_a_tick_fills_it(trader: Trader, admin: Rest, symbol: str) -> None:
+def test_a_limit_order_rests_until_a_tick_fills_it_and_fills_are_told(
+    trader: Trader, admin: Rest, symbol: str, stack: Cloud
+) -> None:
     quote(admin, symbol, 99, 100)
+    with stack.socket(trader.name) as socket:
+        socket.send({"action": "subscribe", "portfolio_ids": [trader.path.rpartition("/")[2]]})
+        receive(socket, of_type("snapshot"), "the first snapshot")
+        trader.order(symbol, "told", quantity=1)
+        told = receive(socket, of_type("fill"), "the fill")
+    assert (told["fill_id"], told["order_id"], told["price"]) == ("order:told", "told", Decimal("100.02"))
     resting = trader.order(symbol, "low", order_type="limit", limit_price=95)
     assert resting["state"] == "OPEN"
     quote(admin, symbol, 94, "95.50")
     quote(admin, symbol, 93, 94)
 
     def order() -> dict[str, Any]:
-        (found,) = trader.rest.get(f"{trader.path}/orders")["orders"]
-        return dict(found)
+        rows = trader.rest.get(f"{trader.path}/orders")["orders"]
+        return next(dict(row) for row in rows if row["order_id"] == "low")
 
     filled = eventually(order, lambda found: found["state"] != "OPEN", "the fill")
     assert (filled["state"], filled["fill_price"], filled["transaction_id"]) == ("FILLED", 94, "order:low")
-    eventually(lambda: trader.held(symbol), lambda held: held == 10, "the position")
-    assert trader.state()["cash_balance"] == 10_000 - 940 - Decimal("0.47")
+    eventually(lambda: trader.held(symbol), lambda held: held == 11, "the position")
+    assert trader.state()["cash_balance"] == 10_000 - Decimal("100.07") - 940 - Decimal("0.47")
     refused = trader.rest.call("DELETE", f"{trader.path}/orders/low")
     assert (refused.status, refused.body["error"]["code"]) == (409, "ORDER_FILLED")
 

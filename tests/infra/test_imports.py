@@ -111,3 +111,8 @@ def test_the_inner_parts_know_neither_cloud_nor_store_nor_environment(path: Path
 @pytest.mark.parametrize("path", [path for path in sources() if part_of(path) in {"functions", "api"}], ids=label)
 def test_a_function_reaches_aws_and_redis_only_through_the_wiring(path: Path) -> None:
     assert others(path) & {"boto3", "botocore", "redis"} == set()
+
+
+def test_a_brokers_client_is_imported_by_its_adapter_only() -> None:
+    using = {path.relative_to(PACKAGE).as_posix() for path in sources() if "kiteconnect" in others(path)}
+    assert using == {"adapters/brokers/kite.py"}

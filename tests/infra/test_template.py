@@ -382,6 +382,7 @@ def test_every_asynchronous_start_ends_in_a_dead_letter_queue() -> None:
         "CloseDayFunction",
         "BookSwapsFunction",
         "SweepFunction",
+        "AnalyzeFunction",
         "ReconcileFunction",
         "FillOrdersFunction",
     ):
@@ -408,7 +409,7 @@ def test_of_the_ledgers_stream_portfolios_changes_of_their_status_and_fills_are_
     assert source["Stream"] == {"Fn::GetAtt": ["LedgerTable", "StreamArn"]}
     assert source["StartingPosition"] == "TRIM_HORIZON"
     (pattern,) = [json.loads(one["Pattern"]) for one in source["FilterCriteria"]["Filters"]]
-    read = ["PORTFOLIO", {"prefix": "CHANGE#"}, {"prefix": "TRANSACTION#fill:"}]
+    read = ["PORTFOLIO", {"prefix": "CHANGE#"}, {"prefix": "TRANSACTION#fill:"}, {"prefix": "TRANSACTION#order:"}]
     assert pattern == {"eventName": ["INSERT", "MODIFY"], "dynamodb": {"Keys": {"sk": {"S": read}}}}
 
 
@@ -626,6 +627,7 @@ def test_the_functions_in_the_network_are_those_that_may_sign_in_to_the_cache() 
         "MarketFeedFunction",
         "AuthorizerFunction",
         "AcceptFillsFunction",
+        "AnalyzeFunction",
     }
 
 
@@ -787,6 +789,40 @@ def test_every_rest_call_but_health_and_description_needs_a_token() -> None:
     assert free == {("GET", "/health"), ("GET", "/openapi.json")}
     assert {route["Method"] for route in routes if "Auth" not in route} == {"GET", "POST", "PUT", "PATCH", "DELETE"}
     assert {route["Path"] for route in routes if "Auth" not in route} == {"/{proxy+}"}
+
+
+def test_what_speaks_to_a_broker_is_apart_and_only_the_postback_needs_no_token() -> None:
+    layered = {
+        name
+        for name, function in resources(FUNCTION).items()
+        if "BrokerDependenciesLayer" in map(referenced, function.get("Layers", []))
+    }
+    assert layered == {"ReconcileFunction", "BrokerApiFunction"}
+    routes = [event["Properties"] for event in resources(FUNCTION)["BrokerApiFunction"]["Events"].values()]
+    assert {(route["Method"], route["Path"], "Auth" in route) for route in routes} == {
+        ("POST", "/api/v1/portfolio/{portfolio_id}/reconcile", False),
+        ("POST", "/webhooks/kite", True),
+    }
+
+
+def test_credentials_of_accounts_are_read_by_them_alone_and_only_where_there_are_any() -> None:
+    readers = {name for name, statement in statements() if statement["Action"] == "secretsmanager:GetSecretValue"
+               and statement["Resource"] == {"Ref": "KiteSecretArn"}}  # fmt: skip
+    assert readers == {"ReconcileRole", "BrokerApiRole"}
+    for role in readers:
+        (given,) = [item for item in resources("AWS::IAM::Role")[role]["Policies"] if "Fn::If" in item]
+        assert given["Fn::If"][0] == "KiteSecretGiven"
+
+
+@pytest.mark.parametrize(("name", "metric"), [("ReconcileFailedAlarm", "AccountsFailed"),
+                                              ("AccountsDifferingAlarm", "AccountsDiffering")])  # fmt: skip
+def test_an_account_that_nobody_can_confirm_raises_an_alarm(name: str, metric: str) -> None:
+    alarm = resources("AWS::CloudWatch::Alarm")[name]
+    assert (alarm["MetricName"], alarm["Dimensions"]) == (
+        metric,
+        [{"Name": "Stack", "Value": {"Ref": "AWS::StackName"}}],
+    )
+    assert alarm["Threshold"] == 0
 
 
 def test_the_socket_asks_the_authorizer_and_requires_no_header() -> None:

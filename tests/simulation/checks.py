@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Any
 
 from foliostream.domain import coalescing, price
 from foliostream.domain.coalescing import DirtyMessage
@@ -14,6 +15,7 @@ from foliostream.domain.keys import ACCOUNT_TYPES, split_key
 from foliostream.domain.pacing import GRID_MS_MAX, NO_PACE, Pace
 from foliostream.domain.portfolio import Portfolio
 from foliostream.domain.price import Price
+from foliostream.domain.snapshot import Snapshot
 from foliostream.ports import Candidate, Paced, Saved
 from tests.simulation import showing
 from tests.simulation.lambdas import Invocation, current_invocation
@@ -21,6 +23,8 @@ from tests.simulation.world import MS, World
 
 SKEW_MS = 50
 VIOLATIONS_MAX = 20
+MARGIN_EVENTS = ("margin_call", "stop_out", "margin_restored")
+BREACHES = ("call", "stop_out")
 # A message's window, attempt and keys.
 _Name = tuple[int, int, tuple[str, ...]]
 
@@ -33,6 +37,7 @@ class Seen:
     ledger_version: int
     marks: dict[str, Decimal]
     written_us: int
+    state: str
 
 
 @dataclass
@@ -62,6 +67,7 @@ class Figures:
     leaked_records: int = 0
     granted: int = 0
     held_back: int = 0
+    margin_events: int = 0
     slowest_us: Counter[str] = field(default_factory=Counter)
 
 
@@ -84,6 +90,11 @@ class Watch:
         self.valuations: Counter[str] = Counter()
         self.windows: dict[str, set[int]] = {}
         self.dated_back: Counter[str] = Counter()
+        self.raised: set[str] = set()
+        self.told: dict[str, Mapping[str, object]] = {}
+        # Margin accounts of which something was still to follow.
+        self.pending: set[str] = set()
+        self._breach: dict[str, int] = {}
         # A clock that was set back after somebody waited for it may name an earlier time for a read than it was.
         self.set_back_ms = 0
         self.is_promised_again: Callable[[str, DirtyMessage], bool] = lambda _key, _message: False
@@ -153,10 +164,11 @@ class Watch:
 
     def valued(self, candidates: Sequence[Candidate]) -> None:
         """Somebody is about to save valuations."""
-        self.figures.valuations += len(candidates)
+        valuations = [candidate for candidate in candidates if not _is_confirmation(candidate)]
+        self.figures.valuations += len(valuations)
         invocation = current_invocation()
         if invocation is not None:
-            for candidate in candidates:
+            for candidate in valuations:
                 identifier = candidate.snapshot.portfolio_id
                 invocation.notes[identifier] = invocation.notes.get(identifier, 0) + 1
 
@@ -185,13 +197,18 @@ class Watch:
             return
         snapshot = candidate.snapshot
         identifier = snapshot.portfolio_id
+        old = self.seen.get(identifier)
+        if _is_confirmation(candidate):
+            self._confirmed(candidate, old)
+            return
+        self._judged(snapshot, old)
         self._untold[identifier] = Untold(by, set(saved.watchers))
         if snapshot.read_at_ms < self._read_at_ms.get(identifier, 0):
             self.dated_back[identifier] += 1
         self._read_at_ms[identifier] = max(self._read_at_ms.get(identifier, 0), snapshot.read_at_ms)
         version, ledger_version = snapshot.version, snapshot.ledger_version
-        old = self.seen.get(identifier)
-        new = Seen(version, ledger_version, showing.marks(snapshot), self._world.now_us)
+        state = snapshot.margin.state if snapshot.margin else "ok"
+        new = Seen(version, ledger_version, showing.marks(snapshot), self._world.now_us, state)
         self.seen[identifier] = new
         self.contents[identifier, version] = ledger_version, new.marks
         total = showing.total(self._books[identifier, ledger_version], new.marks)
@@ -200,6 +217,43 @@ class Watch:
         if old is not None:
             self._compare(identifier, old, new)
         self._time(identifier, old, new)
+
+    def _confirmed(self, candidate: Candidate, old: Seen | None) -> None:
+        """Of a snapshot that stands only the events are struck out that were told."""
+        snapshot = candidate.snapshot
+        if old is None or (old.ledger_version, old.marks) != (snapshot.ledger_version, showing.marks(snapshot)):
+            self.violated("G6", f"{snapshot.portfolio_id}: version {snapshot.version} is written twice")
+
+    def _judged(self, snapshot: Snapshot, old: Seen | None) -> None:
+        """G8: what a snapshot that stands makes of a margin account, has to be told."""
+        if snapshot.margin is None:
+            return
+        before, now = old.state if old else "unknown", snapshot.margin.state
+        identifier = snapshot.portfolio_id
+        name = f"{self._types[identifier]}:{identifier}"
+        if now in BREACHES and before not in BREACHES:
+            self._breach[identifier] = snapshot.version
+            self.raised.add(f"margin_call:{name}:{snapshot.version}")
+        if now == "stop_out" and before != "stop_out":
+            self.raised.add(f"stop_out:{name}:{snapshot.version}")
+        if before in BREACHES and now not in BREACHES and (snapshot.total_value or 0) > 0:
+            self.raised.add(f"margin_restored:{name}:{self._breach[identifier]}")
+        if snapshot.margin.is_pending:
+            self.pending.add(identifier)
+
+    def published(self, kind: str, detail: Mapping[str, Any]) -> None:
+        """G8: the same event is the same whenever it is told, and none is told before the snapshot that raises it."""
+        if kind not in MARGIN_EVENTS:
+            return
+        event_id = str(detail["event_id"])
+        self.figures.margin_events += 1
+        if event_id not in self.raised:
+            self.violated("G8", f"{event_id} is told and no snapshot raised it")
+        # What a stop-out would close is made from the prices of the moment in which it is told.
+        inside = detail[kind]
+        content = {name: value for name, value in inside.items() if name != "plan"}
+        if self.told.setdefault(event_id, content) != content:
+            self.violated("G8", f"{event_id} is told in two ways: {self.told[event_id]} and {content}")
 
     def _compare(self, identifier: str, old: Seen, new: Seen) -> None:
         if new.version <= old.version:
@@ -304,3 +358,7 @@ class Watch:
 
 def _name(message: DirtyMessage) -> _Name:
     return message.window, message.attempt, tuple(message.keys)
+
+
+def _is_confirmation(candidate: Candidate) -> bool:
+    return candidate.expected is not None and candidate.expected.version == candidate.snapshot.version

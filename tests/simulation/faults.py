@@ -13,8 +13,10 @@ from typing import Any
 from msgspec.structs import replace
 
 from foliostream.application import marking, recalculate, update_prices, valuing
+from foliostream.application.margin_events import MarginFollowUp
 from foliostream.application.marking import Later, Marker
 from foliostream.application.receiving import Opened, Received, wait_until_due
+from foliostream.application.valuing import Pending
 from foliostream.domain import coalescing, pacing, price
 from foliostream.domain.coalescing import Bundle, DirtyMessage, Reason, Window
 from foliostream.domain.keys import ACCOUNT_TYPES
@@ -44,12 +46,13 @@ def _unchanged(settings: Settings) -> None:
     """The deployment as the seed made it."""
 
 
-def _aimed(*calls: str, interval_ms: int | None = None) -> Change:
+def _aimed(*calls: str, interval_ms: int | None = None, margin: float | None = None) -> Change:
     """Where anything fails in a run, many die at one of these calls; a slow call is one of them: other storms show the
-    mistake too, but fewer. ``interval_ms``: that of every portfolio."""
+    mistake too, but fewer. ``interval_ms``: that of every portfolio; ``margin``: the share of accounts with margin."""
 
     def change(settings: Settings) -> None:
         settings.calls = calls
+        settings.margin = settings.margin if margin is None else margin
         if interval_ms is not None:
             settings.paced, settings.intervals_ms = 1, (interval_ms,)
         if not settings.faults.is_none:
@@ -179,6 +182,37 @@ def skipping_a_redelivery() -> Iterator[Change]:
 
 
 @contextmanager
+def forgetting_margin_events() -> Iterator[Change]:
+    """A snapshot counts as fresh though its margin events were not told, also for a message that comes again: whoever
+    died between the snapshot and the event told nobody."""
+
+    def is_fresh(head: Head | None, after_ms: int) -> bool:
+        return head is not None and head.read_at_ms >= after_ms
+
+    with skipping_a_redelivery(), _instead(valuing, "_is_fresh", is_fresh):
+        yield _aimed("publish", "save", margin=1)
+
+
+@contextmanager
+def confirming_margin_events_before_they_are_told() -> Iterator[Change]:
+    """They are struck out first."""
+    publish = MarginFollowUp._publish
+
+    def confirmed_first(self: MarginFollowUp, told: Sequence[Any]) -> dict[str, str]:
+        self._confirm(self.pending)  # type: ignore[attr-defined]
+        return publish(self, told)
+
+    call = MarginFollowUp.__call__
+
+    def follow_up(self: MarginFollowUp, pending: Sequence[Pending]) -> dict[str, str]:
+        object.__setattr__(self, "pending", [item.snapshot for item in pending])
+        return call(self, pending)
+
+    with _instead(MarginFollowUp, "_publish", confirmed_first), _instead(MarginFollowUp, "__call__", follow_up):
+        yield _aimed("publish", margin=1)
+
+
+@contextmanager
 def a_refresh_racing_a_window() -> Iterator[Change]:
     """Snapshots are written without comparing: whoever writes last wins."""
     save = FakeHotStore._save
@@ -235,6 +269,8 @@ FAULTS = (
     now_read_before_the_price_was_stored,
     skipping_by_the_time_of_writing,
     skipping_a_redelivery,
+    forgetting_margin_events,
+    confirming_margin_events_before_they_are_told,
     a_refresh_racing_a_window,
     skipping_what_is_refreshed_meanwhile,
     dropping_what_is_not_due_yet,

@@ -28,6 +28,7 @@ CALLS = (
     "send to push",
     "pace",
     "send to delayed",
+    "publish",
     "forget",
     "put_book",
     "holders.add",

@@ -47,23 +47,24 @@ class Result:
 
 
 @cache
-def _book(identifier: str, account_type: str, symbols: tuple[str, ...]) -> Portfolio:
-    """A portfolio that holds ten of each symbol and much cash."""
+def _book(identifier: str, account_type: str, symbols: tuple[str, ...], margin: int = 0) -> Portfolio:
+    """A portfolio that holds ten of each symbol and much cash; or, with ``margin`` dollars only, owes them."""
     known = {instrument.symbol: instrument for instrument in INSTRUMENTS}
     empty = Portfolio(
         portfolio_id=identifier,
         portfolio_name="Growth",
         owner=ALICE.subject,
         account_type=account_type,
-        account_kind="cash",
+        account_kind="margin" if margin else "cash",
+        leverage=Decimal(5) if margin else None,
         base_currency="USD",
         cost_basis="average",
         created_at_ms=EPOCH_MS,
         updated_at_ms=EPOCH_MS,
         cash={"USD": Decimal(0)},
     )
-    entries = [Entry("initial_cash", "DEPOSIT", EPOCH_MS, amount=Decimal(1_000_000), currency="USD")]
-    entries += [_trade(f"first-{symbol}", symbol, 10, EPOCH_MS) for symbol in symbols]
+    entries = [Entry("initial_cash", "DEPOSIT", EPOCH_MS, amount=Decimal(margin or 1_000_000), currency="USD")]
+    entries += [_trade(f"first-{symbol}", symbol, -10 if margin else 10, EPOCH_MS) for symbol in symbols]
     return books.apply(empty, entries, known, EPOCH_MS)[0]
 
 
@@ -134,7 +135,8 @@ class Storm:
         for number in range(self.world.between(1, 4)):
             account_type = self.world.random.choices(ACCOUNT_TYPES, (5, 3, 2))[0]
             held = self.world.random.sample(self._symbols, self.world.between(1, len(self._symbols)))
-            book = _book(f"p{number}", account_type, tuple(sorted(held)))
+            margin = self.world.between(50, 800) if self.world.chance(self.system.settings.margin) else 0
+            book = _book(f"p{number}", account_type, tuple(sorted(held)), margin)
             if self.world.chance(self.system.settings.paced):
                 book = replace(book, update_interval_ms=self.world.random.choice(self.system.settings.intervals_ms))
             opened[book.portfolio_id] = book
@@ -284,6 +286,8 @@ class Storm:
         quantity = 1 if self.world.chance(0.7) else -1
         now_ms = EPOCH_MS + self.world.now_us // MS
         entry = _trade(f"t{self._number}", self.world.random.choice(self._symbols), quantity, now_ms)
+        if self._books[identifier].account_kind == "margin" and self.world.chance(0.5):
+            entry = Entry(f"t{self._number}", "DEPOSIT", now_ms, amount=Decimal(400), currency="USD")
         self.world.trace("client", "trades", entry)
         self._try(lambda container: container.portfolios.update(ALICE, identifier, [entry]))
 
@@ -355,6 +359,9 @@ class Storm:
         self._check_messages()
         for identifier in sorted(self._books):
             self._check(identifier)
+        if not self._watch.poisoned:
+            for event_id in sorted(self._watch.raised - self._watch.told.keys()):
+                self._watch.violated("G8", f"{event_id} is not told")
         self._check_clients()
         self._check_promises()
         for mishap in self.system.mishaps:
@@ -379,7 +386,8 @@ class Storm:
         # A clock set back right after the wait dates the read too early: a second message of the window is not skipped.
         # So does a refresh that began before the window's end and was slower than the window's own valuation.
         most = (2 * windows if self.system.settings.is_unsteady else windows) + watch.dated_back[identifier]
-        if valuations > most:
+        # A margin account is not fresh as long as events wait to be told, or a stop-out goes on: every message looks.
+        if valuations > most and identifier not in watch.pending:
             watch.violated("G2", f"{identifier}: {valuations} valuations because of marks in {windows} windows")
         version, raw = stores.hot.books[identifier]
         if raw == b"no book" or identifier not in watch.touched:

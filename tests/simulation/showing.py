@@ -28,7 +28,10 @@ def marks_of(prices: Mapping[str, Price]) -> dict[str, Decimal]:
 
 
 def total(book: Portfolio, marked: Mapping[str, Decimal]) -> Decimal | None:
-    """What a cash account in dollars is worth; None where a price is missing."""
+    """What an account in dollars is worth, of a margin account its equity; None where a price is missing."""
     if book.positions.keys() - marked.keys():
         return None
-    return book.cash["USD"] + sum(item.quantity * marked[name] for name, item in book.positions.items())
+    worth = sum((item.quantity * marked[name] for name, item in book.positions.items()), book.cash["USD"])
+    if book.account_kind == "margin":
+        worth -= sum(item.signed_cost for item in book.positions.values())
+    return worth

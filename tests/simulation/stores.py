@@ -166,6 +166,10 @@ class Stores:
             self.watch.posted(connection_id, payload)
         return is_there
 
+    def publish(self, detail_type: str, detail: Mapping[str, object]) -> None:
+        self.bus.publish(detail_type, [detail])
+        self.watch.published(detail_type, detail)
+
     def lost(self) -> list[Message]:
         """Messages that a queue gave up."""
         return [message for queue in self.queues.values() for message in queue.dead]
@@ -233,6 +237,14 @@ class RemoteHot:
 
     def unwatch(self, portfolio_id: str, connection_ids: Collection[str]) -> None:
         self._call("unwatch", [partial(self._hot.unwatch, portfolio_id, connection_ids)], repeatable=True)
+
+    def watchers(self, portfolio_ids: Collection[str], at_ms: int) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for part in self._call(
+            "watchers", [partial(self._hot.watchers, [name], at_ms) for name in sorted(portfolio_ids)]
+        ):
+            found |= part
+        return found
 
     def record(self, account_type: str, bundles: Sequence[Bundle]) -> None:
         self._call(
@@ -381,10 +393,9 @@ class RemoteBus:
     """The port ``EventBus``."""
 
     def __init__(self, stores: Stores, network: Network) -> None:
-        self._bus = stores.bus
+        self._stores = stores
         self._call = network.call
 
     def publish(self, detail_type: str, details: Sequence[Mapping[str, object]]) -> None:
-        self._call(
-            "publish", [partial(self._bus.publish, detail_type, [detail]) for detail in details], repeatable=True
-        )
+        steps = [partial(self._stores.publish, detail_type, detail) for detail in details]
+        self._call("publish", steps, repeatable=True)

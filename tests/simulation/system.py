@@ -11,6 +11,7 @@ from greenlet import getcurrent
 
 from foliostream.application import price_input, recalculate, update_prices
 from foliostream.application.access import Caller
+from foliostream.application.margin_events import MarginFollowUp
 from foliostream.application.marking import Marker
 from foliostream.application.push import push
 from foliostream.application.receiving import Change, Received
@@ -20,6 +21,7 @@ from foliostream.domain.keys import ACCOUNT_TYPES, split_key
 from foliostream.domain.pacing import NO_PACE
 from foliostream.settings import Settings as Deployed
 from foliostream.wiring import Wiring
+from tests.fakes.liquidations import FakeLiquidations
 from tests.simulation.checks import SKEW_MS, Watch
 from tests.simulation.lambdas import POLL_MOST_US, Function, Invocation, QueueSource, StreamSource
 from tests.simulation.machines import CALLS, Faults, Latency, Machine, Network
@@ -49,12 +51,14 @@ INSTRUMENTS = tuple(Instrument(symbol, "stock", "USD") for symbol in SYMBOLS)
 
 @dataclass
 class Settings:
-    """Of one run. ``paced``: the share of portfolios that begin with one of ``intervals_ms``; ``skew_us``: how far two
-    machines' clocks are apart at most; ``calls``: of these the fragile and the slow one are chosen for each storm."""
+    """Of one run. ``margin``: the share of accounts with margin, all of them short; ``paced``: the share of portfolios
+    that begin with one of ``intervals_ms``; ``skew_us``: how far two machines' clocks are apart at most; ``calls``: of
+    these the fragile and the slow one are chosen for each storm."""
 
     window_ms: dict[str, int] = field(default_factory=lambda: {"live": 200, "demo": 1000, "paper": 3000})
     shards: int = 4
     keys_per_message: int = 500
+    margin: float = 0.2
     paced: float = 0.3
     intervals_ms: Sequence[int | None] = (None, 1_000, 2_000, 5_000, 60_000)
     concurrency: int = 5
@@ -94,6 +98,12 @@ class Container(Wiring):
         self.notices = stores.notices
 
     @cached_property
+    def margin_follow_up(self) -> MarginFollowUp:
+        """Nobody here has what stops out closed: what is ordered stays a promise of the next valuation."""
+        self._sqs = None
+        return replace(super().margin_follow_up, liquidations=FakeLiquidations())
+
+    @cached_property
     def marker(self) -> Marker:
         """With names that are the same whenever the seed is."""
         return replace(super().marker, new_nonce=self._new_nonce)
@@ -125,6 +135,7 @@ class Container(Wiring):
             marker=self.marker,
             clock=self.clock,
             skew_ms=self.settings.skew_ms,
+            follow_up=lambda pending: self.margin_follow_up(pending),
         )
 
     def push(self, received: Sequence[Received]) -> list[str]:

@@ -13,7 +13,8 @@ from foliostream import lambda_events
 from foliostream.application import book_swaps, fill_input, price_input, protocol, topic_input
 from foliostream.application.close_day import Part
 from foliostream.application.receiving import wait_until_due
-from foliostream.domain import changes, portfolio, swaps
+from foliostream.domain import analysis_task, changes, portfolio, swaps
+from foliostream.domain.analysis_task import METRIC_NAMES
 from foliostream.domain.fills import Fill
 from foliostream.domain.history import parse_day
 from foliostream.domain.liquidation import Liquidation
@@ -71,6 +72,14 @@ def test_the_streamed_sample_has_a_fill_and_leaves_other_transactions_out() -> N
     (booked,) = lambda_events.booked_fills(event("project_ledger.stream.json"))
     assert booked.record is not None
     assert portfolio.decode_transaction(booked.record).entry.transaction_id == "fill:f-1"
+
+
+def test_the_fill_of_a_simulated_order_is_one_too() -> None:
+    sample = event("project_ledger.stream.json")
+    for record in sample["Records"]:
+        key = record["dynamodb"]["Keys"]["sk"]
+        key["S"] = key["S"].replace("TRANSACTION#fill:", "TRANSACTION#order:")
+    assert len(lambda_events.booked_fills(sample)) == 1
 
 
 def test_the_streamed_sample_has_the_record_of_a_change_of_status() -> None:
@@ -171,3 +180,9 @@ def test_the_queued_sample_of_orders_names_symbols() -> None:
     (message,) = lambda_events.received(event("fill_orders.queue.json"))
     assert json.loads(message.body) == {"symbols": ["AAPL", "M&M"]}
     assert "Records" not in event("fill_orders.schedule.json")
+
+
+def test_the_sample_of_an_analysis_is_a_task() -> None:
+    task = analysis_task.decode((EVENTS / "analyze.task.json").read_text())
+    assert task.run.metrics == METRIC_NAMES
+    assert task.run.ticker in task.values

@@ -177,7 +177,7 @@ def rest(client: Client, limit: object = 95, **changes: object) -> Answer:
 def tick(client: Client, bid: object, ask: object, **more: object) -> None:
     """A quote, and what its message makes of the open orders."""
     client.parts.clock.advance(1000)
-    client.prices(quote(bid, ask, ts=client.parts.clock.now_ms(), **more))
+    assert client.prices(quote(bid, ask, ts=client.parts.clock.now_ms(), **more)).status == 202
     work(client)
 
 
@@ -427,6 +427,15 @@ def test_a_short_position_is_booked_out_too(client: Client) -> None:
     client.prices(quote())
     place(client, side="SELL")
     assert client.send("POST", RESET).body["cash_balance"] == 100_000
+
+
+def test_a_margin_account_has_its_starting_balance_again(client: Client) -> None:
+    client.create(account_type="paper", account_kind="margin", leverage=10)
+    client.prices(quote())
+    place(client, quantity=1000)
+    tick(client, 109, 111, last=110)
+    state = client.send("POST", RESET).body
+    assert (state["cash_balance"], state["total_value"], state["positions"][:-1]) == (100_000, 100_000, [])
 
 
 @pytest.mark.parametrize(

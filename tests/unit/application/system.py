@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from foliostream.application.access import Caller
+from foliostream.application.analyzing import Analyzing
 from foliostream.application.announcing import Announcer
 from foliostream.application.answering import Answers
 from foliostream.application.margin_check import MarginCheck
@@ -44,6 +45,7 @@ from tests.fakes.liquidations import FakeLiquidations
 from tests.fakes.notices import FakeNotices
 from tests.fakes.queues import FakeQueues
 from tests.fakes.sessions import FakeSessions
+from tests.fakes.starter import FakeStarter
 from tests.unit.domain.examples import NOW, STALE_AFTER_MS, buy, stock
 
 SKEW_MS = 50
@@ -96,6 +98,7 @@ class System:
             bus=self.bus,
             announce=self.announce,
             liquidations=self.liquidations,
+            marker=self.marker,
             rules=self.valuer.rules,
             stale_after_ms=STALE_AFTER_MS,
             partial=False,
@@ -117,8 +120,16 @@ class System:
             self.clock,
             kept_ms=KEPT_MS,
         )
+        self.starter = FakeStarter()
+        self.analyzing = Analyzing(self.subscribing, self.valuer, self.runs, self.starter, self.answers)
         self.watching = Watching(
-            self.connections, self.sessions, self.gateway, self.subscribing, self.answers, session_ms=KEPT_MS
+            self.connections,
+            self.sessions,
+            self.gateway,
+            self.subscribing,
+            self.analyzing,
+            self.answers,
+            session_ms=KEPT_MS,
         )
 
     def valuer_over(self, books: Books, snapshots: Snapshots, ledger: Ledger) -> Valuer:

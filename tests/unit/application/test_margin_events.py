@@ -208,6 +208,24 @@ def test_prices_that_are_not_to_be_trusted_raise_nothing(system: Traded, how: st
     assert system.status.state == "ok"
 
 
+def test_a_called_account_that_is_out_of_sight_is_looked_at_again_and_told_once(system: Traded) -> None:
+    system.account()
+    system.ticks("XAUUSD", "94.7")
+    system.clock.advance(STALE_AFTER_MS + 1)
+    system.marker.mark("demo", ["demo:1"], system.marker.window("demo"), "sweep")  # silent since then
+    system.settle()
+    assert system.kinds() == ["margin_call"]
+    (look,) = system.queues.receive("delayed")
+    system.clock.wait_until(look.message.window_end_ms)
+    assert system.recalculate(received([look])) == []
+    assert system.kinds() == ["margin_call", "margin_unknown"]
+    assert system.queues.receive("delayed") == []
+    assert system.state("1").margin.state == "unknown"  # type: ignore[union-attr]
+    system.marker.refresh("demo:1")
+    system.settle()
+    assert len(system.kinds()) == 2
+
+
 def test_a_portfolio_has_levels_of_its_own(system: Traded) -> None:
     system.account()
     book = system.book

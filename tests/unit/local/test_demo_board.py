@@ -263,3 +263,13 @@ def test_the_summary_has_every_account_every_type_and_one_line_of_totals() -> No
     assert "no total" in lines[1]
     assert lines[3].split() == ["tick-to-screen", "demo", "p50", "234", "ms", "p95", "234", "ms"]
     assert totals_line(board) == "1 ticks, 2 valuations, 2 pushes, tick-to-screen p50 234 ms p95 234 ms"
+
+
+def test_a_margin_event_is_told_once_however_often_it_comes() -> None:
+    board = Board.of([FIRST], NOW_MS)
+    called = {"type": "margin_call", "event_id": "e1", "portfolio_id": "sample-leveraged", "level_percent": 99}
+    restored = called | {"type": "margin_restored", "event_id": "e2", "level_percent": None}
+    for message in (called, called, restored):
+        assert board.arrived(message, NOW_MS) == []
+    assert board.told == ["margin_call", "margin_restored"]
+    assert board.margin == "sample-leveraged: margin restored"

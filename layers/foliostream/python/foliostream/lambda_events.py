@@ -9,6 +9,8 @@ from typing import Any
 
 from foliostream.application.receiving import Amended, Booked, Change, Received, TopicRecord
 
+_FILLS = ("TRANSACTION#fill:", "TRANSACTION#order:")
+
 
 def received(event: Mapping[str, Any]) -> list[Received]:
     """The messages of an SQS event, in order."""
@@ -36,8 +38,8 @@ def amended(event: Mapping[str, Any]) -> list[Amended]:
 
 
 def booked_fills(event: Mapping[str, Any]) -> list[Booked]:
-    """The transactions of fills in the same event, in order."""
-    found = [record for record in _written(event) if _sort_key(record).startswith("TRANSACTION#fill:")]
+    """The transactions of fills, reported and simulated ones, in the same event, in order."""
+    found = [record for record in _written(event) if _sort_key(record).startswith(_FILLS)]
     return [Booked(record["SequenceNumber"], _key(record), _text(record, "record")) for record in found]
 
 

@@ -16,6 +16,7 @@ from foliostream.domain.sessions import NOTHING_TOLD
 
 if TYPE_CHECKING:  # each function loads what it works with itself
     from foliostream.domain.account import BrokerAccount
+    from foliostream.domain.analysis_task import Task
     from foliostream.domain.broker import Answer
     from foliostream.domain.changes import Change
     from foliostream.domain.closes import Closes
@@ -761,6 +762,13 @@ class Sessions(Protocol):
 
     def end_run(self, session_id: str, run_id: str, status: RunStatus, ending: bytes) -> str | None:
         """End the run; the session's connection, or None if the run is not running any more."""
+
+
+class AnalysisStarter(Protocol):
+    """Has an analysis computed elsewhere."""
+
+    def start(self, task: Task) -> None:
+        """Without waiting for it; it may be worked on more than once."""
 
 
 class Gateway(Protocol):

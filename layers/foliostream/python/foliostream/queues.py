@@ -52,6 +52,7 @@ SHOWN: Final = (
     Queue.PUSH,
     Queue.ORDER_FILLED,
     Queue.FILLS,
+    Queue.ORDERS,
 )
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from botocore.config import Config
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_sqs import SQSClient
 
     from foliostream import ports
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from foliostream.application.book_swaps import SwapBooking
     from foliostream.application.broker_orders import BrokerOrders
     from foliostream.application.close_day import DayClosing
+    from foliostream.application.computing import Computing
     from foliostream.application.fill_orders import OrderFiller
     from foliostream.application.liquidating import Liquidator
     from foliostream.application.managers import Manager, Reconciling
@@ -335,9 +337,15 @@ class Wiring:
         return MarginRules(limits, basis=self.settings.margin_basis)
 
     @cached_property
+    def liquidations(self) -> ports.Liquidations:
+        """Stop-outs on their way into the books."""
+        from foliostream.adapters.sqs_liquidations import SqsLiquidations
+
+        return SqsLiquidations(self._sqs, self.settings.queues + Queue.LIQUIDATIONS, self.clock)
+
+    @cached_property
     def margin_follow_up(self) -> MarginFollowUp:
         """Tells margin events and orders liquidations."""
-        from foliostream.adapters.sqs_liquidations import SqsLiquidations
         from foliostream.application.margin_events import MarginFollowUp
 
         settings = self.settings
@@ -346,7 +354,8 @@ class Wiring:
             instruments=self.instruments,
             bus=self.bus,
             announce=self.announcer,
-            liquidations=SqsLiquidations(self._sqs, settings.queues + Queue.LIQUIDATIONS, self.clock),
+            liquidations=self.liquidations,
+            marker=self.marker,
             rules=self.margin_rules,
             stale_after_ms=settings.stale_price_seconds * 1000,
             partial="partial" in settings.liquidation,
@@ -693,8 +702,37 @@ class Wiring:
         return Sender(self.connections, self.sessions, self.hot, self.valuer, self.gateway, self.clock)
 
     @cached_property
+    def _lambda(self) -> LambdaClient:
+        import boto3
+
+        return boto3.client("lambda", config=_config())
+
+    @cached_property
+    def starter(self) -> ports.AnalysisStarter:
+        """Has analyses computed; the client is not made before the first one."""
+        from foliostream.adapters.lambda_starter import LambdaStarter
+
+        return LambdaStarter(lambda: self._lambda, f"{self.settings.stack}-analyze")
+
+    @cached_property
+    def computing(self) -> Computing:
+        """Computes analyses."""
+        from foliostream.application.computing import Computing
+
+        return Computing(
+            sessions=self.sessions,
+            runs=self.runs,
+            instruments=self.instruments,
+            price_history=self.price_history,
+            clock=self.clock,
+            zone=self.market_zone,
+            each=self.each,
+        )
+
+    @cached_property
     def watching(self) -> Watching:
         """What WebSocket clients may do."""
+        from foliostream.application.analyzing import Analyzing
         from foliostream.application.answering import Answers
         from foliostream.application.subscribing import Subscribing
         from foliostream.application.watching import Watching
@@ -711,7 +749,8 @@ class Wiring:
             clock=self.clock,
             kept_ms=kept_ms,
         )
-        return Watching(self.connections, self.sessions, self.gateway, subscribing, answers, kept_ms)
+        analyzing = Analyzing(subscribing, self.valuer, self.runs, self.starter, answers)
+        return Watching(self.connections, self.sessions, self.gateway, subscribing, analyzing, answers, kept_ms)
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:

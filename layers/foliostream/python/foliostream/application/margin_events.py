@@ -9,6 +9,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from foliostream.application.announcing import Announcer
+from foliostream.application.marking import Later, Marker
 from foliostream.application.valuing import Pending
 from foliostream.domain import events, liquidation, margin, margin_states
 from foliostream.domain.liquidation import Liquidation, Plan
@@ -56,6 +57,7 @@ class MarginFollowUp:
     bus: EventBus
     announce: Announcer
     liquidations: Liquidations
+    marker: Marker
     rules: MarginRules
     stale_after_ms: int
     partial: bool
@@ -70,6 +72,7 @@ class MarginFollowUp:
         orders = [order for item in pending if (order := _order(item, plans.get(item.book.portfolio_id))) is not None]
         if orders:
             self.liquidations.send(orders)
+        self._look_again(pending)
         self._confirm([item.snapshot for item in pending if item.book.portfolio_id not in failed])
         return failed
 
@@ -114,6 +117,17 @@ class MarginFollowUp:
         except PermanentError as fault:
             return {item.portfolio_id: f"its {item.event.kind} cannot be published: {fault.message}"}
         return {}
+
+    def _look_again(self, pending: Sequence[Pending]) -> None:
+        """A called account is out of sight: when that has lasted, nothing else may value it any more."""
+        items = [
+            Later(item.book.key, due_ms)
+            for item in pending
+            if (status := _status(item.snapshot)).is_out_of_sight
+            and (due_ms := status.blind_since_ms + self.rules.unknown_after_ms) > item.snapshot.read_at_ms
+        ]
+        if items:
+            self.marker.later(items, "sweep")
 
     def _confirm(self, snapshots: Sequence[Snapshot]) -> None:
         """As long as they still stand: who replaced one has its events too, and tells them again."""

@@ -22,6 +22,8 @@ _RequestId = Annotated[str, Meta(max_length=MAX_REQUEST_ID_LENGTH)]
 _PortfolioId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}\Z")]
 _PortfolioIds = Annotated[list[_PortfolioId], Meta(min_length=1, max_length=MAX_SUBSCRIPTIONS)]
 _Channels = Annotated[list[Channel], Meta(min_length=1, max_length=len(CHANNELS))]
+# Whatever is no symbol is not held either.
+_Ticker = Annotated[str, Meta(min_length=1, max_length=32)]
 _Version = Annotated[int, Meta(ge=0, le=MAX_VERSION)]
 
 
@@ -63,9 +65,24 @@ class Refresh(Struct, tag_field="action", tag="refresh", forbid_unknown_fields=T
     request_id: _RequestId | None = None
 
 
-Action = Ping | Subscribe | Unsubscribe | Resume | Refresh
+class Analyze(Struct, tag_field="action", tag="analyze", forbid_unknown_fields=True):
+    """``{"action": "analyze", "ticker": "AAPL", "portfolio_id": "..."}``: the five metrics of a ticker; an analysis
+    that is running gives way."""
+
+    ticker: _Ticker
+    portfolio_id: _PortfolioId | None = None
+    request_id: _RequestId | None = None
+
+
+class Cancel(Struct, tag_field="action", tag="cancel", forbid_unknown_fields=True):
+    """``{"action": "cancel"}``: end the analysis that is running."""
+
+    request_id: _RequestId | None = None
+
+
+Action = Ping | Subscribe | Unsubscribe | Resume | Refresh | Analyze | Cancel
 _actions: msgspec.json.Decoder[Action] = msgspec.json.Decoder(Action)
-ACTIONS: Final = ("ping", "subscribe", "unsubscribe", "resume", "refresh")
+ACTIONS: Final = ("ping", "subscribe", "unsubscribe", "resume", "refresh", "analyze", "cancel")
 
 
 class ErrorCode(NamedTuple):
@@ -86,6 +103,10 @@ ERROR_CODES: Final = {
     "PORTFOLIO_NOT_FOUND": ErrorCode(False, "There is no such portfolio, or it is somebody else's."),
     "PORTFOLIO_NEEDED": ErrorCode(False, "`portfolio_id` may be left out only where there is one portfolio."),
     "NOT_SUBSCRIBED": ErrorCode(False, "The portfolio is not subscribed to."),
+    "UNKNOWN_TICKER": ErrorCode(False, "The portfolio does not hold the ticker."),
+    "NOTHING_TO_CANCEL": ErrorCode(False, "No analysis is running."),
+    "NOT_VALUED_YET": ErrorCode(True, "The portfolio changes faster than it is valued."),
+    "SESSION_BUSY": ErrorCode(True, "Others open analyses in this session at the same time."),
     "TOO_MANY_SUBSCRIPTIONS": ErrorCode(False, f"A connection watches at most {MAX_SUBSCRIPTIONS} portfolios."),
     "TOO_MANY_WATCHERS": ErrorCode(False, "Too many connections watch this portfolio."),
     "TOKEN_EXPIRED": ErrorCode(False, "The token or the connection has expired; the connection is closed."),

@@ -7,11 +7,14 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from foliostream.application import protocol
+from foliostream.application.analyzing import Analyzing
 from foliostream.application.answering import Answers
 from foliostream.application.protocol import (
     ACTIONS_AT_ONCE,
     ACTIONS_PER_SECOND,
     Action,
+    Analyze,
+    Cancel,
     Refresh,
     Resume,
     Subscribe,
@@ -38,6 +41,7 @@ class Watching:
     sessions: Sessions
     gateway: Gateway
     subscribing: Subscribing
+    analyzing: Analyzing
     answers: Answers
     session_ms: int
 
@@ -126,6 +130,10 @@ class Watching:
             self.subscribing.resume(connection, action)
         elif isinstance(action, Refresh):
             self._refresh(connection, action)
+        elif isinstance(action, Analyze):
+            self.analyzing.analyze(connection, action)
+        elif isinstance(action, Cancel):
+            self.analyzing.cancel(connection, action)
         else:
             server_time = iso(self.answers.clock.now_ms())
             self.answers.now(connection.connection_id, "pong", action.request_id, server_time=server_time)

@@ -50,9 +50,14 @@ class MarginStatus(Struct, frozen=True, array_like=True):
         return "unknown" if self.alarmed else self.state
 
     @property
+    def is_out_of_sight(self) -> bool:
+        """Whether it is called and has no figures that are to be trusted, which nobody was told yet."""
+        return bool(self.call_version and self.blind_version) and not self.alarmed
+
+    @property
     def is_pending(self) -> bool:
-        """Whether something has to follow from it: events to be published, or a stop-out that goes on."""
-        return bool(self.unsent) or self.state == "stop_out"
+        """Whether something has to follow from it: events to be published, a stop-out that goes on, another look."""
+        return bool(self.unsent) or self.state == "stop_out" or self.is_out_of_sight
 
 
 UNSEEN = MarginStatus()

@@ -55,7 +55,8 @@ class Notice:
 
 
 def fill(portfolio_id: str, transaction: Transaction) -> Notice:
-    """A fill as it was booked; ``price`` and ``fee`` in the currencies named, ``realized_pnl`` in base."""
+    """A fill as it was booked, reported or (``order:a``) simulated; ``price`` and ``fee`` in the currencies named,
+    ``realized_pnl`` in base."""
     entry = transaction.entry
     fill_id = entry.transaction_id.removeprefix(_FILL_PREFIX)
     content = {

@@ -45,10 +45,10 @@ class UnknownMetricError(ValueError):
 
 @dataclass(frozen=True)
 class Holdings:
-    """What is held: signed market values in base and closes in units of now, oldest first, by symbol. ``targets``:
-    target weights by symbol, None for equal ones."""
+    """What is held: signed market values in base (None without a price) and closes in units of now, oldest first, by
+    symbol. ``targets``: target weights by symbol, None for equal ones."""
 
-    values: Mapping[str, Decimal]
+    values: Mapping[str, Decimal | None]
     closes: Mapping[str, Closes]
     targets: Mapping[str, Decimal] | None = None
 
@@ -60,7 +60,10 @@ class Holdings:
     @cached_property
     def weights(self) -> Array:
         """w; ``UnknownMetricError`` where nothing that is held is worth anything."""
-        values = np.array([float(self.values[symbol]) for symbol in self.symbols])
+        known = {symbol: float(value) for symbol, value in self.values.items() if value is not None}
+        if len(known) < len(self.symbols):
+            raise UnknownMetricError(f"no price of {_some([name for name in self.symbols if name not in known])}")
+        values = np.array([known[symbol] for symbol in self.symbols])
         gross = np.abs(values).sum() if values.size else 0.0
         if not gross:
             raise UnknownMetricError("nothing that is held is worth anything")
@@ -186,12 +189,14 @@ WITHOUT_CLOSES = frozenset({"concentration", "allocation_score"})
 
 
 def compute(metric: str, held: Holdings, ticker: str) -> Result:
-    """One of ``METRICS``. Never raises for what the numbers are: what is not finite is None with its reason."""
+    """One of ``METRICS``. Never raises for what the numbers are: a metric that fails keeps no other from coming."""
     try:
         with np.errstate(all="ignore"):
             value, detail = METRICS[metric](held, ticker)
     except UnknownMetricError as unknown:
         return Result(metric, None, str(unknown))
+    except (ArithmeticError, ValueError) as fault:
+        return Result(metric, None, f"it cannot be computed: {fault}")
     if not np.isfinite(value):
         return Result(metric, None, "the numbers are too large")
     return Result(metric, _wire(value), None, detail)

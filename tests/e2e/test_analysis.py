@@ -1,0 +1,134 @@
+"""Analyses as clients meet them: the five metrics of a ticker, switched in the middle, on both hot stores."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from datetime import date, timedelta
+from decimal import Decimal
+from random import Random
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from foliostream.domain.analysis_task import METRIC_NAMES
+from local.client import Rest, Socket
+from tests.e2e.conftest import Cloud, Holder, eventually, now_ms, post_price
+from tests.unit.application.test_analyzing import check
+
+Message = dict[str, Any]
+ENDS = ("analysis_completed", "analysis_failed")
+
+
+@pytest.fixture
+def other_symbol(admin: Rest) -> str:
+    name = f"A{uuid4().hex[:10].upper()}"
+    admin.put(f"/api/v1/instruments/{name}", {"kind": "stock", "currency": "USD"})
+    return name
+
+
+@pytest.fixture
+def invested(admin: Rest, holder: Callable[[str], Holder], symbol: str, other_symbol: str) -> Holder:
+    """A live account with ten of each symbol, priced, with 300 closes of both."""
+    owner = holder("live")
+    random = Random(7)
+    for name in (symbol, other_symbol):
+        days = ((date(2025, 1, 1) + timedelta(number)).isoformat() for number in range(300))
+        closes = [{"date": day, "close": random.randint(90, 110)} for day in days]
+        assert admin.put(f"/api/v1/instruments/{name}/history", {"closes": closes})["kept"] == 300
+    line = {"instrument_id": other_symbol, "quantity_change": 10, "price": 100, "transaction_type": "BUY"}
+    update = {"portfolio_id": owner.portfolio_id, "timestamp": now_ms(), "updates": [line]}
+    owner.rest.post(f"/api/v1/portfolio/{owner.portfolio_id}/update", update)
+    for name, last in ((symbol, 110), (other_symbol, 90)):
+        post_price(admin, name, last)
+    eventually(owner.state, lambda state: state["calc_status"] == "ok", "a priced account")
+    return owner
+
+
+def until(socket: Socket, run_kinds: tuple[str, ...], runs: int = 1) -> list[Message]:
+    """What comes until so many messages of these kinds have come."""
+    found: list[Message] = []
+    deadline = time.monotonic() + 30
+    while sum(message["type"] in run_kinds for message in found) < runs:
+        assert time.monotonic() < deadline, found
+        message = socket.receive(1.0)
+        if message is not None:
+            found.append(message)
+    return found
+
+
+def ask(owner: Holder, ticker: str) -> Message:
+    return {"action": "analyze", "ticker": ticker, "portfolio_id": owner.portfolio_id, "request_id": "r1"}
+
+
+def test_five_metrics_of_one_snapshot_come_one_by_one(stack: Cloud, invested: Holder, symbol: str) -> None:
+    with stack.socket(invested.name) as socket:
+        socket.send(ask(invested, symbol))
+        messages = until(socket, ENDS)
+    assert [message["type"] for message in messages] == [
+        "analysis_started",
+        *["analysis_result"] * 5,
+        "analysis_completed",
+    ]
+    assert {message["version"] for message in messages} == {messages[0]["version"]}
+    values = {message["metric"]: message["value"] for message in messages[1:-1]}
+    assert set(values) == set(METRIC_NAMES)
+    assert (values["concentration"], values["allocation_score"]) == (Decimal("0.505"), Decimal("-0.05"))
+    assert None not in values.values()
+    assert {message["request_id"] for message in messages} == {"r1"}
+
+
+def test_a_switch_leaves_nothing_of_the_old_ticker_after_the_new_ones_start(
+    stack: Cloud, invested: Holder, symbol: str, other_symbol: str
+) -> None:
+    with stack.socket(invested.name) as socket:
+        for ticker in (symbol, other_symbol, symbol, other_symbol):
+            socket.send(ask(invested, ticker))
+        messages = until(socket, ENDS)
+        while messages[-1]["ticker"] != other_symbol:
+            messages += until(socket, ENDS)
+        check(messages)
+        assert messages[-1]["type"] == "analysis_completed"
+        socket.send({"action": "cancel"})
+        (error,) = until(socket, ("error",))
+        assert error["code"] == "NOTHING_TO_CANCEL"
+        socket.send(ask(invested, "NOTHELD"))
+        (error,) = until(socket, ("error",))
+        assert (error["code"], error["request_id"]) == ("UNKNOWN_TICKER", "r1")
+
+
+def test_a_repeated_delivery_of_a_run_that_is_over_does_nothing(stack: Cloud) -> None:
+    task = json.loads((stack.settings.home.parents[1] / "events" / "analyze.task.json").read_text())
+    answer = stack.aws("lambda").invoke(
+        FunctionName=stack.outputs.resources["AnalyzeFunctionName"], Payload=json.dumps(task).encode()
+    )
+    body = json.loads(answer["Payload"].read())
+    assert body == {"run_id": task["run"]["run_id"], "stored": [], "completed": False}
+
+
+def test_clients_that_switch_at_random_see_no_stale_result(
+    stack: Cloud, invested: Holder, symbol: str, other_symbol: str
+) -> None:
+    def client(seed: int) -> list[Message]:
+        random, found = Random(seed), list[Message]()
+        with stack.socket(invested.name) as socket:
+            for _ in range(6):
+                socket.send(ask(invested, random.choice([symbol, other_symbol])))
+                deadline = time.monotonic() + random.random()
+                while (left := deadline - time.monotonic()) > 0:
+                    if (message := socket.receive(left)) is not None:
+                        found.append(message)
+            socket.send(ask(invested, symbol) | {"request_id": "last"})
+            while not (found and found[-1]["type"] in ENDS and found[-1].get("request_id") == "last"):
+                found += until(socket, ENDS)
+        return found
+
+    with ExitStack() as closing:
+        threads = closing.enter_context(ThreadPoolExecutor(8))
+        for messages in threads.map(client, range(8)):
+            check(messages)
+            assert messages[-1]["type"] == "analysis_completed"
