@@ -21,6 +21,7 @@ from tests.e2e.conftest import Cloud, Holder, eventually, now_ms, post_price
 from tests.unit.application.test_analyzing import check
 
 Message = dict[str, Any]
+CLIENTS = 4
 ENDS = ("analysis_completed", "analysis_failed")
 
 
@@ -114,21 +115,22 @@ def test_clients_that_switch_at_random_see_no_stale_result(
     stack: Cloud, invested: Holder, symbol: str, other_symbol: str
 ) -> None:
     def client(seed: int) -> list[Message]:
-        random, found = Random(seed), list[Message]()
-        with stack.socket(invested.name) as socket:
-            for _ in range(6):
-                socket.send(ask(invested, random.choice([symbol, other_symbol])))
-                deadline = time.monotonic() + random.random()
-                while (left := deadline - time.monotonic()) > 0:
-                    if (message := socket.receive(left)) is not None:
-                        found.append(message)
-            socket.send(ask(invested, symbol) | {"request_id": "last"})
-            while not (found and found[-1]["type"] in ENDS and found[-1].get("request_id") == "last"):
-                found += until(socket, ENDS)
+        random, socket, found = Random(seed), sockets[seed], list[Message]()
+        for _ in range(6):
+            socket.send(ask(invested, random.choice([symbol, other_symbol])))
+            deadline = time.monotonic() + random.random()
+            while (left := deadline - time.monotonic()) > 0:
+                if (message := socket.receive(left)) is not None:
+                    found.append(message)
+        socket.send(ask(invested, symbol) | {"request_id": "last"})
+        while not (found and found[-1]["type"] in ENDS and found[-1].get("request_id") == "last"):
+            found += until(socket, ENDS)
         return found
 
     with ExitStack() as closing:
-        threads = closing.enter_context(ThreadPoolExecutor(8))
-        for messages in threads.map(client, range(8)):
+        # One after the other: a handshake has to wait for the authorizer's cold start.
+        sockets = [closing.enter_context(stack.socket(invested.name)) for _ in range(CLIENTS)]
+        threads = closing.enter_context(ThreadPoolExecutor(CLIENTS))
+        for messages in threads.map(client, range(CLIENTS)):
             check(messages)
             assert messages[-1]["type"] == "analysis_completed"
