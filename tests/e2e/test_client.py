@@ -17,10 +17,10 @@ from uuid import uuid4
 import pytest
 
 from foliostream_client import ApiError, Client
+from foliostream_client.transport import Rest, Socket, loads
 from foliostream_client.watching import Connected, Snapshot, Update
-from local.client import Rest, loads
 from local.issuer import ALL_SCOPES
-from tests.e2e.conftest import Cloud, Holder, eventually, now_ms, post_price, total
+from tests.e2e.conftest import Cloud, Holder, eventually, now_ms, of_type, post_price, receive, total
 
 ROOT = Path(__file__).parents[2]
 
@@ -131,6 +131,36 @@ def test_a_watch_goes_on_from_a_snapshot_with_every_change(client: Client, owner
             assert event.state == client.state(owner.portfolio_id)
             return
     pytest.fail("twenty updates without the price")
+
+
+def test_the_address_of_the_websocket_is_asked_for_where_none_is_given(
+    stack: Cloud, owner: Holder, client: Client
+) -> None:
+    asking = Client(stack.outputs.rest_url, stack.token(owner.name))
+    events = asking.watch([owner.portfolio_id])
+    assert isinstance(next(events), Connected)
+    assert isinstance(next(events), Snapshot)
+    with Socket(client.ws_ticket().url) as socket:
+        socket.send({"action": "ping", "request_id": "here"})
+        assert receive(socket, of_type("pong"), "the answer")["request_id"] == "here"
+
+
+def test_five_metrics_come_and_a_ticker_that_is_not_held_is_refused(
+    shell: Shell, client: Client, owner: Holder, symbol: str
+) -> None:
+    client.send_prices([{"symbol": symbol, "last": 100, "ts": now_ms()}])
+    eventually(owner.state, lambda state: state["calc_status"] == "ok", "a priced account")
+    lines = shell.ok("analyze", symbol, owner.portfolio_id).splitlines()
+    assert lines[0].split("\t") == ["metric", "value", "reason"]
+    metrics = {"portfolio_risk", "concentration", "correlation", "momentum", "allocation_score"}
+    assert {line.split("\t")[0] for line in lines[1:]} == metrics
+    events = [loads(line) for line in shell.ok("analyze", symbol, owner.portfolio_id, "--json").splitlines()]
+    assert [event["event"] for event in events] == ["started", *["result"] * 5, "completed"]
+    # Without closes nothing can be said of the risk, and the reason is told.
+    risk = next(event for event in events if event.get("metric") == "portfolio_risk")
+    assert (risk["value"], bool(risk["reason"])) == (None, True)
+    refused = shell.run("analyze", "NOTHELD", owner.portfolio_id)
+    assert (refused.returncode, "UNKNOWN_TICKER" in refused.stderr) == (1, True)
 
 
 def test_a_brokers_file_counts_once_and_a_longer_one_adds_what_is_new(
