@@ -11,7 +11,7 @@ import sys
 from decimal import Decimal
 from pathlib import Path
 
-from local.client import loads
+from foliostream_client.transport import loads
 from tests.e2e.conftest import Cloud, eventually
 from tests.e2e.test_inlets import heard
 
