@@ -8,7 +8,7 @@ from pathlib import Path
 
 from foliostream_client.errors import ApiError
 from foliostream_client.transport import Rest
-from local import cloud, price_files, rebuild, sam, services
+from local import cloud, figures, price_files, rebuild, sam, services
 from local.environments import ROOT, InstallError
 from local.issuer import LIFETIME_S
 from local.price_files import PriceFileError
@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     _command(commands, "up", "start or refresh the cloud; returns when it answers", _up)
     _command(commands, "down", "stop everything that was started, also after a crash", _down)
     _command(commands, "demo", "all of it with sample accounts and real prices; DEMO_SECONDS=20 ends by itself", _demo)
-    _command(commands, "status", "say whether it runs, and where", _status)
+    _command(commands, "status", "say whether it runs, where, how fresh its figures are and what waits", _status)
     logs = _command(commands, "logs", "print what the functions wrote", _logs)
     logs.add_argument("--function", default="", help="only functions whose log group holds this, such as push")
     _command(commands, "rebuild-hot", "make the hot store again from the ledger, showing how far it is", _rebuild_hot)
@@ -74,6 +74,8 @@ def _status(settings: Settings, _: argparse.Namespace) -> int:
         print("not running")
         return 1
     _print_addresses(settings, outputs)
+    operator = Rest(outputs.rest_url, cloud.local_issuer(settings).token("operator", ["admin"]))
+    print(figures.read(operator, sam.function_logs(outputs.aws_endpoint, "recalculate", figures.SINCE_S)))
     return 0
 
 
