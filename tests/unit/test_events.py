@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from foliostream import lambda_events
-from foliostream.application import book_swaps, fill_input, price_input, protocol, topic_input
+from foliostream.application import authorize, book_swaps, fill_input, price_input, protocol, topic_input
 from foliostream.application.close_day import Part
 from foliostream.application.receiving import wait_until_due
 from foliostream.domain import analysis_task, changes, portfolio, swaps
@@ -20,10 +20,17 @@ from foliostream.domain.history import parse_day
 from foliostream.domain.liquidation import Liquidation
 from foliostream.domain.reconciliation import Turn
 from foliostream.domain.times import epoch_ms
+from foliostream.ports import Claims
+from foliostream.settings import Settings
 from tests.fakes.clock import FakeClock
 from tests.fakes.fills import FakeFillQueue
+from tests.infra.cloudformation import FUNCTION, function_setting, referenced, resources, template
 
 EVENTS = Path(__file__).parents[2] / "events"
+
+
+FUNCTIONS = {str(body["CodeUri"]).removeprefix("functions/"): name for name, body in resources(FUNCTION).items()}
+SAMPLES = [path.name for path in sorted(EVENTS.glob("*.*.json")) if path.name != "env.local.json"]
 
 
 def event(name: str) -> dict[str, Any]:
@@ -186,3 +193,65 @@ def test_the_sample_of_an_analysis_is_a_task() -> None:
     task = analysis_task.decode((EVENTS / "analyze.task.json").read_text())
     assert task.run.metrics == METRIC_NAMES
     assert task.run.ticker in task.values
+
+
+def kind(sample: dict[str, Any]) -> str:
+    """What brought a sample, by the parser that takes it."""
+    if "methodArn" in sample:
+        claims = Claims("alice", frozenset({"admin"}), 1_772_101_800)
+        assert authorize.policy(claims, sample["methodArn"])["principalId"] == "alice"
+        return "Authorizer"
+    if "routeKey" in sample.get("requestContext", {}):
+        return "WebSocket"
+    if "httpMethod" in sample:
+        return "Api"
+    if "records" in sample:
+        assert lambda_events.topic_records(sample)
+        return "Kafka"
+    if "Records" not in sample:
+        return "Invocation"
+    if "dynamodb" in sample["Records"][0]:
+        assert lambda_events.changes(sample)
+        return "DynamoDB"
+    assert lambda_events.received(sample)
+    return "SQS"
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_every_sample_is_named_after_its_function_and_can_be_taken_apart(name: str) -> None:
+    assert name.partition(".")[0] in FUNCTIONS
+    assert kind(event(name))
+
+
+@pytest.mark.parametrize("function", sorted(FUNCTIONS))
+def test_a_function_has_a_sample_of_each_thing_that_calls_it(function: str) -> None:
+    shown = {kind(event(name)) for name in SAMPLES if name.partition(".")[0] == function}
+    assert shown
+    assert callers(FUNCTIONS[function]) <= shown
+
+
+def callers(logical_id: str) -> set[str]:
+    """What the template lets call a function, as kinds of samples."""
+    found = {body["Type"] for body in (function_setting(logical_id, "Events") or {}).values()}
+    for mapping in resources("AWS::Lambda::EventSourceMapping").values():
+        if referenced(mapping["FunctionName"]) == logical_id:
+            found.add("DynamoDB" if "Stream" in str(mapping["EventSourceArn"]) else "Kafka")
+    for schedule in resources("AWS::Scheduler::Schedule").values():
+        if referenced(schedule["Target"]["Arn"]) == logical_id:
+            found.add("Invocation")
+    return found
+
+
+def test_every_route_of_the_websocket_has_a_sample() -> None:
+    (api,) = resources("AWS::Serverless::WebSocketApi").values()
+    shown = {event(name)["requestContext"]["routeKey"] for name in SAMPLES if name.startswith("websocket.")}
+    assert set(api["Routes"]) <= shown
+
+
+def test_the_environment_for_samples_is_the_whole_environment_of_the_functions() -> None:
+    given = event("env.local.json")["Parameters"]
+    settings = Settings.read({name: value for name, value in given.items() if name.startswith("PORTFOLIO_")})
+    assert (settings.stack, settings.hot_store) == ("foliostream", "dynamodb")
+    # The template has no AWS_ENDPOINT_URL, since nobody wants one on AWS.
+    variables = template()["Globals"]["Function"]["Environment"]["Variables"]
+    assert given.keys() - {"AWS_ENDPOINT_URL"} == {name for name in variables if not name.startswith("POWERTOOLS_")}
