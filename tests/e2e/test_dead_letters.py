@@ -148,3 +148,15 @@ def test_nothing_is_lost_by_looking(stack: Cloud, operator: Operator) -> None:
     first = eventually(lambda: operator.id_of("feed", word), bool, "the letter")
     assert {operator.id_of("feed", word) for _ in range(2)} == {first}
     assert Decimal(next(line.split()[1] for line in operator.list().splitlines() if line.startswith("feed "))) >= 1
+
+
+def test_all_are_replayed_however_many_calls_it_takes(stack: Cloud, operator: Operator) -> None:
+    """Parts of a rebuild that never was: its consumer leaves them."""
+    client = stack.aws("sqs")
+    (url,) = [name for name in client.list_queues()["QueueUrls"] if name.endswith("-rebuild-dead")]
+    body = json.dumps({"run_id": "nobody", "bucket": 0})
+    for _ in range(11):
+        client.send_message_batch(QueueUrl=url, Entries=[{"Id": str(n), "MessageBody": body} for n in range(10)])
+    assert operator.replay("rebuild")
+    assert operator.lines == ["rebuild: 100 replayed", "rebuild: 10 replayed"]
+    assert operator.show("rebuild") == "no dead letters of rebuild"
