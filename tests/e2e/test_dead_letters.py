@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from decimal import Decimal
 from uuid import uuid4
 
 import pytest
@@ -147,7 +146,8 @@ def test_nothing_is_lost_by_looking(stack: Cloud, operator: Operator) -> None:
     put_again(stack, "feed-dead", json.dumps({"slot": 1, "word": word}))
     first = eventually(lambda: operator.id_of("feed", word), bool, "the letter")
     assert {operator.id_of("feed", word) for _ in range(2)} == {first}
-    assert Decimal(next(line.split()[1] for line in operator.list().splitlines() if line.startswith("feed "))) >= 1
+    (line,) = [line for line in operator.list().splitlines() if line.startswith("feed ")]
+    assert int(line.split()[1].strip(",")) >= 1
 
 
 def test_all_are_replayed_however_many_calls_it_takes(stack: Cloud, operator: Operator) -> None:
