@@ -30,7 +30,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 export SAM_CLI_TELEMETRY := 0
 
 .PHONY: help env env-all up down demo bridge import-history rebuild-hot dlq-list dlq-show dlq-replay status logs token test lint format types template unit contract \
-	property infra simulation simulate integration e2e bench compare-metrics figures lock build deploy clean
+	property infra simulation simulate integration e2e streams bench compare-metrics figures lock build deploy clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,7 +53,7 @@ bridge: env ## take the ticks of a Redis channel to the local cloud (REDIS_URL=r
 import-history: env ## give daily closes to the local cloud: make import-history FILE=closes.csv (ADJUSTED=1: for splits)
 	@$(PY) -m local import-history "$(FILE)" $(if $(ADJUSTED),--adjusted)
 
-status: env ## say whether the cloud runs, and where
+status: env ## say whether the cloud runs, where, how fresh its figures are and what waits
 	@$(PY) -m local status
 
 logs: env ## print what the functions wrote: make logs FUNCTION=push
@@ -104,6 +104,10 @@ unit contract property infra simulation integration e2e: env-all ## only the tes
 
 simulate: env ## storms on virtual time over the real use cases: make simulate SEEDS=5000
 	@PYTHONPATH=layers/foliostream/python:. $(PY) -m tests.simulation --seeds $(SEEDS)
+
+streams: env-all ## 500 clients that watch 200 portfolios, drop and come back: STREAM_CLIENTS= STREAM_PORTFOLIOS= STREAM_SECONDS=
+	@trap '$(STOP_TEST_CLOUDS)' EXIT; STREAM_CLIENTS=$(or $(STREAM_CLIENTS),500) STREAM_PORTFOLIOS=$(or $(STREAM_PORTFOLIOS),200) \
+	  STREAM_SECONDS=$(or $(STREAM_SECONDS),60) $(PY) -m pytest tests/e2e/test_streams.py -k valkey
 
 # Its servers stop by themselves; this is for the run that is killed.
 bench: env-all ## measure speed, latency and cost, writes .local/bench.json: make bench PARTS="cost ticks" TICKS=FILE

@@ -38,7 +38,7 @@ FUNCTIONS = {
     "price_update": Function(
         _PARTS + "parts.hot; parts.holders; parts.instruments; parts.marker; parts.order_watch", ("dynamodb", "sqs")
     ),
-    "recalculate": Function(_PARTS + "parts.valuer; parts.marker", ("dynamodb", "sqs")),
+    "recalculate": Function(_PARTS + "parts.valuer; parts.pacer; parts.marker", ("dynamodb", "sqs")),
     "push": Function(_PARTS + "parts.sender; parts.marker", ("dynamodb", "sqs", "apigatewaymanagementapi")),
     "rest_api": Function(_PARTS + "app.api(); parts.portfolios; parts.holders", ("dynamodb", "sqs")),
     "websocket": Function(_PARTS + "parts.watching", ("dynamodb", "sqs", "apigatewaymanagementapi")),

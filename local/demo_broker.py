@@ -5,7 +5,10 @@ import urllib.request
 from collections.abc import Iterator
 
 from local.client import Json, Rest
+from local.processes import poll
 
+# From the ledger by its stream into the state.
+CONFIRMED_S = 20.0
 ACCOUNT, PORTFOLIO = "AB1001", "sample-broker"
 SYMBOL, PRICE, CASH, DRIFT = "TCS", 3_500, 1_000_000, 3
 
@@ -35,11 +38,23 @@ def drift(rest: Rest, kite_root: str) -> Iterator[str]:
     yield f"{PORTFOLIO}: the broker has {found['actual']} {SYMBOL}, we {found['expected']}: {found['kind']}, reported"
 
     report = _reconcile(rest, apply=True)
-    state = _state(rest)
+    state = _confirmed(rest)
     after = sum(int(item["quantity"]) for item in state["positions"] if item["instrument_id"] == SYMBOL)
     if report["status"] != "ok" or after != held + DRIFT or state["unreconciled_since"] is not None:
         raise DriftError(f"the books should be put right: {report}")
     yield f"{PORTFOLIO}: {len(report['applied'])} ADJUSTMENT booked on demand, {after} {SYMBOL}, reconciled"
+
+
+def _confirmed(rest: Rest) -> Json:
+    """The state once it shows that the broker confirmed it, or as it is after some seconds."""
+    found: list[Json] = []
+
+    def is_confirmed() -> bool:
+        found.append(_state(rest))
+        return found[-1]["unreconciled_since"] is None
+
+    poll(is_confirmed, CONFIRMED_S, interval_s=0.2)
+    return found[-1]
 
 
 def _opening() -> Json:

@@ -8,7 +8,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 
 from foliostream import lambda_events
-from foliostream.application import fill_input, topic_input
+from foliostream.application import fill_input, topic_fills
 from foliostream.application.accept_fills import FillReport, accept_events
 from foliostream.wiring import wiring
 
@@ -22,7 +22,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         _log(accept_events(lambda_events.received(event), parts.fill_accepter, parts.fill_queue))
         return lambda_events.failures([])
     if "records" in event:
-        _log(topic_input.accept_fills(lambda_events.topic_records(event), parts.fill_accepter, parts.dead_letters))
+        _log(topic_fills.accept_fills(lambda_events.topic_records(event), parts.fill_accepter, parts.dead_letters))
         return lambda_events.failures([])
     fill = fill_input.from_event(json.dumps(event))
     report = _log(parts.fill_accepter.accept(fill_input.parse([fill])))

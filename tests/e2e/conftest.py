@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from decimal import Decimal
@@ -25,12 +25,27 @@ from local.client import Rest, Socket
 from local.issuer import ALL_SCOPES
 from local.settings import Settings
 from local.testing import running_cloud, settings_of
+from tests.support import asyncapi
 
 ACCOUNT_TYPES = ("live", "demo", "paper")
 # Everything arrives within a few windows; a busy machine gets more.
 DEADLINE_S = 30.0
 SHARDS = 64
 T = TypeVar("T")
+
+
+class CheckedSocket(Socket):
+    """A socket whose messages, both ways, are as the AsyncAPI document says; what is not even JSON goes unchecked."""
+
+    def send(self, message: Mapping[str, Any] | str) -> None:
+        if not isinstance(message, str):
+            assert asyncapi.faults("say", message) == []
+        super().send(message)
+
+    def receive(self, timeout_s: float) -> dict[str, Any] | None:
+        message = super().receive(timeout_s)
+        assert message is None or asyncapi.faults("tell", message) == []
+        return message
 
 
 @dataclass(frozen=True)
@@ -46,8 +61,9 @@ class Cloud:
     def rest(self, subject: str, scopes: tuple[str, ...] = ()) -> Rest:
         return Rest(self.outputs.rest_url, self.token(subject, scopes))
 
-    def socket(self, subject: str) -> Socket:
-        return Socket(self.outputs.ws_url, self.token(subject))
+    def socket(self, subject: str, query: str = "") -> Socket:
+        """Of a program: with its token in the header. Every message is held against the AsyncAPI document."""
+        return CheckedSocket(self.outputs.ws_url, self.token(subject), query=query)
 
     def aws(self, service: str) -> Any:  # noqa: ANN401 (boto3's clients have no common type)
         return boto3.client(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
 
 import pytest
 
+from foliostream.application.protocol import ACTIONS_AT_ONCE
 from local.client import Rest, Socket, SocketError
-from tests.e2e.conftest import Cloud, Holder, anything, eventually, of_type, post_price, receive
+from tests.e2e.conftest import Cloud, Holder, anything, eventually, now_ms, of_type, post_price, receive, total
 
 
 @pytest.mark.parametrize("token", [None, "nonsense"])
@@ -23,7 +26,10 @@ def test_without_a_genuine_token_there_is_no_connection(stack: Cloud, token: str
         ("[]", "INVALID_JSON"),
         ('{"action": "fly", "request_id": "7"}', "UNKNOWN_ACTION"),
         ("{}", "UNKNOWN_ACTION"),
-        ('{"action": "subscribe"}', "INVALID_MESSAGE"),
+        ('{"action": "subscribe"}', "PORTFOLIO_NEEDED"),
+        ('{"action": "subscribe", "portfolio_ids": ["nobodys"], "channels": ["news"]}', "INVALID_MESSAGE"),
+        ('{"action": "refresh", "portfolio_id": "nobodys"}', "PORTFOLIO_NOT_FOUND"),
+        ('{"action": "resume", "portfolio_id": "nobodys", "last_version": 1}', "PORTFOLIO_NOT_FOUND"),
         ('{"action": "subscribe", "portfolio_ids": []}', "INVALID_MESSAGE"),
         ('{"action": "subscribe", "portfolio_ids": ["nobodys"]}', "PORTFOLIO_NOT_FOUND"),
     ],
@@ -83,6 +89,133 @@ def test_a_client_that_left_is_forgotten(
 
     def rows() -> list[object]:
         scanned = stack.aws("dynamodb").scan(TableName=table, ConsistentRead=True)["Items"]
-        return [item for item in scanned if owner.portfolio_id in str(item)]
+        # Its session stays, with what it was sent.
+        connections = (item for item in scanned if item["pk"]["S"].startswith("CONNECTION#"))
+        return [item for item in connections if owner.portfolio_id in str(item)]
 
     eventually(rows, lambda found: not found, "the rows of the connection")
+
+
+def test_a_ticket_opens_one_connection(stack: Cloud, symbol: str, holder: Callable[[str], Holder]) -> None:
+    assert symbol
+    owner = holder("live")
+    url = owner.rest.post("/api/v1/ws-ticket", {})["url"]
+    with Socket(url) as socket:
+        socket.send({"action": "subscribe"})
+        assert receive(socket, of_type("subscribed"), "the acknowledgement")["portfolio_ids"] == [owner.portfolio_id]
+        with pytest.raises(SocketError):
+            Socket(url)
+    with pytest.raises(SocketError):
+        Socket(stack.outputs.ws_url, query="ticket=guessed")
+
+
+def test_a_fill_comes_with_the_state_that_it_made(stack: Cloud, symbol: str, holder: Callable[[str], Holder]) -> None:
+    owner = holder("live")
+    with stack.socket(owner.name) as socket:
+        socket.send({"action": "subscribe", "portfolio_ids": [owner.portfolio_id]})
+        receive(socket, of_type("snapshot"), "the snapshot")
+        report_fill(stack, owner, symbol, "f-1")
+        fill = receive(socket, of_type("fill"), "the fill")
+        assert (fill["event_id"], fill["quantity_after"]) == (f"fill:{owner.portfolio_id}:f-1", 12)
+        update = receive(socket, of_type("portfolio_update"), "the state after it")
+        [position] = update["updates"][0]["data"]["positions"][:1]
+        assert (position["instrument_id"], position["quantity"]) == (symbol, 12)
+
+
+def test_who_comes_back_finds_the_session_and_hears_what_was_missed(
+    stack: Cloud, admin: Rest, symbol: str, holder: Callable[[str], Holder]
+) -> None:
+    owner = holder("live")
+    session = f"session-{owner.name}"
+    with stack.socket(owner.name, query=f"session_id={session}") as socket:
+        socket.send({"action": "subscribe", "portfolio_ids": [owner.portfolio_id], "channels": ["state", "fills"]})
+        assert receive(socket, of_type("subscribed"), "the acknowledgement")["session_id"] == session
+        version = receive(socket, of_type("snapshot"), "the snapshot")["version"]
+    report_fill(stack, owner, symbol, "f-2")
+    post_price(admin, symbol, 7)
+    newest = eventually(owner.state, lambda state: state["total_value"] == after(7), "fill and price")["version"]
+    with stack.socket(owner.name, query=f"session_id={session}") as socket:
+        socket.send({"action": "resume", "portfolio_id": owner.portfolio_id, "last_version": version})
+        seen: list[dict[str, object]] = []
+        # The fill may be announced only now: then it comes after the state.
+        wanted = {f"fill:{owner.portfolio_id}:f-2"}
+        everything_received(socket, seen, lambda: wanted == ids(seen) and any(reached(item, newest) for item in seen))
+        assert [item["event_id"] for item in seen if item["type"] == "fill"] == [*wanted]
+        restored = [item for item in seen if item["type"] == "subscribed"]
+        assert [item["channels"] for item in restored] == [{owner.portfolio_id: ["state", "fills"]}]
+    with pytest.raises(SocketError):
+        stack.socket("mallory", query=f"session_id={session}")
+
+
+def test_a_second_connection_takes_the_session_and_the_first_is_told_and_closed(
+    stack: Cloud, symbol: str, holder: Callable[[str], Holder]
+) -> None:
+    assert symbol
+    owner = holder("live")
+    query = f"session_id=session-{owner.name}"
+    with stack.socket(owner.name, query=query) as first, stack.socket(owner.name, query=query) as second:
+        told = receive(first, anything, "the goodbye")
+        assert (told["type"], told["code"]) == ("error", "SESSION_TAKEN_OVER")
+        with pytest.raises(SocketError):
+            receive(first, anything, "nothing any more")
+        second.send({"action": "ping"})
+        receive(second, of_type("pong"), "the pong")
+
+
+def test_a_refresh_values_at_once(stack: Cloud, admin: Rest, symbol: str, holder: Callable[[str], Holder]) -> None:
+    owner = holder("paper")
+    post_price(admin, symbol, 5)
+    with stack.socket(owner.name) as socket:
+        socket.send({"action": "subscribe"})
+        version = receive(socket, of_type("snapshot"), "the snapshot")["version"]
+        socket.send({"action": "refresh", "request_id": "r"})
+        assert receive(socket, of_type("refresh_accepted"), "the answer")["request_id"] == "r"
+        receive(socket, lambda message: reached(message, version + 1), "a newer version")
+
+
+def test_who_says_too_much_is_told_to_wait(stack: Cloud) -> None:
+    with stack.socket("chatterbox") as socket:
+        for _ in range(ACTIONS_AT_ONCE * 4):
+            socket.send({"action": "ping"})
+        refused = receive(socket, of_type("error"), "the refusal")
+        assert (refused["code"], refused["retryable"]) == ("RATE_LIMITED", True)
+
+
+def report_fill(stack: Cloud, owner: Holder, symbol: str, fill_id: str) -> None:
+    """Two more, bought at 101."""
+    fill = {
+        "fill_id": fill_id,
+        "portfolio_id": owner.portfolio_id,
+        "instrument_id": symbol,
+        "side": "BUY",
+        "quantity": 2,
+        "fill_price": 101,
+        "timestamp": now_ms(),
+    }
+    assert stack.rest(owner.name, ("fills:write",)).post("/api/v1/fills", fill)["accepted"] == 1
+
+
+def after(price: int) -> Decimal:
+    """The holder's total value after the fill, which has no fee."""
+    return total(price) - 2 * 101 + 2 * price
+
+
+def ids(seen: list[dict[str, object]]) -> set[object]:
+    """Of the events among them."""
+    return {message["event_id"] for message in seen if "event_id" in message}
+
+
+def reached(message: dict[str, object], version: int) -> bool:
+    """Whether it brings a state at least as new."""
+    updates: Any = message.get("updates", [message] if message["type"] == "snapshot" else [])
+    return any(update["version"] >= version for update in updates)
+
+
+def everything_received(socket: Socket, seen: list[dict[str, object]], holds: Callable[[], bool]) -> None:
+    """Receive into ``seen`` until all of it is there."""
+
+    def noted(message: dict[str, Any]) -> bool:
+        seen.append(message)
+        return holds()
+
+    receive(socket, noted, "what was missed")

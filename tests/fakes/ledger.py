@@ -176,7 +176,7 @@ class FakeLedger:
     ) -> None:
         self._books[portfolio.portfolio_id] = books.encode(portfolio)
         for transaction in transactions:
-            self._transactions[portfolio.portfolio_id, _id(transaction)] = books.encode(transaction)
+            self._transactions[portfolio.portfolio_id, _id(transaction)] = books.encode_transaction(transaction)
         self.holders -= {(portfolio.key, symbol) for symbol in closed}
         self.holders |= {(portfolio.key, symbol) for symbol in opened}
 

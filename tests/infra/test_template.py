@@ -670,9 +670,15 @@ def test_a_fill_that_lacks_a_rate_is_given_up_with_its_reason_before_its_queue_d
     assert resources(QUEUE)["FillsQueue"]["RedrivePolicy"]["maxReceiveCount"] > RATE_RECEIVES_MAX
 
 
-def test_the_authorizer_may_do_nothing_but_log() -> None:
-    actions = [action for name, statement in statements() if name == "AuthorizerRole" for action in statement["Action"]]
-    assert actions == ["logs:CreateLogStream", "logs:PutLogEvents"]
+def test_the_authorizer_may_do_nothing_but_log_and_take_tickets() -> None:
+    granted = [as_list(statement["Action"]) for name, statement in statements() if name == "AuthorizerRole"]
+    assert granted == [["logs:CreateLogStream", "logs:PutLogEvents"], ["dynamodb:DeleteItem"]]
+    assert allowed("AuthorizerRole", "dynamodb:DeleteItem") == {"SessionsTable"}
+
+
+def test_who_lets_no_ticket_pass_can_still_only_issue_them() -> None:
+    assert allowed("RestApiRole", "dynamodb:PutItem") >= {"SessionsTable"}
+    assert "SessionsTable" not in allowed("RestApiRole", "dynamodb:GetItem")
 
 
 def test_only_the_socket_functions_post_to_connections() -> None:
@@ -730,7 +736,7 @@ def test_a_night_is_charged_soon_after_it_begins_in_new_york_and_named_by_it() -
 
 
 def test_swaps_that_are_given_up_raise_an_alarm() -> None:
-    alarm = resources("AWS::CloudWatch::Alarm")["BookSwapsAlarm"]
+    alarm = resources("AWS::CloudWatch::Alarm")["BookSwapsDeadLetterAlarm"]
     assert alarm["Dimensions"] == [
         {"Name": "QueueName", "Value": {"Fn::GetAtt": ["BookSwapsDeadLetterQueue", "QueueName"]}}
     ]
@@ -797,7 +803,7 @@ def test_a_dirty_queue_that_falls_behind_raises_an_alarm(account_type: str) -> N
 
 
 def test_a_stop_out_that_could_not_be_booked_raises_an_alarm() -> None:
-    alarm = resources("AWS::CloudWatch::Alarm")["LiquidationDeadAlarm"]
+    alarm = resources("AWS::CloudWatch::Alarm")["LiquidationDeadLetterAlarm"]
     assert (alarm["Namespace"], alarm["MetricName"]) == ("AWS/SQS", "ApproximateNumberOfMessagesVisible")
     dead = {"Fn::GetAtt": ["LiquidationDeadLetterQueue", "QueueName"]}
     assert alarm["Dimensions"] == [{"Name": "QueueName", "Value": dead}]

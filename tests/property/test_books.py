@@ -128,7 +128,7 @@ def test_booking_the_accepted_entries_in_one_update_gives_the_same_books(history
 @given(histories())
 def test_the_stored_transactions_booked_again_give_the_stored_portfolio(history: History) -> None:
     _, records = books.apply(history.start, history.accepted, INSTRUMENTS, NOW)
-    stored = [books.decode_transaction(books.encode(record)) for record in records]
+    stored = [books.decode_transaction(books.encode_transaction(record)) for record in records]
     portfolio = books.decode(books.encode(history.start))
     again, _ = books.apply(portfolio, [record.entry for record in stored], INSTRUMENTS, NOW)
     assert books.encode(again) == books.encode(replayed(history))

@@ -233,7 +233,7 @@ def test_the_stored_records_booked_again_without_any_rates_give_the_stored_book(
     after, records = run(start(kind), drawn)
     again = books.decode(books.encode(start(kind)))
     for record in records:
-        stored = books.decode_transaction(books.encode(record))
+        stored = books.decode_transaction(books.encode_transaction(record))
         assert stored == record
         again, _ = books.apply(again, [books.repeatable(stored)], INSTRUMENTS, NOW)
     assert books.encode(again) == books.encode(after)

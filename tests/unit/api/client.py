@@ -25,6 +25,7 @@ from foliostream.application.ordering import Ordering
 from foliostream.application.portfolios import Portfolios
 from foliostream.application.resetting import Resetting
 from foliostream.application.status import Operations
+from foliostream.application.tickets import TicketOffice
 from foliostream.application.valuing import Valuer
 from foliostream.domain.instrument import Instrument
 from foliostream.ports import QueueDepth
@@ -38,6 +39,7 @@ from tests.fakes.instruments import FakeInstruments
 from tests.fakes.ledger import FakeLedger
 from tests.fakes.notes import FakeDepths, FakeNotes
 from tests.fakes.queues import FakeOrderQueue, FakeQueues
+from tests.fakes.tickets import FakeTickets
 
 EVENTS = Path(__file__).parents[3] / "events"
 NOW_MS = 1_772_101_800_000  # 2026-02-26T10:30:00Z
@@ -115,6 +117,11 @@ class Parts:
         numbers = count()
         filler = self.order_filler
         return Ordering(filler.execution, self.ledger, self.hot, filler, lambda: f"{next(numbers):012x}")
+
+    @cached_property
+    def ticket_office(self) -> TicketOffice:
+        numbers = count()
+        return TicketOffice(FakeTickets(), self.clock, lambda: f"secret-{next(numbers)}", lambda: "wss://socket/live")
 
     @cached_property
     def amending(self) -> Amending:

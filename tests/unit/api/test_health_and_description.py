@@ -71,6 +71,7 @@ def test_the_description_has_every_call_and_no_other(document: dict[str, Any]) -
         "POST /api/v1/portfolio/{portfolio_id}/update",
         "GET /api/v1/portfolio/{portfolio_id}/positions",
         "POST /api/v1/portfolio/{portfolio_id}/refresh",
+        "POST /api/v1/ws-ticket",
         "POST /api/v1/portfolio/{portfolio_id}/reconcile",
         "POST /webhooks/kite",
         "PATCH /api/v1/portfolio/{portfolio_id}",

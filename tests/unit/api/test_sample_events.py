@@ -49,6 +49,7 @@ def test_every_sample_is_answered_as_the_contract_says(call: Call) -> None:
         "history": 200,
         "analytics": 200,
         "change_portfolio": 200,
+        "ws_ticket": 200,
         "market_status": 200,
         "dirty_users": 200,
         "health": 200,

@@ -46,6 +46,7 @@ from tests.fakes.notices import FakeNotices
 from tests.fakes.queues import FakeQueues
 from tests.fakes.sessions import FakeSessions
 from tests.fakes.starter import FakeStarter
+from tests.support import asyncapi
 from tests.unit.domain.examples import NOW, STALE_AFTER_MS, buy, stock
 
 SKEW_MS = 50
@@ -212,7 +213,10 @@ class System:
 
     def messages(self, connection_id: str = "c1") -> list[dict[str, Any]]:
         """What the connection was sent so far, decoded; forgotten then."""
-        sent = [json.loads(raw, parse_float=Decimal) for raw in self.gateway.to(connection_id)]
+        raw = self.gateway.to(connection_id)
+        assert max(map(len, raw), default=0) < asyncapi.FRAME_BYTES
+        sent = [json.loads(payload, parse_float=Decimal) for payload in raw]
+        assert [fault for message in sent for fault in asyncapi.faults("tell", message)] == []
         self.gateway.posted = [item for item in self.gateway.posted if item[0] != connection_id]
         return sent
 

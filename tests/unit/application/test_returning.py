@@ -108,6 +108,17 @@ def test_a_gap_that_cannot_be_filled_is_said_and_a_snapshot_follows(system: Syst
     assert resumed[2]["version"] == version
 
 
+def test_a_version_before_the_one_sent_last_is_no_known_one(system: System) -> None:
+    say(system, "subscribe", portfolio_ids=["one"])
+    version = system.state("one").version
+    move(system, "110")
+    system.flush()
+    system.watching.disconnect("c1")
+    connect(system, "c2")
+    resumed = say(system, "resume", "c2", portfolio_id="one", last_version=version)
+    assert kinds(resumed)[-2:] == ["resync_required", "snapshot"], "the last update may never have arrived"
+
+
 def test_notices_since_the_version_are_sent_again_in_order_each_once(system: System) -> None:
     say(system, "subscribe", portfolio_ids=["one"])
     system.announce([call(1)])
@@ -249,7 +260,7 @@ def test_the_newest_connection_has_the_session_and_the_one_before_is_told(system
 
 def test_a_session_ends_a_day_after_the_last_message_and_market_updates_do_not_move_that(system: System) -> None:
     say(system, "subscribe", portfolio_ids=["one"])
-    system.clock.advance(TOUCH_EVERY_MS)
+    system.clock.advance(10 * TOUCH_EVERY_MS)
     said_at_ms = system.clock.now_ms()
     say(system, "ping")
     for number in range(30):

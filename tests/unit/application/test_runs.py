@@ -156,6 +156,24 @@ def test_a_post_that_fails_in_the_middle_loses_nothing_and_repeats_nothing(syste
     ]
 
 
+def test_what_was_told_is_not_told_again_when_the_client_is_looked_at_again(system: System) -> None:
+    run = analyze(system)
+    system.runs.result("c1", run, "momentum", {"value": 1})
+    system.runs.complete("c1", run)
+    assert len(told(system)) == 3
+    system.answers.letters(connection(system), [system.answers.entry(b"")])
+    assert told(system) == []
+
+
+def test_a_connection_that_lost_its_session_is_told_nothing_more_of_it(system: System) -> None:
+    before = connection(system)
+    system.sessions.open("c1", "alice", "c2", NOW, NOW + KEPT_MS)
+    run = analyze(system)
+    system.answers.letters(before, [system.answers.entry(b"")])
+    system.runs.result("c1", run, "momentum", {"value": 1})
+    assert told(system) == []
+
+
 def test_a_session_that_is_gone_opens_no_run(system: System) -> None:
     found = connection(system)
     system.clock.advance(KEPT_MS + TOUCH_EVERY_MS)

@@ -197,7 +197,7 @@ def test_a_book_and_its_transactions_come_back_from_storage_as_they_were() -> No
     before = booked(funded("1000.10"), buy("0.333333", "33.330000", "0.07"))
     after, transactions = books.apply(before, [sell("0.111111", "34", "0.01")], INSTRUMENTS, NOW)
     assert books.decode(books.encode(after)) == after
-    stored = [books.decode_transaction(books.encode(item)) for item in transactions]
+    stored = [books.decode_transaction(books.encode_transaction(item)) for item in transactions]
     assert stored == transactions
     assert isinstance(stored[0], Transaction)
 

@@ -454,7 +454,7 @@ def test_a_record_with_its_rates_books_the_same_again_whatever_rates_are_by_then
     start, _ = run(empty(), deposit("1000", currency="EUR"))
     entries = [buy("3", "33.3", "1", instrument_id="SAP"), sell("2", "35", "1", instrument_id="SAP")]
     after, records = run(start, *entries)
-    stored = [books.decode_transaction(books.encode(record)) for record in records]
+    stored = [books.decode_transaction(books.encode_transaction(record)) for record in records]
     again, _ = run(start, *[books.repeatable(record) for record in stored], prices={})
     assert books.encode(again) == books.encode(after)
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import Decimal, localcontext
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foliostream.domain import splitting
+from foliostream.domain import assessing, splitting
 from foliostream.domain.instrument import Instrument, Split
+from foliostream.domain.money import EXACT
 from foliostream.domain.portfolio import Entry, Portfolio
 from foliostream.domain.price import Price
 from foliostream.domain.splitting import SAME_SPLIT_MS
 from foliostream.domain.valuation import PortfolioState
-from tests.unit.domain.examples import NOW, booked, buy, funded, last, state, stock
+from tests.unit.domain.examples import NOW, booked, buy, cash, funded, last, state, stock
 
 SECOND = 1_000
 FOUR, ONE = Decimal(4), Decimal(1)
@@ -110,3 +111,22 @@ def test_what_is_listed_divides_once_and_what_is_only_booked_too(
     ts_ms = NOW + at_days * 86_400_000
     assert splitting.factor(found, ts_ms) > 0
     assert splitting.factor(found, NOW + 26 * 86_400_000) == 1
+
+
+def test_a_cash_account_is_doubtful_until_the_split_of_what_it_holds_is_booked() -> None:
+    account = booked(funded("10000"), buy("10", "100", timestamp_ms=NOW - 5 * SECOND), now_ms=NOW - 5 * SECOND)
+    known, newer = instruments(split_of()), last("25", ts_ms=NOW + 1)
+    before = _both(account, newer, known)
+    assert before == ("degraded", ["AAPL"], "degraded")
+    split = cash("SPLIT", "0", instrument_id="AAPL", ratio=(FOUR, ONE), timestamp_ms=NOW)
+    after = booked(account, split, now_ms=NOW, instruments=known)
+    assert _both(after, newer, known) == ("ok", [], "ok")
+
+
+def _both(account: Portfolio, price: Price, known: dict[str, Instrument]) -> tuple[str, list[str], str]:
+    """What a reader sees, and what the storm stored."""
+    seen = state(account, {"AAPL": price}, instruments=known, read_at_ms=NOW + SECOND)
+    with localcontext(EXACT):
+        market = assessing.Market({"AAPL": price}, known, 60 * SECOND)
+        stored = assessing.assess(assessing.plan(account), market, read_at_ms=NOW + SECOND, previous_version=0)
+    return seen.calc_status, seen.stale, stored.calc_status

@@ -11,30 +11,29 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from foliostream.domain.account import BrokerAccount
-from foliostream.domain.broker import Answer
-from foliostream.domain.changes import Change
-from foliostream.domain.closes import Closes
-from foliostream.domain.coalescing import Bundle, DirtyMessage
-from foliostream.domain.fills import Fill
-from foliostream.domain.history import Day
-from foliostream.domain.instrument import Instrument
-from foliostream.domain.liquidation import Liquidation
-from foliostream.domain.notices import CHANNELS, Channel, NoticeKind
-from foliostream.domain.order_fills import Booked, Member, OrderState
-from foliostream.domain.pacing import Pace
-from foliostream.domain.portfolio import Portfolio, Transaction
-from foliostream.domain.price import Price, PriceUpdate
-from foliostream.domain.reconciliation import AccountState
-from foliostream.domain.sessions import NOTHING_TOLD, RunStatus, Session, Told
-from foliostream.domain.snapshot import Snapshot
+from foliostream.domain.notices import CHANNELS
+from foliostream.domain.sessions import NOTHING_TOLD
 
-if TYPE_CHECKING:  # the hot functions do without them
-    from decimal import Decimal
-
+if TYPE_CHECKING:  # each function loads what it works with itself
+    from foliostream.domain.account import BrokerAccount
     from foliostream.domain.analysis_task import Task
-    from foliostream.domain.fills import Side
+    from foliostream.domain.broker import Answer
+    from foliostream.domain.changes import Change
+    from foliostream.domain.closes import Closes
+    from foliostream.domain.coalescing import Bundle, DirtyMessage
+    from foliostream.domain.fills import Fill, Side
+    from foliostream.domain.history import Day
+    from foliostream.domain.instrument import Instrument
+    from foliostream.domain.liquidation import Liquidation
+    from foliostream.domain.notices import Channel, NoticeKind
+    from foliostream.domain.order_fills import Booked, Member, OrderState
     from foliostream.domain.orders import Order, State
+    from foliostream.domain.pacing import Pace
+    from foliostream.domain.portfolio import Portfolio, Transaction
+    from foliostream.domain.price import Price, PriceUpdate
+    from foliostream.domain.reconciliation import AccountState
+    from foliostream.domain.sessions import RunStatus, Session, Told
+    from foliostream.domain.snapshot import Snapshot
 
 
 class Clock(Protocol):
@@ -598,6 +597,23 @@ class TokenVerifier(Protocol):
 
     def verify(self, token: str) -> Claims:
         """Claims of a valid token; ``UnauthorizedError`` for any other, ``RetryableError`` when it cannot be known."""
+
+
+class TakenTicket(NamedTuple):
+    """Whose ticket it was, and until when it was good."""
+
+    claims: Claims
+    expires_at_ms: int
+
+
+class Tickets(Protocol):
+    """Tickets by a digest of them."""
+
+    def put(self, digest: str, claims: Claims, expires_at_ms: int) -> None:
+        """Until it is taken, or well after it has expired."""
+
+    def take(self, digest: str) -> TakenTicket | None:
+        """Exactly once; None if there is none. It may have expired."""
 
 
 # --- clients --------------------------------------------------------------------------------------------------------

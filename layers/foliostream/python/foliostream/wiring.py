@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from foliostream.application.status import Operations
     from foliostream.application.sweep import Sweep
     from foliostream.application.symbols import Symbols
+    from foliostream.application.tickets import TicketOffice
     from foliostream.application.valuing import Valuer
     from foliostream.application.watching import Watching
     from foliostream.domain.margin_states import MarginRules
@@ -300,6 +301,24 @@ class Wiring:
         from foliostream.adapters.websocket_gateway import WebSocketGateway
 
         return WebSocketGateway(boto3.client("apigatewaymanagementapi", config=_config()))
+
+    @cached_property
+    def ticket_office(self) -> TicketOffice:
+        """Issues and redeems tickets for the WebSocket."""
+        import secrets
+
+        from foliostream.adapters.dynamodb_tickets import DynamoDbTickets
+        from foliostream.application.tickets import TicketOffice
+
+        tickets = DynamoDbTickets(self._dynamodb, self.settings.sessions_table)
+        return TicketOffice(tickets, self.clock, secrets.token_urlsafe, self._socket_url)
+
+    def _socket_url(self) -> str:
+        """The WebSocket is where clients are posted to."""
+        import boto3
+
+        posted_to: str = boto3.client("apigatewaymanagementapi", config=_config()).meta.endpoint_url
+        return posted_to.replace("http", "ws", 1)
 
     @cached_property
     def token_verifier(self) -> ports.TokenVerifier:

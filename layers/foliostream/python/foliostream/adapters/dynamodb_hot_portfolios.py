@@ -11,9 +11,9 @@ from foliostream.adapters.dynamodb_batch import Item, batch_get, conditional, ea
 from foliostream.adapters.dynamodb_hot_shards import DynamoDbHotShards
 from foliostream.adapters.dynamodb_hot_watchers import DynamoDbHotWatchers, leases, snapshot_key
 from foliostream.adapters.hot_codec import head_of, write_token
-from foliostream.domain import portfolio as portfolios
+from foliostream.domain import account
 from foliostream.domain import snapshot as snapshots
-from foliostream.domain.portfolio import Portfolio
+from foliostream.domain.account import Portfolio
 from foliostream.ports import Candidate, Head, Saved, Stored, StoredSnapshot
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class DynamoDbHotPortfolios:
     def put_book(self, portfolio: Portfolio) -> None:
         """Store it unless the stored one is as new or newer."""
         version = {"N": str(portfolio.version)}
-        body = {"B": _packed(portfolios.encode(portfolio))}
+        body = {"B": _packed(account.encode(portfolio))}
         conditional(
             self._client.put_item,
             f"PutItem book {portfolio.portfolio_id} in {self._table}",

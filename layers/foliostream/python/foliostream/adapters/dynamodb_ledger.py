@@ -292,7 +292,7 @@ class DynamoDbLedger:
         for transaction in transactions:
             item = _transaction_key(portfolio.portfolio_id, transaction.entry.transaction_id) | {
                 "version": {"N": str(transaction.ledger_version)},
-                "record": {"S": books.encode(transaction).decode()},
+                "record": {"S": books.encode_transaction(transaction).decode()},
                 "listing": {"S": f"PORTFOLIO#{portfolio.portfolio_id}"},
                 "sequence": {"N": str(getattr(transaction, "sequence", 0))},
             }

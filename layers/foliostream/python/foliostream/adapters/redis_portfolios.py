@@ -20,10 +20,10 @@ from msgspec import Struct
 
 from foliostream.adapters.hot_codec import WATCHERS_MAX, head_of, too_many_watchers, write_token
 from foliostream.adapters.redis_connection import Argument, Command, RedisConnection, command, script
-from foliostream.domain import portfolio as portfolios
+from foliostream.domain import account
 from foliostream.domain import snapshot as snapshots
+from foliostream.domain.account import Portfolio
 from foliostream.domain.keys import NAMES_REMEMBERED, shard_of
-from foliostream.domain.portfolio import Portfolio
 from foliostream.ports import Candidate, Clock, Head, Saved, Stored, StoredSnapshot
 from foliostream.recent import Recent
 
@@ -135,7 +135,7 @@ class RedisPortfolios:
 
     def put_book(self, portfolio: Portfolio) -> None:
         """Store it unless the stored one is as new or newer."""
-        book = portfolios.encode(portfolio)
+        book = account.encode(portfolio)
         edition = b"%d " % portfolio.version + blake2b(book, digest_size=8).hexdigest().encode()
         keys = [self._key(kind, portfolio.portfolio_id) for kind in ("book", "edition")]
         self._redis.call_all([script(_PUT_BOOK, keys, [portfolio.version, book, edition])])

@@ -35,6 +35,7 @@ _SHAPES = (
     shapes.ClosesKept,
     shapes.MarginPreview,
     shapes.RefreshAccepted,
+    shapes.TicketOut,
     shapes.ReconcileReport,
     shapes.PostbackTaken,
     shapes.MarketStatus,

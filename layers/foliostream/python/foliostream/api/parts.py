@@ -17,6 +17,7 @@ from foliostream.application.ordering import Ordering
 from foliostream.application.portfolios import Portfolios
 from foliostream.application.resetting import Resetting
 from foliostream.application.status import Operations
+from foliostream.application.tickets import TicketOffice
 from foliostream.ports import Clock, Holders, HotStore, Instruments, Ledger, PriceHistory
 from foliostream.settings import Settings
 
@@ -87,6 +88,10 @@ class Parts(Protocol):
     @property
     def previewing(self) -> Previewing:
         """Previews of orders."""
+
+    @property
+    def ticket_office(self) -> TicketOffice:
+        """Tickets for the WebSocket."""
 
     @property
     def analytics(self) -> Analytics:

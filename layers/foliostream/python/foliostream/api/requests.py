@@ -13,6 +13,7 @@ from aws_lambda_powertools.event_handler.exceptions import RequestEntityTooLarge
 
 from foliostream.application.access import Caller
 from foliostream.errors import CallerError, UnauthorizedError
+from foliostream.ports import Claims
 
 MAX_BODY_BYTES = 256 * 1024
 
@@ -78,6 +79,12 @@ def caller(event: Mapping[str, Any]) -> Caller:
     if not context.get("sub"):
         raise UnauthorizedError("a valid token is needed")
     return Caller(context["sub"], frozenset(str(context.get("scope") or "").split()))
+
+
+def claims(event: Mapping[str, Any]) -> Claims:
+    """The same with the second at which the token ends."""
+    known = caller(event)
+    return Claims(known.subject, known.scopes, int(event["requestContext"]["authorizer"]["exp"]))
 
 
 def name(raw: str) -> str:

@@ -18,6 +18,7 @@ from foliostream.api.margin_routes import margin_routes
 from foliostream.api.order_routes import order_routes
 from foliostream.api.parts import Parts
 from foliostream.api.status_routes import status_routes
+from foliostream.api.ticket_routes import ticket_routes
 
 Api = Callable[[Mapping[str, Any], LambdaContext], dict[str, Any]]
 
@@ -46,6 +47,7 @@ def build(parts: Parts, cors_origin: str = "") -> Api:
     fill_routes(resolver, parts)
     order_routes(resolver, parts)
     status_routes(resolver, parts)
+    ticket_routes(resolver, parts)
     broker_routes(resolver, parts)
     return lambda event, context: resolver.resolve(requests.plain(event), context)
 

@@ -432,6 +432,14 @@ class RefreshAccepted(Struct):
     status: Literal["accepted"] = "accepted"
 
 
+class TicketOut(Struct):
+    """``url`` is the WebSocket's address with the ticket in it; good once, for ``expires_in`` seconds."""
+
+    ticket: str
+    expires_in: int
+    url: str
+
+
 class QueueState(Struct):
     """A queue as SQS counts it, which is approximately; ``oldest_age_ms``: of a dirty queue, how long ago the
     oldest promise of its account type was due, null where none is; null for others, whose ages CloudWatch has."""

@@ -26,6 +26,18 @@ def authorize(headers: Mapping[str, str | Sequence[str]], verifier: TokenVerifie
     return verifier.verify(_bearer_token(headers))
 
 
+def ticket_of(parameters: Mapping[str, str | Sequence[str]], headers: Mapping[str, object], method_arn: str) -> str:
+    """The one ``ticket`` in the query of a WebSocket's ``$connect`` without an ``Authorization`` header; empty where
+    there is none, so that the header is asked for."""
+    method = _METHOD_ARN.match(method_arn)
+    if method is None or method_arn != f"{method[0]}$connect":
+        return ""
+    values = [value for value in _listed(parameters.get("ticket", [])) if value]
+    if len(values) > 1 or (values and any(name.lower() == "authorization" for name in headers)):
+        raise UnauthorizedError("one ticket or one Authorization header, not more", code="TOKEN_INVALID")
+    return values[0] if values else ""
+
+
 def policy(claims: Claims, method_arn: str) -> dict[str, Any]:
     """API Gateway's answer of an authorizer: an Allow for the caller, who is described in ``context`` (strings).
 

@@ -102,7 +102,6 @@ ERROR_CODES: Final = {
     ),
     "PORTFOLIO_NOT_FOUND": ErrorCode(False, "There is no such portfolio, or it is somebody else's."),
     "PORTFOLIO_NEEDED": ErrorCode(False, "`portfolio_id` may be left out only where there is one portfolio."),
-    "NOT_SUBSCRIBED": ErrorCode(False, "The portfolio is not subscribed to."),
     "UNKNOWN_TICKER": ErrorCode(False, "The portfolio does not hold the ticker."),
     "NOTHING_TO_CANCEL": ErrorCode(False, "No analysis is running."),
     "NOT_VALUED_YET": ErrorCode(True, "The portfolio changes faster than it is valued."),

@@ -1,4 +1,4 @@
-"""Kafka topics in: prices and fills, record by record.
+"""Kafka topics in: prices, record by record, and what becomes of records that can never be used.
 
 Lambda knows no partial failure of a topic's batch here (template.yaml), so a record that can never be used must not
 raise: it is given up with its reason. Only what may work later raises, and then the whole batch comes again.
@@ -11,8 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from foliostream.application import fill_input, price_input
-from foliostream.application.accept_fills import FillAccepter, FillReport
+from foliostream.application import price_input
 from foliostream.application.receiving import TopicRecord
 from foliostream.domain.price import Refused
 from foliostream.errors import CallerError
@@ -37,7 +36,7 @@ def prices(records: Sequence[TopicRecord], dead_letters: DeadLetters) -> TopicPr
         try:
             one = price_input.from_message(record.value)
         except CallerError as fault:
-            _give_up(dead_letters, "price", "market_price_update", record, fault.code, fault.message)
+            give_up(dead_letters, "price", "market_price_update", record, fault.code, fault.message)
             found.unreadable.append(Refused(record.place, "INVALID", fault.message))
         else:
             found.parsed.updates.extend(one.updates)
@@ -45,18 +44,10 @@ def prices(records: Sequence[TopicRecord], dead_letters: DeadLetters) -> TopicPr
     return found
 
 
-def accept_fills(records: Sequence[TopicRecord], accepter: FillAccepter, dead_letters: DeadLetters) -> FillReport:
-    """Values are a fill each. Nobody waits for an answer: what is refused is a dead letter, in the form in which the
-    order-filled queue takes it again, where it is JSON."""
-    report = accepter.accept(fill_input.parse([msgspec.Raw(record.value) for record in records]))
-    for refused in report.rejected:
-        _give_up(dead_letters, "order_filled", "order_filled", records[refused.number], refused.code, refused.message)
-    return report
-
-
-def _give_up(
+def give_up(
     dead_letters: DeadLetters, source: str, detail_type: str, record: TopicRecord, code: str, reason: str
 ) -> None:
+    """To the dead letters of ``source``, in the form in which its queue takes it again."""
     body = _letter(detail_type, record)
     dead_letters.give_up(source, body, record.place, code, f"{record.place}: {reason}")
 

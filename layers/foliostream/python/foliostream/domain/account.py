@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Literal
 
+import msgspec
 from msgspec import Struct
 
 from foliostream.domain import money, rates
@@ -203,3 +204,17 @@ class Portfolio(Struct, frozen=True):
 
 
 NO_TOTALS = Totals()
+
+
+_encoder = msgspec.json.Encoder(decimal_format="string")
+_decoder = msgspec.json.Decoder(Portfolio)
+
+
+def encode(portfolio: Portfolio) -> bytes:
+    """JSON with every Decimal as a string: lossless and readable in a table browser."""
+    return _encoder.encode(portfolio)
+
+
+def decode(raw: bytes | str) -> Portfolio:
+    """The inverse of ``encode``; raises ``msgspec.ValidationError`` on anything else."""
+    return _decoder.decode(raw)

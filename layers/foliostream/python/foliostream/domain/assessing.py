@@ -39,8 +39,9 @@ class Plan(NamedTuple):
     """A book, ready to be valued again and again.
 
     ``settled``: the part of the total that no price moves: cash, in a margin account less what its positions cost.
-    ``splits``: symbols with splits booked, whose older prices are divided, and until when. ``book``: only where the
-    sums may not be enough; ``converts``: they never are. ``margin``: the book of a margin account.
+    ``positions``: when each was opened. ``splits``: symbols with splits booked, whose older prices are divided, and
+    until when. ``book``: only where the sums may not be enough; ``converts``: they never are. ``margin``: the book of
+    a margin account.
     ``update_interval_ms``: what the portfolio asked for.
     """
 
@@ -48,7 +49,7 @@ class Plan(NamedTuple):
     owner: str
     ledger_version: int
     symbols: frozenset[str]
-    positions: frozenset[str]
+    positions: dict[str, int]
     longs: Held
     shorts: Held
     settled: Decimal
@@ -85,7 +86,7 @@ def plan(portfolio: Portfolio) -> Plan:
         portfolio.owner,
         portfolio.version,
         portfolio.symbols,
-        frozenset(held),
+        {symbol: item.opened_at_ms for symbol, item in held.items()},
         Held(tuple(longs), tuple(longs.values())),
         Held(tuple(shorts), tuple(shorts.values())),
         settled,
@@ -104,6 +105,7 @@ class Market:
         self.prices = prices
         self.instruments = instruments
         self.stale_after_ms = stale_after_ms
+        self.split = {symbol: item.splits for symbol, item in instruments.items() if item.splits}
         self.longs = _Lines(self, long=True)
         self.shorts = _Lines(self, long=False)
 
@@ -166,19 +168,14 @@ def assess(
 def _judged(
     portfolio: Portfolio, snapshot: Snapshot, market: Market, before: MarginStatus, rules: MarginRules
 ) -> Snapshot:
-    """With the account's status; degraded where a split is not booked yet."""
-    split = any(
-        splitting.is_due(position, market.instruments.get(symbol), snapshot.read_at_ms)
-        for symbol, position in portfolio.positions.items()
-    )
-    status = "degraded" if split and snapshot.calc_status == "ok" else snapshot.calc_status
+    """With the account's status."""
     now = margin.Market(market.prices, market.instruments, snapshot.read_at_ms, market.stale_after_ms)
     limits = margin_states.limits_of(portfolio, rules.limits[portfolio.account_type])
     found = margin.assess(portfolio, now, rules.basis)
     standing, _ = margin_states.judge(
-        before, found, status, snapshot.version, snapshot.read_at_ms, limits, rules.unknown_after_ms
+        before, found, snapshot.calc_status, snapshot.version, snapshot.read_at_ms, limits, rules.unknown_after_ms
     )
-    return replace(snapshot, calc_status=status, margin=standing)
+    return replace(snapshot, margin=standing)
 
 
 def _assess(planned: Plan, market: Market, read_at_ms: int, version: int) -> Snapshot:
@@ -196,7 +193,8 @@ def _assess(planned: Plan, market: Market, read_at_ms: int, version: int) -> Sna
         total = None if total is None or None in marks else sum(map(mul, units, marks), total)
     if total is not None and not total.is_finite():
         raise ValueError("an amount is not finite")
-    status: CalcStatus = "unpriced" if total is None else "degraded" if fresh_until_ms <= read_at_ms else "ok"
+    doubtful = fresh_until_ms <= read_at_ms or (market.split and _awaits_split(planned, market, read_at_ms))
+    status: CalcStatus = "unpriced" if total is None else "degraded" if doubtful else "ok"
     return Snapshot(
         planned.portfolio_id,
         planned.owner,
@@ -208,6 +206,15 @@ def _assess(planned: Plan, market: Market, read_at_ms: int, version: int) -> Sna
         total,
         snapshot.joined(encoded),
     )
+
+
+def _awaits_split(planned: Plan, market: Market, now_ms: int) -> bool:
+    """Whether something held was split and nobody has booked it: old quantities, new prices."""
+    for symbol in market.split.keys() & planned.positions.keys():
+        booked = planned.book.positions[symbol].splits if planned.book is not None else ()
+        if splitting.is_due(planned.positions[symbol], booked, market.split[symbol], now_ms):
+            return True
+    return False
 
 
 def _needs_figures(planned: Plan, market: Market) -> bool:

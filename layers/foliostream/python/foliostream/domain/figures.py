@@ -79,8 +79,7 @@ def figures_of(
         marking.marked(symbol, position, prices.get(symbol), instruments.get(symbol), stale_after_ms)
         for symbol, position in sorted(portfolio.positions.items())
     ]
-    if portfolio.account_kind == "margin":
-        positions = [_unless_split(item, instruments.get(item.symbol), read_at_ms) for item in positions]
+    positions = [_unless_split(item, instruments.get(item.symbol), read_at_ms) for item in positions]
     quoted: dict[str, Quoted] = {}
     if foreign := portfolio.foreign_currencies:
         quoted = _quoted(portfolio, positions, foreign, prices, instruments, read_at_ms, stale_after_ms)
@@ -94,8 +93,9 @@ def figures_of(
 
 
 def _unless_split(item: Marked, instrument: Instrument | None, read_at_ms: int) -> Marked:
-    """A margin account's figures are not to be trusted as long as a split of what it holds is not booked."""
-    if item.mark is None or not splitting.is_due(item.position, instrument, read_at_ms):
+    """Old quantity, new price: not to be trusted as long as a split of what is held is not booked."""
+    told = instrument.splits if instrument else ()
+    if item.mark is None or not splitting.is_due(item.position.opened_at_ms, item.position.splits, told, read_at_ms):
         return item
     return item._replace(outdated=True)
 

@@ -18,6 +18,8 @@ from foliostream.domain.account import (
     Position,
     Status,
     Totals,
+    decode,
+    encode,
 )
 from foliostream.domain.booking import FUTURE_ALLOWANCE_MS, apply, price_symbols, repeatable
 from foliostream.domain.daily import close_day
@@ -50,25 +52,20 @@ __all__ = [
     "decode",
     "decode_transaction",
     "encode",
+    "encode_transaction",
     "price_symbols",
     "repeatable",
 ]
 
-_encoder = msgspec.json.Encoder(decimal_format="string")
-_decoder = msgspec.json.Decoder(Portfolio)
+_transaction_encoder = msgspec.json.Encoder(decimal_format="string")
 _transaction_decoder = msgspec.json.Decoder(Transaction)
 
 
-def encode(item: Portfolio | Transaction) -> bytes:
-    """JSON with every Decimal as a string: lossless and readable in a table browser."""
-    return _encoder.encode(item)
-
-
-def decode(raw: bytes | str) -> Portfolio:
-    """The inverse of ``encode`` for a portfolio; raises ``msgspec.ValidationError`` on anything else."""
-    return _decoder.decode(raw)
+def encode_transaction(transaction: Transaction) -> bytes:
+    """As ``encode`` a portfolio."""
+    return _transaction_encoder.encode(transaction)
 
 
 def decode_transaction(raw: bytes | str) -> Transaction:
-    """The inverse of ``encode`` for a transaction."""
+    """The inverse of ``encode_transaction``."""
     return _transaction_decoder.decode(raw)

@@ -82,13 +82,11 @@ def known(booked: Sequence[Split], instrument: Instrument | None) -> Sequence[Sp
     return (*instrument.splits, *own)
 
 
-def is_due(position: Position, instrument: Instrument | None, now_ms: int) -> bool:
-    """Whether the instrument was split since the position was opened and nobody has booked it yet: its quantity is
-    that of before, its price that of after."""
-    if instrument is None or not instrument.splits:
-        return False
-    due = [split for split in instrument.splits if position.opened_at_ms < split.effective_ms <= now_ms]
-    return any(not any(_is_same(split, booked) for booked in position.splits) for split in due)
+def is_due(opened_at_ms: int, booked: Sequence[Split], told: Sequence[Split], now_ms: int) -> bool:
+    """Whether one of the instrument's splits (``told``) came after the position was opened and is not among the booked
+    ones: its quantity is that of before, its price that of after."""
+    due = [split for split in told if opened_at_ms < split.effective_ms <= now_ms]
+    return any(not any(_is_same(split, other) for other in booked) for split in due)
 
 
 def _is_same(one: Split, other: Split) -> bool:

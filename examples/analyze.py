@@ -1,0 +1,114 @@
+"""Analyze a ticker of a portfolio over the WebSocket, switch to another one in the middle, print what arrives.
+
+    python examples/analyze.py --rest http://127.0.0.1:4566/... --token "$TOKEN" --portfolio demo --tickers AAPL MSFT
+
+Needs the package websockets. Comes back by itself when the connection is lost, with the same session.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+import time
+import urllib.request
+import uuid
+from typing import Any
+
+from websockets.exceptions import WebSocketException
+from websockets.sync.client import ClientConnection, connect
+
+PAUSE_SECONDS_MAX = 60
+
+
+def arguments() -> argparse.Namespace:
+    """Of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rest", required=True, help="address of the REST API, without /api/v1")
+    parser.add_argument("--token", required=True, help="a token of the issuer")
+    parser.add_argument("--portfolio", required=True, help="portfolio_id")
+    parser.add_argument("--tickers", nargs="+", default=["AAPL", "MSFT"], help="analyzed one after the other")
+    return parser.parse_args()
+
+
+def socket_url(options: argparse.Namespace, session_id: str) -> str:
+    """With a new ticket: each opens one connection. (A program could send its token in a header instead.)"""
+    request = urllib.request.Request(
+        f"{options.rest.rstrip('/')}/api/v1/ws-ticket",
+        method="POST",
+        data=b"{}",
+        headers={"Authorization": f"Bearer {options.token}", "Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        url: str = json.load(answer)["url"]
+    return f"{url}&session_id={session_id}"
+
+
+class Client:
+    """What is remembered between connections: the session, what was analyzed, the events that were seen."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.session_id = uuid.uuid4().hex
+        self.waiting = list(options.tickers)
+        self.version = 0
+        self.events: dict[str, None] = {}
+
+    def say(self, socket: ClientConnection, action: str, **content: object) -> None:
+        """Send and print a message."""
+        text = json.dumps({"action": action, **content})
+        print(f"> {text}")
+        socket.send(text)
+
+    def begin(self, socket: ClientConnection) -> None:
+        """The first messages of a connection: from the start, or on from the version that is there."""
+        if self.version:
+            self.say(socket, "resume", portfolio_id=self.options.portfolio, last_version=self.version)
+        else:
+            self.say(socket, "subscribe", portfolio_ids=[self.options.portfolio])
+            self.analyze_next(socket)
+
+    def analyze_next(self, socket: ClientConnection) -> None:
+        """The next ticker: whatever still runs gives way to it."""
+        if self.waiting:
+            self.say(socket, "analyze", ticker=self.waiting.pop(0), portfolio_id=self.options.portfolio)
+
+    def take(self, socket: ClientConnection, message: dict[str, Any]) -> bool:
+        """Print a message and do what it asks for; False once the last analysis is through."""
+        if "event_id" in message and message["event_id"] in self.events:
+            return True  # an event may come again
+        if "event_id" in message:
+            self.events[message["event_id"]] = None
+        print(f"< {json.dumps(message)[:400]}")
+        kind = message["type"]
+        if kind == "snapshot":
+            self.version = message["version"]
+        elif kind == "portfolio_update":
+            self.version = max(self.version, *(update["version"] for update in message["updates"]))
+        elif kind == "analysis_result" and self.waiting:
+            self.analyze_next(socket)  # in the middle of the one before
+        return not (kind in {"analysis_completed", "analysis_failed", "error"} and not self.waiting)
+
+
+def main() -> int:
+    """Until the last analysis is through; 1 if the server cannot be reached for long."""
+    client, pause_seconds = Client(arguments()), 1
+    while pause_seconds <= PAUSE_SECONDS_MAX:
+        try:
+            with connect(socket_url(client.options, client.session_id), proxy=None) as socket:
+                client.begin(socket)
+                pause_seconds = 1
+                for text in socket:
+                    if not client.take(socket, json.loads(text)):
+                        return 0
+        except (OSError, WebSocketException) as fault:
+            print(f"lost: {fault}", file=sys.stderr)
+        # A random part of a growing pause: others were cut off at the same moment.
+        time.sleep(random.uniform(0, pause_seconds))
+        pause_seconds *= 2
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
