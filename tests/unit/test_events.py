@@ -21,6 +21,7 @@ from foliostream.domain.liquidation import Liquidation
 from foliostream.domain.reconciliation import Turn
 from foliostream.domain.times import epoch_ms
 from foliostream.ports import Claims
+from foliostream.queues import all_dead_letter_urls
 from foliostream.settings import Settings
 from tests.fakes.clock import FakeClock
 from tests.fakes.fills import FakeFillQueue
@@ -255,3 +256,10 @@ def test_the_environment_for_samples_is_the_whole_environment_of_the_functions()
     # The template has no AWS_ENDPOINT_URL, since nobody wants one on AWS.
     variables = template()["Globals"]["Function"]["Environment"]["Variables"]
     assert given.keys() - {"AWS_ENDPOINT_URL"} == {name for name in variables if not name.startswith("POWERTOOLS_")}
+
+
+@pytest.mark.parametrize("name", ["list", "show", "replay", "replay_all"])
+def test_the_samples_of_dead_letters_ask_for_a_queue_there_is(name: str) -> None:
+    asked = event(f"dead_letters.{name}.json")
+    assert asked["action"] == name.partition("_")[0]
+    assert asked.get("queue", "fills") in all_dead_letter_urls("")
