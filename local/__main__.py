@@ -49,7 +49,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _up(settings: Settings, _: argparse.Namespace) -> int:
-    _print_addresses(settings, cloud.up(settings))
+    outputs = cloud.up(settings)
+    _print_addresses(settings, outputs)
+    try:
+        print(f"Page       {page.up(settings, outputs)}")
+    except page.PageError as error:
+        print(f"Page       {error}")
     return 0
 
 
