@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from local import cloud, price_files, rebuild, sam, services
+from local import cloud, page, price_files, rebuild, sam, services
 from local.client import ApiError, Rest
 from local.environments import ROOT, InstallError
 from local.issuer import LIFETIME_S

@@ -65,9 +65,7 @@ def _npm() -> str:
 
 
 def _run(command: list[str]) -> None:
-    ran = subprocess.run(
-        command, cwd=SOURCES, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-    )
+    ran = subprocess.run(command, cwd=SOURCES, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if ran.returncode:
         raise PageError(f"the page is not built: {' '.join(command[:3])} failed:\n{ran.stdout[-3000:]}")
 

@@ -64,12 +64,12 @@ class Handler(SimpleHTTPRequestHandler):
             self.send_header(name, value)
         super().end_headers()
 
-    def list_directory(self, path: object) -> None:  # type: ignore[override]
+    def list_directory(self, path: object) -> None:
         """No listings."""
         del path
         self.send_error(404)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the base class's name)
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002, ARG002 (the base class's names)
         """Only what went wrong is worth a line; addresses may hold names, so they are left out."""
         if len(args) > 1 and str(args[1]) >= "500":
             sys.stderr.write(f"{args[1]}\n")
