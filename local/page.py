@@ -46,14 +46,23 @@ def build() -> Path:
     with locked(CACHE / "page.lock"):
         folder = BUILT / _digest()
         if not (folder / "index.html").exists():
-            npm = _npm()
-            _run([npm, "ci", "--no-audit", "--no-fund"])
             shutil.rmtree(BUILT, ignore_errors=True)
-            _run([npm, "run", "build", "--", "--outDir", str(folder)])
+            _run([_npm(), "run", "build", "--", "--outDir", str(folder)])
     return folder
 
 
+def check() -> None:
+    """The page's own tests and its types; raises ``PageError`` with what they said."""
+    with locked(CACHE / "page.lock"):
+        npm = _npm()
+        ran = subprocess.run([npm, "test"], cwd=SOURCES, check=False)
+    if ran.returncode:
+        raise PageError("the page's tests failed")
+    build()
+
+
 def _npm() -> str:
+    """npm, with the packages of the lock file in place."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if not node or not npm:
         raise PageError(f"the page is not built: Node {NODE_MAJOR} or newer with npm is needed; all else works")
@@ -61,6 +70,11 @@ def _npm() -> str:
     major = version.lstrip("v").split(".")[0]
     if not major.isdigit() or int(major) < NODE_MAJOR:
         raise PageError(f"the page is not built: Node {NODE_MAJOR} or newer is needed, this is {version or 'unknown'}")
+    lock, installed = SOURCES / "package-lock.json", CACHE / "page-packages"
+    wanted = hashlib.sha256(lock.read_bytes()).hexdigest()
+    if not (SOURCES / "node_modules").exists() or not installed.exists() or installed.read_text() != wanted:
+        _run([npm, "ci", "--no-audit", "--no-fund"])
+        write_atomically(installed, wanted)
     return npm
 
 
@@ -95,3 +109,10 @@ def _serve(settings: Settings, outputs: Outputs, folder: Path) -> str:
     if not poll(lambda: fetch_status(url) == 200, _START_TIMEOUT_S):
         raise PageError(f"the page's server did not answer within {_START_TIMEOUT_S:.0f} s; its log is {log}")
     return url
+
+
+if __name__ == "__main__":
+    try:
+        check()
+    except PageError as error:
+        sys.exit(str(error))
