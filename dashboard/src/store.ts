@@ -274,6 +274,8 @@ function apply(message: Message): void {
       run.value = advanced(run.value, message)
       return
     case 'error':
+      // A copied tab has the same session; whoever lost it goes on with one of its own.
+      if (message.code === 'SESSION_TAKEN_OVER') return sessionStorage.removeItem(SESSION_KEY)
       if (run.value?.state === 'asked' && message.request_id === `analyze:${run.value.ticker}`) run.value = null
       return notify(String(message.code), String(message.message))
   }
