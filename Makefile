@@ -15,6 +15,9 @@ ENV ?= prod
 SUB ?= demo
 SCOPES ?=
 FUNCTION ?=
+QUEUE ?=
+ID ?=
+ALL ?=
 PARAMETERS ?=
 PARTS ?=
 TICKS ?=
@@ -26,7 +29,7 @@ ADJUSTED ?=
 export PYTHONDONTWRITEBYTECODE := 1
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help env env-all up down demo bridge import-history rebuild-hot status logs token test lint format types template page unit contract \
+.PHONY: help env env-all up down demo bridge import-history rebuild-hot dlq-list dlq-show dlq-replay status logs token test lint format types template page unit contract \
 	property infra simulation simulate integration e2e streams bench compare-metrics figures lock build deploy clean
 
 help: ## list the targets
@@ -50,7 +53,7 @@ bridge: env ## take the ticks of a Redis channel to the local cloud (REDIS_URL=r
 import-history: env ## give daily closes to the local cloud: make import-history FILE=closes.csv (ADJUSTED=1: for splits)
 	@$(PY) -m local import-history "$(FILE)" $(if $(ADJUSTED),--adjusted)
 
-status: env ## say whether the cloud runs, and where
+status: env ## say whether the cloud runs, where, how fresh its figures are and what waits
 	@$(PY) -m local status
 
 logs: env ## print what the functions wrote: make logs FUNCTION=push
@@ -58,6 +61,15 @@ logs: env ## print what the functions wrote: make logs FUNCTION=push
 
 rebuild-hot: env ## make the hot store again from the ledger, while everything runs (prices as of the last sweep)
 	@$(PY) -m local rebuild-hot
+
+dlq-list: env ## dead letters of the local cloud: how many, how old
+	@$(PY) -m local dlq-list
+
+dlq-show: env ## what they say: make dlq-show QUEUE=fills (ID=...)
+	@$(PY) -m local dlq-show "$(QUEUE)" $(foreach id,$(ID),--id "$(id)")
+
+dlq-replay: env ## work with them again: make dlq-replay QUEUE=fills ID=... (or ALL=1)
+	@$(PY) -m local dlq-replay "$(QUEUE)" $(foreach id,$(ID),--id "$(id)") $(if $(ALL),--all)
 
 demo: env-all ## everything, with sample accounts and real prices in a live view (DEMO_SECONDS=20 ends by itself)
 	@$(PY) -m local demo

@@ -19,8 +19,8 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
+from foliostream_client.transport import Rest
 from local import browser, page
-from local.client import Rest
 from local.environments import ROOT
 from tests.e2e.conftest import Cloud, Holder, eventually, post_price
 
