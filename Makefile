@@ -29,7 +29,7 @@ ADJUSTED ?=
 export PYTHONDONTWRITEBYTECODE := 1
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help env env-all up down demo bridge import-history rebuild-hot dlq-list dlq-show dlq-replay status logs token test lint format types template unit contract \
+.PHONY: help env env-all up down demo bridge import-history rebuild-hot dlq-list dlq-show dlq-replay status logs token test lint format types template page unit contract \
 	property infra simulation simulate integration e2e streams bench compare-metrics figures lock build deploy clean
 
 help: ## list the targets
@@ -81,7 +81,7 @@ token: env ## print a token: make token SUB=alice SCOPES="prices:write admin"
 STOP_ALL_TEST_CLOUDS = for home in .local/test-*; do FOLIOSTREAM_HOME=$$home $(PY) -m local down >/dev/null; done
 STOP_TEST_CLOUDS = if [ -z "$${FOLIOSTREAM_KEEP:-}" ]; then $(STOP_ALL_TEST_CLOUDS); fi
 
-test: lint types template ## everything: style, types, template, all tests, against the real emulator and Valkey
+test: lint types template page ## everything: style, types, template, all tests, against the real emulator and Valkey
 	@trap '$(STOP_TEST_CLOUDS)' EXIT; $(PY) -m pytest tests
 
 lint: env ## style: ruff check and format
@@ -98,6 +98,9 @@ types: env ## mypy, strict
 template: env-all ## cfn-lint and sam validate
 	@$(VENV)/cfn-lint template.yaml
 	@AWS_DEFAULT_REGION=$(REGION) $(SAM) validate --lint
+
+page: env ## the dashboard: types, tests and build (needs Node 20)
+	@$(PY) -m local.page
 
 unit contract property infra simulation integration e2e: env-all ## only the tests of this kind
 	@trap '$(STOP_TEST_CLOUDS)' EXIT; $(PY) -m pytest tests/$@
