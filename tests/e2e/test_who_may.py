@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -181,8 +181,19 @@ def _say(socket: Socket, action: Action, ground: Ground) -> dict[str, Any]:
     return receive(socket, lambda message: message.get("request_id") == request_id, f"the answer to {action.name}")
 
 
-def test_an_action_on_somebody_elses_portfolio_is_refused_and_nothing_of_it_comes(scene: Scene, admin: Rest) -> None:
-    with scene.stack.socket(_name()) as stranger:
+def _by_header(stack: Cloud, subject: str) -> Socket:
+    return Socket(stack.outputs.ws_url, stack.token(subject, ALL_SCOPES))
+
+
+def _by_ticket(stack: Cloud, subject: str) -> Socket:
+    return Socket(stack.rest(subject).post("/api/v1/ws-ticket", {})["url"])
+
+
+@pytest.mark.parametrize("opened", [_by_header, _by_ticket])
+def test_an_action_on_somebody_elses_portfolio_is_refused_and_nothing_of_it_comes(
+    scene: Scene, admin: Rest, opened: Callable[[Cloud, str], Socket]
+) -> None:
+    with opened(scene.stack, _name()) as stranger:
         for action in ACTIONS:
             answer = _say(stranger, action, scene.ground)
             if action.names_portfolio:

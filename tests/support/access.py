@@ -137,6 +137,7 @@ CALLS = (
     ),
     Call("POST", "/api/v1/portfolios", "known", 201, _portfolio),
     Call("GET", "/api/v1/portfolios", "known"),
+    Call("POST", "/api/v1/ws-ticket", "known"),
     Call("GET", _INSTRUMENT, "known"),
     Call("GET", _INSTRUMENT + "/history", "known"),
     Call(

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from foliostream.api.openapi import OPEN_PATHS
 from foliostream.application import protocol
+from foliostream.application.managers import Reconciling
 from tests.support.access import ACTIONS, CALLS, Call, Ground
-from tests.unit.api.client import CONTEXT, Client, read, sample
+from tests.unit.api.client import CONTEXT, Client, Parts, read, sample
+
+EVERY_SCOPE = "prices:write fills:write instruments:write admin"
 
 GROUND = Ground("12345", "AAPL", "an-order", "something-new")
 
@@ -60,3 +65,30 @@ def test_no_call_takes_a_token_that_has_ended_meanwhile(call: Call) -> None:
     body = call.body(GROUND) if call.body else None
     answer = Client().send(call.method, GROUND.path(call.path), body, requestContext=context)
     assert (answer.status, answer.code) == (401, "TOKEN_EXPIRED")
+
+
+class WithBrokers(Parts):
+    """The calls that a function of its own answers, too."""
+
+    @property
+    def reconciling(self) -> Any:  # noqa: ANN401 (the parts' own type has none)
+        return Reconciling(self.ledger, {})
+
+
+@pytest.mark.parametrize("call", [call for call in CALLS if call.who == "owner"], ids=lambda call: call.name)
+def test_somebody_elses_portfolio_is_not_there_whatever_the_scopes(call: Call) -> None:
+    client = Client(WithBrokers())
+    client.create(account_type="paper", account_kind="margin", leverage=2)
+    before = client.parts.ledger.load(["12345"])
+    body = call.body(GROUND) if call.body else {}
+    answer = client.send(call.method, GROUND.path(call.path), body, sub="bob", scope=EVERY_SCOPE)
+    assert (answer.status, answer.code) == (404, "PORTFOLIO_NOT_FOUND")
+    assert client.parts.ledger.load(["12345"]) == before
+
+
+@pytest.mark.parametrize("call", [call for call in CALLS if call.who == "scope"], ids=lambda call: call.name)
+def test_every_scope_but_the_needed_one_is_not_enough(call: Call) -> None:
+    others = " ".join(scope for scope in EVERY_SCOPE.split() if scope != call.scope)
+    body = call.body(GROUND) if call.body else None
+    answer = Client().send(call.method, GROUND.path(call.path), body, scope=others)
+    assert (answer.status, answer.code) == (403, "MISSING_SCOPE")
