@@ -54,7 +54,7 @@ bridge: env ## take the ticks of a Redis channel to the local cloud (REDIS_URL=r
 import-history: env ## give daily closes to the local cloud: make import-history FILE=closes.csv (ADJUSTED=1: for splits)
 	@$(PY) -m local import-history "$(FILE)" $(if $(ADJUSTED),--adjusted)
 
-status: env ## say whether the cloud runs, and where
+status: env ## say whether the cloud runs, where, how fresh its figures are and what waits
 	@$(PY) -m local status
 
 logs: env ## print what the functions wrote: make logs FUNCTION=push

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from local import cloud, price_files, rebuild, sam, services
+from local import cloud, figures, price_files, rebuild, sam, services
 from local.client import ApiError, Rest
 from local.environments import ROOT, InstallError
 from local.issuer import LIFETIME_S
@@ -22,7 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     _command(commands, "up", "start or refresh the cloud; returns when it answers", _up)
     _command(commands, "down", "stop everything that was started, also after a crash", _down)
     _command(commands, "demo", "all of it with sample accounts and real prices; DEMO_SECONDS=20 ends by itself", _demo)
-    _command(commands, "status", "say whether it runs, and where", _status)
+    _command(commands, "status", "say whether it runs, where, how fresh its figures are and what waits", _status)
     logs = _command(commands, "logs", "print what the functions wrote", _logs)
     logs.add_argument("--function", default="", help="only functions whose log group holds this, such as push")
     _command(commands, "rebuild-hot", "make the hot store again from the ledger, showing how far it is", _rebuild_hot)
@@ -73,6 +73,8 @@ def _status(settings: Settings, _: argparse.Namespace) -> int:
         print("not running")
         return 1
     _print_addresses(settings, outputs)
+    operator = Rest(outputs.rest_url, cloud.local_issuer(settings).token("operator", ["admin"]))
+    print(figures.read(operator, sam.function_logs(outputs.aws_endpoint, "recalculate", figures.SINCE_S)))
     return 0
 
 

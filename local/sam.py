@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -57,14 +58,18 @@ def broker_secret(services: Services) -> str:
         return client.create_secret(Name=BROKER_SECRET, SecretString=json.dumps(kite.credentials()))["ARN"]
 
 
-def function_logs(endpoint: str, word: str = "") -> list[str]:
-    """What the functions wrote, oldest first, as `group  message`; only of groups whose name holds `word`."""
+def function_logs(endpoint: str, word: str = "", since_s: int | None = None) -> list[str]:
+    """What the functions wrote, oldest first, as `group  message`; only of groups whose name holds `word`, and only of
+    the last `since_s` seconds."""
+    start_ms = 0 if since_s is None else int((time.time() - since_s) * 1000)
     client = _session().client("logs", endpoint_url=endpoint)
     lines: list[tuple[int, str]] = []
     for page in client.get_paginator("describe_log_groups").paginate():
         for group in (group["logGroupName"] for group in page["logGroups"]):
             if word in group:
-                for events in client.get_paginator("filter_log_events").paginate(logGroupName=group):
+                for events in client.get_paginator("filter_log_events").paginate(
+                    logGroupName=group, startTime=start_ms
+                ):
                     lines += [(event["timestamp"], f"{group}  {event['message']}") for event in events["events"]]
     return [line for _, line in sorted(lines, key=lambda line: line[0])]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 
-from foliostream import lambda_events
+from foliostream import lambda_events, metrics
 from foliostream.wiring import wiring
 
 # Named for the package: what its modules log comes out here too.
@@ -16,11 +16,13 @@ logger = Logger(service="foliostream")
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     """Messages: symbols with a new price; those that failed come again. Otherwise, as the schedule does: every symbol
     with open orders is told to itself."""
-    filler = wiring().order_filler
+    parts = wiring()
+    filler = parts.order_filler
     if "Records" not in event:
         told = filler.tell_all()
         logger.info("told", symbols=told)
         return {"symbols": told}
     done = filler.work(lambda_events.received(event))
+    metrics.emit(parts.clock.now_ms(), {"Stack": parts.settings.stack}, {"OrdersFilled": done.filled})
     logger.info("orders", looked_at=done.looked_at, filled=done.filled, rejected=done.rejected, unpriced=done.unpriced)
     return lambda_events.failures(done.again)

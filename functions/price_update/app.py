@@ -23,7 +23,8 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     ``POST /api/v1/prices``."""
     if "Records" in event:
         parsed, broken = price_input.from_messages(lambda_events.received(event))
-        _store(parsed, queue_ages_ms=lambda_events.queue_ages_ms(event, wiring().clock.now_ms()))
+        ages_ms = lambda_events.queue_ages_ms(event, wiring().clock.now_ms())
+        _store(parsed, queue_ages_ms=ages_ms, causes=lambda_events.causes(event))
         return lambda_events.failures(broken)
     if "records" in event:
         topic = topic_input.prices(lambda_events.topic_records(event), wiring().dead_letters)
@@ -35,7 +36,10 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
 
 
 def _store(
-    parsed: price_input.Parsed, unreadable: Sequence[Refused] = (), queue_ages_ms: Sequence[int] = ()
+    parsed: price_input.Parsed,
+    unreadable: Sequence[Refused] = (),
+    queue_ages_ms: Sequence[int] = (),
+    causes: Sequence[str] = (),
 ) -> PriceReport:
     parts = wiring()
     report = update_prices(
@@ -58,7 +62,8 @@ def _store(
         "QueueAge": list(queue_ages_ms),
     }
     metrics.emit(parts.clock.now_ms(), {"Stack": parts.settings.stack}, figures)
-    logger.info("prices", accepted=report.accepted, marked=report.portfolios_marked, bundles=report.bundles_sent)
+    marked, bundles = report.portfolios_marked, report.bundles_sent
+    logger.info("prices", accepted=report.accepted, marked=marked, bundles=bundles, causes=causes)
     for refused in report.rejected:
         logger.warning("price refused", symbol=refused.symbol, code=refused.code, reason=refused.message)
     return report

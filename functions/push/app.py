@@ -6,7 +6,7 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 
-from foliostream import lambda_events
+from foliostream import lambda_events, metrics
 from foliostream.application.push import push
 from foliostream.wiring import wiring
 
@@ -24,5 +24,10 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         clock=parts.clock,
         each=parts.each,
     )
-    logger.info("pushed", messages=len(messages), broken=broken)
+    tally = parts.sender.counts.take()
+    figures = {"MessagesPushed": tally.posted, "ConnectionsGone": tally.gone, "GonePercent": tally.gone_percent}
+    metrics.emit(parts.clock.now_ms(), {"Stack": parts.settings.stack}, figures)
+    logger.info(
+        "pushed", messages=len(messages), posted=tally.posted, broken=broken, causes=lambda_events.causes(event)
+    )
     return lambda_events.failures(broken)

@@ -42,7 +42,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         tell=tell,
     )
     count_valued(parts.hot, total, len(broken))
-    logger.info("recalculated", messages=len(messages), broken=broken)
+    logger.info("recalculated", messages=len(messages), broken=broken, causes=lambda_events.causes(event))
     return lambda_events.failures(broken)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 
-from foliostream import lambda_events
+from foliostream import lambda_events, metrics
 from foliostream.wiring import wiring
 
 # Named for the package: what its modules log comes out here too.
@@ -15,6 +15,16 @@ logger = Logger(service="foliostream")
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     """What is left of a portfolio whose turn failed comes again, from its first failure on; the others are done."""
-    done = wiring().fill_recorder.record(lambda_events.received(event))
-    logger.info("fills", booked=done.booked, known=done.known, given_up=done.given_up, again=len(done.again))
+    parts = wiring()
+    done = parts.fill_recorder.record(lambda_events.received(event))
+    figures = {"FillsBooked": done.booked, "FillsKnown": done.known, "FillsGivenUp": len(done.given_up)}
+    metrics.emit(parts.clock.now_ms(), {"Stack": parts.settings.stack}, figures)
+    logger.info(
+        "fills",
+        booked=done.booked,
+        known=done.known,
+        given_up=done.given_up,
+        again=len(done.again),
+        causes=lambda_events.causes(event),
+    )
     return lambda_events.failures(done.again)

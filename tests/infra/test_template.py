@@ -673,7 +673,7 @@ def test_a_night_is_charged_soon_after_it_begins_in_new_york_and_named_by_it() -
 
 
 def test_swaps_that_are_given_up_raise_an_alarm() -> None:
-    alarm = resources("AWS::CloudWatch::Alarm")["BookSwapsAlarm"]
+    alarm = resources("AWS::CloudWatch::Alarm")["BookSwapsDeadLetterAlarm"]
     assert alarm["Dimensions"] == [
         {"Name": "QueueName", "Value": {"Fn::GetAtt": ["BookSwapsDeadLetterQueue", "QueueName"]}}
     ]
@@ -740,7 +740,7 @@ def test_a_dirty_queue_that_falls_behind_raises_an_alarm(account_type: str) -> N
 
 
 def test_a_stop_out_that_could_not_be_booked_raises_an_alarm() -> None:
-    alarm = resources("AWS::CloudWatch::Alarm")["LiquidationDeadAlarm"]
+    alarm = resources("AWS::CloudWatch::Alarm")["LiquidationDeadLetterAlarm"]
     assert (alarm["Namespace"], alarm["MetricName"]) == ("AWS/SQS", "ApproximateNumberOfMessagesVisible")
     dead = {"Fn::GetAtt": ["LiquidationDeadLetterQueue", "QueueName"]}
     assert alarm["Dimensions"] == [{"Name": "QueueName", "Value": dead}]

@@ -162,7 +162,7 @@ def test_what_a_watcher_is_sent_has_no_exponent_and_no_nan(history: History, at:
     watcher = Watcher(on_message=sent.append)
     watcher.sees(encode_state(state(history.start, {}, instruments=INSTRUMENTS)))
     watcher.sees(encode_state(state(history.after, at, instruments=INSTRUMENTS)))
-    assert len(sent) == 2
+    assert 1 <= len(sent) <= 2, "a snapshot, and an update if there was anything to tell"
     for raw in sent:
         assert not [text for text in literals(raw) if not text.removeprefix("-").replace(".", "", 1).isdigit()]
 

@@ -16,11 +16,14 @@ from typing import Any
 from foliostream.adapters.dynamodb_instruments import DynamoDbInstruments
 from foliostream.adapters.dynamodb_ledger import DynamoDbLedger
 from foliostream.adapters.system_clock import SystemClock
+from foliostream.application.margin_check import MarginCheck
 from foliostream.application.receiving import Received
 from foliostream.application.record_fill import FillRecorder
 from tests.fakes.fills import FakeFillQueue
 from tests.fakes.hot_store import FakeHotStore
 from tests.support.ministack import Emulator
+
+STALE_AFTER_MS = 900_000
 
 
 class Container:
@@ -34,13 +37,15 @@ class Container:
         self.queue = FakeFillQueue()
         self.ledger = DynamoDbLedger(client, table)
         self.instruments = DynamoDbInstruments(client, table, clock)
+        prices = FakeHotStore(clock)
         self.recorder = FillRecorder(
             ledger=self.ledger,
             instruments=self.instruments,
-            prices=FakeHotStore(clock),
+            prices=prices,
             queue=self.queue,
             clock=clock,
             starting_cash=Decimal(1_000_000),
+            margin_check=MarginCheck(prices, self.instruments, STALE_AFTER_MS, frozenset({"demo", "paper"}), "current"),
         )
 
     def _count(self, model: Any, **_: object) -> None:  # noqa: ANN401 (botocore's)

@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 
-from foliostream import metrics
+from foliostream import lambda_events, metrics
 from foliostream.application.order_watch import OrderWatch
+from foliostream.ports import Outgoing
 from functions.price_update import app as price_update
+from functions.push import app as push
 from functions.recalculate import app as recalculate
 from functions.sweep import app as sweep
 from tests.fakes.queues import FakeOrderQueue
-from tests.unit.application.system import System
+from tests.unit.application.system import System, one_by_one
 from tests.unit.domain.examples import NOW
 
 EVENTS = Path(__file__).parents[2] / "events"
@@ -33,7 +35,7 @@ def checked(text: str) -> dict[str, Any]:
     assert all(isinstance(line[name], str) and line[name] for name in dimensions)
     assert 0 < len(directive["Metrics"]) <= 100
     for metric in directive["Metrics"]:
-        assert metric["Unit"] in {"Count", "Milliseconds"}
+        assert metric["Unit"] in {"Count", "Milliseconds", "Percent"}
         values = line[metric["Name"]]
         assert isinstance(values, int) or (0 < len(values) <= 100 and all(isinstance(value, int) for value in values))
     assert set(line) == {"_aws", *dimensions, *(metric["Name"] for metric in directive["Metrics"])}
@@ -65,6 +67,7 @@ class Parts:
         self.clock, self.hot, self.holders = system.clock, system.hot, system.hot
         self.instruments, self.marker, self.valuer = system.instruments, system.marker, system.valuer
         self.pacer = system.pacer
+        self.sender, self.each = system.sender, one_by_one
         self.order_watch = OrderWatch(self.hot, FakeOrderQueue())
         self.settings = SimpleNamespace(
             stack="prod", skew_ms=50, window_ms={"live": 200, "demo": 1_000, "paper": 3_000}
@@ -108,6 +111,35 @@ def test_a_price_and_its_valuation_are_measured_on_their_way(
     # A window of 200 ms, the skew allowance, and no time for the work.
     assert line["DirtyAge"] == [250]
     assert parts.hot.counted().sums == {"symbols_processed": 1, "users_affected_total": 1, "portfolios_valued": 1}
+
+
+def test_what_is_pushed_and_who_is_gone_is_measured_and_traced_to_its_cause(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    parts = Parts()
+    monkeypatch.setattr(push, "wiring", lambda: parts)
+    for connection_id in ("here", "left"):
+        parts.system.connect(connection_id)
+        letter = Outgoing("0", b"hello")
+        parts.system.connections.enqueue([(connection_id, letter)], parts.clock.now_ms() + 60_000)
+    parts.system.gateway.gone.add("left")
+    body = {"window": 1, "window_end_ms": 0, "keys": ["here", "left"], "reason": "push"}
+    event = queued(json.dumps(body), parts.clock.now_ms())
+    event["Records"][0]["attributes"]["AWSTraceHeader"] = "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1"
+    push.handler(event, None)
+    [line] = lines(capsys)
+    assert (line["MessagesPushed"], line["ConnectionsGone"], line["GonePercent"]) == (1, 1, 50)
+    [told] = caplog.records
+    assert vars(told)["causes"] == ["1-5759e988-bd862e3fe1be46a994272793"]
+    push.handler({"Records": []}, None)
+    [line] = lines(capsys)
+    assert (line["MessagesPushed"], line["GonePercent"]) == (0, 0)
+
+
+def test_of_many_messages_each_cause_is_told_once_and_of_very_many_causes_twenty() -> None:
+    headers = [f"Self=x;Root=1-{number:08x}-0;Parent=y" for number in range(30) for _ in range(2)]
+    records = [{"attributes": {"AWSTraceHeader": header}} for header in headers]
+    assert lambda_events.causes({"Records": [{"attributes": {}}, *records]}) == [f"1-{n:08x}-0" for n in range(20)]
 
 
 def test_the_sweep_tells_what_it_found(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from itertools import count
@@ -12,7 +13,7 @@ from msgspec.structs import replace
 from foliostream.application.marking import Marker
 from foliostream.application.pacing import Mark, Pacer
 from foliostream.application.recalculate import recalculate
-from foliostream.application.valuing import Valuer
+from foliostream.application.valuing import Pending, Valuer
 from foliostream.domain.portfolio import Portfolio
 from foliostream.domain.price import PriceUpdate
 from foliostream.domain.valuation import decode_state
@@ -24,6 +25,12 @@ from tests.unit.application.system import received
 from tests.unit.domain.examples import STALE_AFTER_MS, booked, buy, deposit, empty, stock
 
 MINUTE = 60_000
+
+
+def _nothing_follows(pending: Sequence[Pending]) -> dict[str, str]:
+    """All of them are cash accounts."""
+    assert pending == []
+    return {}
 
 
 class Rig:
@@ -72,7 +79,13 @@ class Rig:
             bundles = self.queues.receive(queue)
             clock = self.backend.clock
             left = recalculate(
-                received(bundles), valuer=self.valuer, pacer=self.pacer, marker=self.marker, clock=clock, skew_ms=50
+                received(bundles),
+                valuer=self.valuer,
+                pacer=self.pacer,
+                follow_up=_nothing_follows,
+                marker=self.marker,
+                clock=clock,
+                skew_ms=50,
             )
             assert left == []
 

@@ -168,3 +168,20 @@ def test_a_delayed_bundle_comes_after_its_own_delay_and_not_before(cloud: Cloud)
     wait_until(arrived, "both bundles", 10)
     assert time.monotonic() - sent_at >= 1.9
     assert windows == [1, 2]
+
+
+def test_a_message_is_sent_with_the_trace_of_the_invocation_that_sends_it(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is sent, since the emulator forgets system attributes of a batch."""
+    sent: list[dict[str, Any]] = []
+    _, queues = failing(cloud, lambda entry, _: sent.append(entry))
+    trace = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1"
+    monkeypatch.setenv("_X_AMZN_TRACE_ID", trace)
+    queues.send("live", in_window(1, keys(1)))
+    monkeypatch.delenv("_X_AMZN_TRACE_ID")
+    queues.send("live", in_window(2, keys(1)))
+    first, second = sent
+    assert first["MessageSystemAttributes"] == {"AWSTraceHeader": {"DataType": "String", "StringValue": trace}}
+    assert "MessageSystemAttributes" not in second
+    assert len(cloud.take(cloud.urls["live"])) == 2

@@ -35,6 +35,8 @@ class Watcher:
             self.state, self._parts = decoded(first.encoded)["data"], first.parts
         else:
             change = messages.update(portfolio_id, version, self._sent_version, body, self._parts)
+            if not change.encoded:
+                return  # nothing to tell: the client stays at the version it has
             (sent,) = messages.batched([change.encoded], NOW)
             self._on_message(sent)
             self.takes(decoded(sent)["updates"][0])

@@ -9,6 +9,8 @@ from typing import Any
 
 from foliostream.application.receiving import Amended, Booked, Change, Received, TopicRecord
 
+# Traces told in one line of a log: a message of each is enough to go on from.
+CAUSES_MAX = 20
 _FILLS = ("TRANSACTION#fill:", "TRANSACTION#order:")
 
 
@@ -24,6 +26,15 @@ def queue_ages_ms(event: Mapping[str, Any], now_ms: int) -> list[int]:
     """How long each message of an SQS event waited, its queue's delay included."""
     sent = [int(record["attributes"].get("SentTimestamp", now_ms)) for record in event["Records"]]
     return [max(now_ms - sent_ms, 0) for sent_ms in sent]
+
+
+def causes(event: Mapping[str, Any]) -> list[str]:
+    """The traces (``1-5759e988-bd862e3fe1be46a994272793``) of the invocations that sent the messages of an SQS event:
+    each once, in order, at most ``CAUSES_MAX``. Of a chain of queues each link is told by the log of its consumer."""
+    headers = (record["attributes"].get("AWSTraceHeader", "") for record in event["Records"])
+    parts = (part.strip() for header in headers for part in header.split(";"))
+    roots = dict.fromkeys(part.removeprefix("Root=") for part in parts if part.startswith("Root="))
+    return list(roots)[:CAUSES_MAX]
 
 
 def changes(event: Mapping[str, Any]) -> list[Change]:

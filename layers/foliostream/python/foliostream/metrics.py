@@ -17,6 +17,7 @@ NAMESPACE: Final = "Foliostream"
 VALUES_MAX: Final = 100
 # All others are counts.
 _MILLISECONDS: Final = frozenset({"DirtyAge", "QueueAge"})
+_PERCENT: Final = frozenset({"GonePercent"})
 
 
 def line(now_ms: int, dimensions: Mapping[str, str], figures: Mapping[str, int | Sequence[int]]) -> str:
@@ -42,6 +43,8 @@ def emit(now_ms: int, dimensions: Mapping[str, str], figures: Mapping[str, int |
 
 
 def _unit(name: str) -> str:
+    if name in _PERCENT:
+        return "Percent"
     return "Milliseconds" if name in _MILLISECONDS else "Count"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -111,7 +112,7 @@ class SqsFeedTimer:
 def send_entries(client: SQSClient, url: str, entries: Sequence[SendMessageBatchRequestEntryTypeDef]) -> list[str]:
     """One batch, its failed entries again with the same deduplication id; why the entries were refused that no retry
     can mend. ``RetryableError`` if some still fail after the tries."""
-    waiting = {entry["Id"]: entry for entry in entries}
+    waiting = {entry["Id"]: _traced(entry) for entry in entries}
     refused: dict[str, str] = {}
     reason = ""
     for number in range(TRIES_MAX):
@@ -131,6 +132,15 @@ def send_entries(client: SQSClient, url: str, entries: Sequence[SendMessageBatch
     raise RetryableError(
         f"SQS, SendMessageBatch to {url}: {len(waiting)} messages failed {TRIES_MAX} times, last: {reason}"
     )
+
+
+def _traced(entry: SendMessageBatchRequestEntryTypeDef) -> SendMessageBatchRequestEntryTypeDef:
+    """With the trace of the invocation that sends it (Lambda renews the variable), so that who receives it can tell
+    what caused it. Such an attribute is no part of the message's size."""
+    trace = os.environ.get("_X_AMZN_TRACE_ID", "")
+    if not trace:
+        return entry
+    return {**entry, "MessageSystemAttributes": {"AWSTraceHeader": {"DataType": "String", "StringValue": trace}}}
 
 
 class _Batch(NamedTuple):

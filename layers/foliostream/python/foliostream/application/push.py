@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
+from typing import NamedTuple
 
 import msgspec
 
@@ -38,6 +39,34 @@ RESUMABLE_MS = 86_400_000
 Each = Callable[[Callable[[str], str | None], Iterable[str]], Iterable[str | None]]
 
 
+class Tally(NamedTuple):
+    """What a sender did: messages posted, connections looked at, and those of them that were gone."""
+
+    posted: int
+    connections: int
+    gone: int
+
+    @property
+    def gone_percent(self) -> int:
+        """Of the connections looked at, rounded down; 0 of none."""
+        return 100 * self.gone // self.connections if self.connections else 0
+
+
+@dataclass
+class Counts:
+    """Filled by several threads; an append is atomic, an addition is not."""
+
+    posts: list[bool] = field(default_factory=list)
+    connections: list[str] = field(default_factory=list)
+
+    def take(self) -> Tally:
+        """What was counted since the last call."""
+        tally = Tally(self.posts.count(True), len(self.connections), self.posts.count(False))
+        self.posts.clear()
+        self.connections.clear()
+        return tally
+
+
 @dataclass(frozen=True)
 class Sender:
     """Sends a connection everything that is waiting for it. At most one sender of a connection may run at a time:
@@ -49,9 +78,11 @@ class Sender:
     valuer: Valuer
     gateway: Gateway
     clock: Clock
+    counts: Counts = field(default_factory=Counts)
 
     def flush(self, connection_id: str) -> None:
         """Post what is waiting; a connection that is gone is removed with everything kept about it."""
+        self.counts.connections.append(connection_id)
         now_ms = self.clock.now_ms()
         view = self.connections.view(connection_id, now_ms)
         if view is not None and view.connection.expires_at_ms <= now_ms:
@@ -170,9 +201,11 @@ class Sender:
 
     def _post(self, connection_id: str, payload: bytes) -> bool:
         try:
-            return self.gateway.post(connection_id, payload)
+            is_there = self.gateway.post(connection_id, payload)
         except RetryableError as fault:
             raise BusyClientError(fault.message) from fault
+        self.counts.posts.append(is_there)
+        return is_there
 
 
 def _digest(event_id: str) -> str:
