@@ -19,8 +19,8 @@ from benchmarks.measuring import Figure, Reference, Row, now_ms, percentile
 from benchmarks.tick_file import Tick, TickFile
 from foliostream.adapters.replay_quotes import ReplayQuotes
 from foliostream.domain.times import iso
+from foliostream_client.transport import Rest, Socket
 from local import cloud
-from local.client import Rest, Socket
 from local.cloud import Outputs
 from local.demo_accounts import ACCOUNTS, open_accounts, register_instruments
 from local.services import CloudError

@@ -6,8 +6,9 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from foliostream_client.errors import ApiError
+from foliostream_client.transport import Rest
 from local import cloud, figures, price_files, rebuild, sam, services
-from local.client import ApiError, Rest
 from local.environments import ROOT, InstallError
 from local.issuer import LIFETIME_S
 from local.price_files import PriceFileError

@@ -25,8 +25,9 @@ from rich.live import Live
 
 from foliostream.adapters.replay_quotes import ReplayQuotes
 from foliostream.domain.times import epoch_ms
+from foliostream_client.errors import ApiError
+from foliostream_client.transport import Rest, Socket
 from local import cloud, demo_broker, demo_slide, demo_view, services
-from local.client import ApiError, Rest, Socket
 from local.cloud import Outputs
 from local.demo_accounts import ACCOUNTS, Calendar, import_closes, open_accounts, register_instruments
 from local.demo_board import Board, State, differences, mistakes, summary, totals_line

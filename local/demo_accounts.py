@@ -6,8 +6,8 @@ from decimal import Decimal
 from typing import Literal
 
 from foliostream.adapters.replay_quotes import ReplayQuotes
+from foliostream_client.transport import Json, Rest
 from local import price_files
-from local.client import Json, Rest
 
 AccountType = Literal["live", "demo", "paper"]
 

@@ -11,7 +11,7 @@ from math import ceil
 from typing import NamedTuple
 
 from foliostream.domain.times import epoch_ms
-from local.client import Json
+from foliostream_client.transport import Json
 from local.demo_accounts import Account, AccountType
 
 State = dict[str, Json]

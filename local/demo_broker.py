@@ -4,7 +4,7 @@ import json
 import urllib.request
 from collections.abc import Iterator
 
-from local.client import Json, Rest
+from foliostream_client.transport import Json, Rest
 from local.processes import poll
 
 # From the ledger by its stream into the state.

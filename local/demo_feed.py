@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from local.client import Json, Socket, SocketError
+from foliostream_client.errors import SocketError
+from foliostream_client.transport import Json, Socket
 
 RETRY_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 # An idle API Gateway connection ends after ten minutes; a lost one is noticed only by the missing answer.

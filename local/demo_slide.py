@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from foliostream.domain.times import iso
-from local.client import Json, Rest
+from foliostream_client.transport import Json, Rest
 
 ACCOUNT = "sample-leveraged"
 NAME = "Leveraged gold"

@@ -3,7 +3,7 @@
 import time
 
 from foliostream.domain.times import iso
-from local.client import Json, Rest
+from foliostream_client.transport import Json, Rest
 from local.processes import poll
 
 ACCOUNT = "sample-chips"

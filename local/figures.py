@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from local.client import Rest
+from foliostream_client.transport import Rest
 
 STATUS = "/api/market/portfolio/status"
 # Freshness is of the last minutes, like a dashboard's.

@@ -7,7 +7,8 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import NamedTuple
 
-from local.client import ApiError, Rest
+from foliostream_client.errors import ApiError
+from foliostream_client.transport import Rest
 
 # Unpacked; twenty symbols over thirty years have a twentieth of it.
 MAX_FILE_BYTES = 50_000_000

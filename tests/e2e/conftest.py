@@ -20,8 +20,8 @@ from foliostream.adapters.redis_hot_store import RedisHotStore
 from foliostream.adapters.system_clock import SystemClock
 from foliostream.domain import snapshot as snapshots
 from foliostream.ports import HotStore, StoredSnapshot
+from foliostream_client.transport import Rest, Socket
 from local import cloud
-from local.client import Rest, Socket
 from local.issuer import ALL_SCOPES
 from local.settings import Settings
 from local.testing import running_cloud, settings_of

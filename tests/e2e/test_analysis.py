@@ -16,7 +16,7 @@ from uuid import uuid4
 import pytest
 
 from foliostream.domain.analysis_task import METRIC_NAMES
-from local.client import Rest, Socket
+from foliostream_client.transport import Rest, Socket
 from tests.e2e.conftest import Cloud, Holder, eventually, now_ms, post_price
 from tests.unit.application.test_analyzing import check
 

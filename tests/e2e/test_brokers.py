@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import pytest
 
-from local.client import Rest
+from foliostream_client.transport import Rest
 from local.sam import function_logs
 from tests.e2e.conftest import Cloud, eventually, post_price
 

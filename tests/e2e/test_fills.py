@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
-from local.client import Rest
+from foliostream_client.transport import Rest
 from tests.e2e.conftest import Cloud, eventually, now_ms, post_price
 
 SCOPE = ("fills:write",)

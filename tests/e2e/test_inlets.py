@@ -18,8 +18,8 @@ from uuid import uuid4
 import pytest
 import redis
 
+from foliostream_client.transport import Rest
 from local.__main__ import bridge_environment
-from local.client import Rest
 from tests.e2e.conftest import Cloud, Holder, eventually, now_ms, total
 from tests.e2e.test_fills import fill, given_up, held, state
 from tests.support.servers import free_port

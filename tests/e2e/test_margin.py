@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from local.client import Rest
+from foliostream_client.transport import Rest
 from tests.e2e.conftest import Cloud, eventually, now_ms
 
 D = Decimal

@@ -11,7 +11,7 @@ import pytest
 
 from foliostream.adapters.sqs_liquidations import encode
 from foliostream.domain.liquidation import Close, Liquidation
-from local.client import Rest
+from foliostream_client.transport import Rest
 from tests.e2e.conftest import Cloud, eventually, now_ms, of_type, receive
 from tests.e2e.test_projection import Events
 

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from foliostream.ports import HotStore
-from local.client import Rest
+from foliostream_client.transport import Rest
 from tests.e2e.conftest import Cloud, eventually, of_type, post_price, receive
 
 

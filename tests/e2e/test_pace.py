@@ -13,7 +13,7 @@ import pytest
 
 from foliostream.domain.keys import shard_of
 from foliostream.domain.times import epoch_ms
-from local.client import Rest
+from foliostream_client.transport import Rest
 from tests.e2e.conftest import Cloud, Holder, eventually, now_ms, of_type, post_price, receive, total
 
 UPDATES, OVER_S = 100, 10.0

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from local.client import Rest
+from foliostream_client.transport import Rest
 from tests.e2e.conftest import (
     ACCOUNT_TYPES,
     Cloud,

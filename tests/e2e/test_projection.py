@@ -16,8 +16,8 @@ from foliostream.domain import portfolio as books
 from foliostream.domain.instrument import Instrument
 from foliostream.domain.portfolio import Entry
 from foliostream.ports import HotStore
+from foliostream_client.transport import Rest
 from local import rebuild
-from local.client import Rest
 from tests.e2e.conftest import (
     ACCOUNT_TYPES,
     Cloud,

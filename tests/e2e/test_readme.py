@@ -11,7 +11,7 @@ import sys
 from decimal import Decimal
 from pathlib import Path
 
-from local.client import loads
+from foliostream_client.transport import loads
 from tests.e2e.conftest import Cloud, eventually
 from tests.e2e.test_inlets import heard
 
@@ -67,3 +67,27 @@ def test_a_tick_published_as_described_is_heard_by_a_bridge_started_as_described
             assert bridge.wait(20) == 0
         finally:
             bridge.kill()
+
+
+def test_the_commands_of_the_client_work_as_described(stack: Cloud, tmp_path: Path) -> None:
+    [block] = [block for block in BLOCKS if "foliostream login" in block]
+    # As it is installed is another test's: here it runs from its folder.
+    [used] = re.findall(r"^foliostream .*", block, re.MULTILINE | re.DOTALL)
+    command = f'foliostream() {{ "{sys.executable}" -m foliostream_client.cli "$@"; }}\n'
+    environment = os.environ | {
+        "FOLIOSTREAM_HOME": str(stack.settings.home),
+        "PYTHONPATH": str(ROOT / "client" / "src"),
+        "XDG_CONFIG_HOME": str(tmp_path),
+    }
+    run = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", command + used],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert f"logged in to {stack.outputs.rest_url}" in run.stdout
+    assert "is_running\tTrue" in run.stdout

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from local.client import Rest
+from foliostream_client.transport import Rest
 from tests.e2e.conftest import Cloud, Holder, eventually, now_ms, post_price
 
 

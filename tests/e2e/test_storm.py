@@ -19,8 +19,9 @@ from uuid import uuid4
 import pytest
 
 from foliostream.ports import HotStore
+from foliostream_client.errors import ApiError
+from foliostream_client.transport import Rest
 from local import rebuild, services
-from local.client import ApiError, Rest
 from local.processes import Records
 from tests.e2e.conftest import ACCOUNT_TYPES, Cloud, eventually, lose_hot_store, now_ms, value_of
 

@@ -20,8 +20,8 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from foliostream_client.transport import Rest
 from local import services
-from local.client import Rest
 from local.processes import Records
 from tests.e2e.conftest import DEADLINE_S, Cloud, now_ms
 from tests.support import asyncapi

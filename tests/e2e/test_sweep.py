@@ -13,8 +13,8 @@ from foliostream.domain import coalescing
 from foliostream.domain.coalescing import Window
 from foliostream.domain.price import PriceUpdate
 from foliostream.ports import HotStore
+from foliostream_client.transport import Rest
 from local import rebuild
-from local.client import Rest
 from tests.e2e.conftest import (
     ACCOUNT_TYPES,
     SHARDS,

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from foliostream.application.protocol import ACTIONS_AT_ONCE
-from local.client import Rest, Socket, SocketError
+from foliostream_client.errors import SocketError
+from foliostream_client.transport import Rest, Socket
 from tests.e2e.conftest import Cloud, Holder, anything, eventually, now_ms, of_type, post_price, receive, total
 
 

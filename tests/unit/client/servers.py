@@ -58,7 +58,7 @@ def http(reply: Callable[[Request], Reply]) -> Iterator[Http]:
             """Nothing: tests look at what was asked."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         try:
             yield Http(f"http://127.0.0.1:{server.server_port}", asked)

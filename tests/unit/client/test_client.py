@@ -42,6 +42,7 @@ PAIRS = {
     models.MarketStatus: shapes.MarketStatus,
     models.QueueState: shapes.QueueState,
     models.Health: shapes.Health,
+    models.Ticket: shapes.TicketOut,
 }
 
 

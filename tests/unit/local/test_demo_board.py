@@ -10,7 +10,7 @@ from foliostream.domain import messages, portfolio, valuation
 from foliostream.domain.instrument import Instrument
 from foliostream.domain.portfolio import Entry, Portfolio, TransactionType
 from foliostream.domain.price import Price
-from local.client import Json, loads
+from foliostream_client.transport import Json, loads
 from local.demo_accounts import ACCOUNTS, Account, Calendar
 from local.demo_board import Board, Delay, differences, merged, mistakes, percentile, summary, totals_line
 

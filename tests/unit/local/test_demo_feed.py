@@ -9,7 +9,8 @@ from contextlib import contextmanager
 import pytest
 from websockets.sync.server import ServerConnection, serve
 
-from local.client import Json, Socket, SocketError
+from foliostream_client.errors import SocketError
+from foliostream_client.transport import Json, Socket
 from local.demo_feed import Arrived, Event, Feed, Lost, Opened
 
 WAIT_S = 10.0

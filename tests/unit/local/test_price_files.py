@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from foliostream_client.errors import ApiError
+from foliostream_client.transport import Json, Rest
 from local import price_files
-from local.client import ApiError, Json, Rest
 from local.price_files import MAX_CLOSES, PriceFileError, parse, read
 
 EXPECTED = {
