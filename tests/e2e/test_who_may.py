@@ -13,8 +13,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from foliostream_client.errors import SocketError
+from foliostream_client.transport import Answer, Rest, Socket
 from local import cloud
-from local.client import Answer, Rest, Socket, SocketError
 from local.issuer import ALL_SCOPES, Issuer, key_id
 from tests.e2e.conftest import Cloud, anything, post_price, receive
 from tests.support.access import ACTIONS, CALLS, Action, Call, Ground
