@@ -263,7 +263,7 @@ def test_nobody_sees_what_is_not_theirs_and_a_bad_token_is_told(
     assert refused.returncode == 3
     with pytest.raises(ApiError):
         Client(stack.outputs.rest_url).state(owner.portfolio_id)
-    assert "\nhealth\tok\n" in shell.ok("status")
+    assert "\nhealth\tok\n" in shell.run("status").stdout
 
 
 def test_a_reader_that_has_enough_ends_the_command_quietly(shell: Shell, owner: Holder) -> None:

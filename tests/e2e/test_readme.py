@@ -11,7 +11,7 @@ import sys
 from decimal import Decimal
 from pathlib import Path
 
-from foliostream_client.transport import loads
+from foliostream_client.transport import Rest, loads
 from tests.e2e.conftest import Cloud, eventually
 from tests.e2e.test_inlets import heard
 
@@ -69,7 +69,11 @@ def test_a_tick_published_as_described_is_heard_by_a_bridge_started_as_described
             bridge.kill()
 
 
-def test_the_commands_of_the_client_work_as_described(stack: Cloud, tmp_path: Path) -> None:
+def test_the_commands_of_the_client_work_as_described(stack: Cloud, admin: Rest, tmp_path: Path) -> None:
+    # `status` tells by its exit code whether all is well: in a new cloud, from the first sweep on.
+    eventually(
+        lambda: admin.get("/api/market/portfolio/status"), lambda found: found["is_running"], "a sweep", within_s=120
+    )
     [block] = [block for block in BLOCKS if "foliostream login" in block]
     # As it is installed is another test's: here it runs from its folder.
     [used] = re.findall(r"^foliostream .*", block, re.MULTILINE | re.DOTALL)

@@ -116,3 +116,21 @@ def test_a_function_reaches_aws_and_redis_only_through_the_wiring(path: Path) ->
 def test_a_brokers_client_is_imported_by_its_adapter_only() -> None:
     using = {path.relative_to(PACKAGE).as_posix() for path in sources() if "kiteconnect" in others(path)}
     assert using == {"adapters/brokers/kite.py"}
+
+
+def test_every_module_of_the_repository_that_is_imported_is_there() -> None:
+    """Also by the end-to-end tests and the benchmarks, which run seldom: a module that moved shows at once."""
+    roots = {"local": ROOT, "tests": ROOT, "benchmarks": ROOT, "foliostream_client": ROOT / "client" / "src"}
+    missing = []
+    for path in sorted(
+        file for name in ("local", "tests", "benchmarks", "client/src") for file in (ROOT / name).rglob("*.py")
+    ):
+        tree = ast.parse(path.read_text(), str(path))
+        modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
+        for module in sorted(modules):
+            parts = module.split(".")
+            if parts[0] in roots:
+                place = roots[parts[0]].joinpath(*parts)
+                if not place.is_dir() and not place.with_suffix(".py").exists():
+                    missing.append(f"{label(path)}: {module}")
+    assert missing == []
