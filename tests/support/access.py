@@ -132,9 +132,7 @@ _INSTRUMENT = "/api/v1/instruments/{symbol}"
 CALLS = (
     Call("GET", "/health", "anybody"),
     Call("GET", "/openapi.json", "anybody"),
-    Call(
-        "POST", "/webhooks/kite", "proof", body=lambda _: {"user_id": "AB1001", "order_id": "1", "checksum": "0" * 64}
-    ),
+    Call("POST", "/webhooks/kite", "proof", body=_forged),
     Call("POST", "/api/v1/portfolios", "known", 201, _portfolio),
     Call("GET", "/api/v1/portfolios", "known"),
     Call("POST", "/api/v1/ws-ticket", "known"),
