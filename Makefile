@@ -16,6 +16,9 @@ ENV ?= prod
 SUB ?= demo
 SCOPES ?=
 FUNCTION ?=
+QUEUE ?=
+ID ?=
+ALL ?=
 PARAMETERS ?=
 PARTS ?=
 TICKS ?=
@@ -29,6 +32,8 @@ export SAM_CLI_TELEMETRY := 0
 
 .PHONY: help env env-all up down demo bridge import-history rebuild-hot status logs token test lint format types template unit contract \
 	property infra simulation simulate integration e2e streams bench compare-metrics figures audit audit-env lock build deploy clean
+.PHONY: help env env-all up down demo bridge import-history rebuild-hot dlq-list dlq-show dlq-replay status logs token test lint format types template unit contract \
+	property infra simulation simulate integration e2e streams bench compare-metrics figures lock build deploy clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +67,15 @@ logs: env ## print what the functions wrote: make logs FUNCTION=push
 
 rebuild-hot: env ## make the hot store again from the ledger, while everything runs (prices as of the last sweep)
 	@$(PY) -m local rebuild-hot
+
+dlq-list: env ## dead letters of the local cloud: how many, how old
+	@$(PY) -m local dlq-list
+
+dlq-show: env ## what they say: make dlq-show QUEUE=fills (ID=...)
+	@$(PY) -m local dlq-show "$(QUEUE)" $(foreach id,$(ID),--id "$(id)")
+
+dlq-replay: env ## work with them again: make dlq-replay QUEUE=fills ID=... (or ALL=1)
+	@$(PY) -m local dlq-replay "$(QUEUE)" $(foreach id,$(ID),--id "$(id)") $(if $(ALL),--all)
 
 demo: env-all ## everything, with sample accounts and real prices in a live view (DEMO_SECONDS=20 ends by itself)
 	@$(PY) -m local demo

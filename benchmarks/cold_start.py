@@ -51,6 +51,7 @@ FUNCTIONS = {
     "close_day": Function(_PARTS + "parts.day_closing", ("dynamodb", "sqs")),
     "analyze": Function(_PARTS + "parts.computing", ("dynamodb", "sqs")),
     "project_ledger": Function(_PARTS + "parts.ledger_projection", ("dynamodb", "sqs", "events")),
+    "dead_letters": Function(_PARTS + "parts.dead_letter_office", ("dynamodb", "sqs")),
     "rebuild_hot": Function(_PARTS + "parts.hot_rebuild", ("dynamodb", "sqs")),
     "sweep": Function(_PARTS + "parts.sweep", ("dynamodb", "sqs")),
     "reconcile": Function(_PARTS + "parts.reconcile_schedule", ("dynamodb", "sqs", "events", "secretsmanager")),

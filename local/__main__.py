@@ -1,4 +1,4 @@
-"""`python -m local up|down|demo|status|logs|import-history|rebuild-hot|bridge|token`."""
+"""`python -m local up|down|demo|status|logs|import-history|rebuild-hot|dlq-list|dlq-show|dlq-replay|bridge|token`."""
 
 import argparse
 import os
@@ -9,6 +9,7 @@ from pathlib import Path
 from foliostream_client.errors import ApiError
 from foliostream_client.transport import Rest
 from local import cloud, figures, price_files, rebuild, sam, services
+from local.dead_letters import DeadLetters
 from local.environments import ROOT, InstallError
 from local.issuer import LIFETIME_S
 from local.price_files import PriceFileError
@@ -27,6 +28,13 @@ def main(arguments: list[str] | None = None) -> int:
     logs = _command(commands, "logs", "print what the functions wrote", _logs)
     logs.add_argument("--function", default="", help="only functions whose log group holds this, such as push")
     _command(commands, "rebuild-hot", "make the hot store again from the ledger, showing how far it is", _rebuild_hot)
+    _command(commands, "dlq-list", "dead letters: how many, how old", _dlq_list)
+    shown = _command(commands, "dlq-show", "what dead letters say", _dlq_show)
+    replayed = _command(commands, "dlq-replay", "work with dead letters again", _dlq_replay)
+    for letters in (shown, replayed):
+        letters.add_argument("queue", help="as dlq-list names it, such as fills")
+        letters.add_argument("--id", action="append", default=[], help="of a letter, as dlq-show names it; repeatable")
+    replayed.add_argument("--all", action="store_true", help="all that are there now")
     _command(commands, "bridge", "take the ticks of a Redis channel to the cloud, until Ctrl-C", _bridge)
     closes = _command(commands, "import-history", "give the daily closes of a CSV file to the cloud", _import_history)
     closes.add_argument("file", type=Path, help="date,AAPL,MSFT,... or symbol,date,close; also gzipped")
@@ -94,6 +102,29 @@ def _rebuild_hot(settings: Settings, _: argparse.Namespace) -> int:
         print("not running")
         return 1
     return 0 if rebuild.rebuild_hot(outputs).broken == 0 else 1
+
+
+def _dlq_list(settings: Settings, _: argparse.Namespace) -> int:
+    _dead_letters(settings).list()
+    return 0
+
+
+def _dlq_show(settings: Settings, options: argparse.Namespace) -> int:
+    _dead_letters(settings).show(options.queue, options.id)
+    return 0
+
+
+def _dlq_replay(settings: Settings, options: argparse.Namespace) -> int:
+    if options.all == bool(options.id):
+        raise CloudError("say either which (ID=...), or all (ALL=1)")
+    return 0 if _dead_letters(settings).replay(options.queue, options.id) else 1
+
+
+def _dead_letters(settings: Settings) -> DeadLetters:
+    outputs = cloud.read_outputs(settings)
+    if not outputs:
+        raise CloudError("not running")
+    return DeadLetters(outputs)
 
 
 def _import_history(settings: Settings, options: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from foliostream import queues
+from foliostream.application.dead_letters import HOLD_SECONDS
 from foliostream.application.protocol import ACTIONS
 from foliostream.application.record_fill import RATE_RECEIVES_MAX
 from foliostream.domain.swaps import BORDER_MINUTES, BORDER_ZONE
@@ -392,6 +393,65 @@ def test_every_asynchronous_start_ends_in_a_dead_letter_queue() -> None:
         assert queue in allowed(referenced(function_setting(name, "Role")), "sqs:SendMessage")
 
 
+def dead_letters_of(destination: Node) -> str:
+    """The queue that ``DestinationConfig`` names."""
+    return referenced(destination["OnFailure"]["Destination"])
+
+
+def started_functions() -> set[str]:
+    """Those that a schedule, a rule or another function starts without waiting, or that ask for retries of it."""
+    targets = [target for rule in resources("AWS::Events::Rule").values() for target in rule["Targets"]]
+    targets += [schedule["Target"] for schedule in resources("AWS::Scheduler::Schedule").values()]
+    named = {referenced(target["Arn"]) for target in targets} & resources(FUNCTION).keys()
+    named |= {name for name in resources(FUNCTION) if function_setting(name, "EventInvokeConfig")}
+    return named | allowed("WebSocketRole", "lambda:InvokeFunction")
+
+
+def asynchronous_paths() -> dict[str, str]:
+    """Every way in which something is worked on that nobody waits for, and the dead-letter queue in which it ends."""
+    paths = {name: dead_letter_queue(name) for name in WORKING_QUEUES}
+    for name, mapping in resources("AWS::Lambda::EventSourceMapping").items():
+        paths[name] = dead_letters_of(mapping["DestinationConfig"])
+    paths["stream"] = dead_letters_of(ledger_stream()["DestinationConfig"])
+    for name, rule in resources("AWS::Events::Rule").items():
+        paths |= {f"{name}.{target['Id']}": referenced(target["DeadLetterConfig"]["Arn"]) for target in rule["Targets"]}
+    for name, schedule in resources("AWS::Scheduler::Schedule").items():
+        paths[name] = referenced(schedule["Target"]["DeadLetterConfig"]["Arn"])
+    for name in started_functions():
+        paths[name] = dead_letters_of(function_setting(name, "EventInvokeConfig")["DestinationConfig"])
+    return paths
+
+
+def test_functions_take_events_of_queues_the_ledgers_stream_and_the_apis_only() -> None:
+    kinds = {
+        event["Type"] for function in resources(FUNCTION).values() for event in function.get("Events", {}).values()
+    }
+    assert kinds == {"SQS", "DynamoDB", "Api"}
+
+
+def test_every_asynchronous_path_ends_in_dead_letters_that_the_code_knows_and_the_function_may_read() -> None:
+    used = set(asynchronous_paths().values())
+    assert used == set(DEAD_LETTER_QUEUES)
+    known = {url.removeprefix("https://sqs/") for url in queues.all_dead_letter_urls("https://sqs/").values()}
+    assert {queue_name(name) for name in used} == known
+    for action in ("GetQueueAttributes", "ReceiveMessage", "ChangeMessageVisibility", "DeleteMessage"):
+        assert allowed("DeadLettersRole", f"sqs:{action}") == used
+
+
+def test_dead_letters_go_back_to_every_queue_and_to_every_function_that_they_can_come_from() -> None:
+    sources = {url.removeprefix("https://sqs/") for url in queues.source_urls("https://sqs/").values()}
+    sends = {queue_name(name) for name in allowed("DeadLettersRole", "sqs:SendMessage")}
+    # Delayed ones are marked anew; books that cannot be projected become dead letters again.
+    assert sends == (sources - {Queue.DELAYED}) | {queues.LEDGER_DEAD}
+    assert allowed("DeadLettersRole", "lambda:InvokeFunction") == started_functions()
+
+
+def test_dead_letters_are_held_by_one_operator_at_a_time_for_longer_than_a_call_takes() -> None:
+    assert function_setting("DeadLettersFunction", "ReservedConcurrentExecutions") == 1
+    assert function_setting("DeadLettersFunction", "Timeout") < HOLD_SECONDS
+    assert "Events" not in resources(FUNCTION)["DeadLettersFunction"]
+
+
 def ledger_stream() -> dict[str, Any]:
     (source,) = [
         event["Properties"]
@@ -496,7 +556,7 @@ def test_no_policy_names_every_resource_or_every_action() -> None:
         if statement["Effect"] == "Deny":
             continue
         for action in as_list(statement["Action"]):
-            assert action == ONLY_IN_THE_EMULATOR or re.fullmatch(r"[a-z0-9-]+:[A-Za-z]+", action), name
+            assert action in ONLY_IN_THE_EMULATOR or re.fullmatch(r"[a-z0-9-]+:[A-Za-z]+", action), name
         for key, text in walk({"Resource": statement["Resource"]}):
             if key in {"Resource", "Fn::Sub"} and isinstance(text, str):
                 assert "*" not in text, name
@@ -523,6 +583,8 @@ def test_managed_policies_are_only_those_for_traces_networks_and_access_logs() -
 def test_a_function_may_receive_from_its_event_sources_only(name: str) -> None:
     role = referenced(function_setting(name, "Role"))
     sources = {referenced(source["Queue"]) for (function, _), source in sqs_sources().items() if function == name}
+    if name == "DeadLettersFunction":
+        sources = set(DEAD_LETTER_QUEUES)
     for action in ("sqs:ReceiveMessage", "sqs:DeleteMessage"):
         assert allowed(role, action) == sources
     # The status asks for the depth of queues that others consume.
@@ -530,8 +592,11 @@ def test_a_function_may_receive_from_its_event_sources_only(name: str) -> None:
     assert asked >= sources if name == "RestApiFunction" else asked == sources
 
 
-# With AWS, sqs:SendMessage stands for batches too.
-ONLY_IN_THE_EMULATOR = {"Fn::If": ["ExecuteApiBaseGiven", "sqs:SendMessageBatch", {"Ref": "AWS::NoValue"}]}
+# With AWS, the permission for one stands for batches too.
+ONLY_IN_THE_EMULATOR = [
+    {"Fn::If": ["ExecuteApiBaseGiven", f"sqs:{action}Batch", {"Ref": "AWS::NoValue"}]}
+    for action in ("SendMessage", "ChangeMessageVisibility")
+]
 LEDGER_WRITES = {f"dynamodb:{action}" for action in ("PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem")}
 
 

@@ -20,6 +20,7 @@ from foliostream.domain.history import parse_day
 from foliostream.domain.liquidation import Liquidation
 from foliostream.domain.reconciliation import Turn
 from foliostream.domain.times import epoch_ms
+from foliostream.queues import all_dead_letter_urls
 from tests.fakes.clock import FakeClock
 from tests.fakes.fills import FakeFillQueue
 
@@ -186,3 +187,10 @@ def test_the_sample_of_an_analysis_is_a_task() -> None:
     task = analysis_task.decode((EVENTS / "analyze.task.json").read_text())
     assert task.run.metrics == METRIC_NAMES
     assert task.run.ticker in task.values
+
+
+@pytest.mark.parametrize("name", ["list", "show", "replay", "replay_all"])
+def test_the_samples_of_dead_letters_ask_for_a_queue_there_is(name: str) -> None:
+    asked = event(f"dead_letters.{name}.json")
+    assert asked["action"] == name.partition("_")[0]
+    assert asked.get("queue", "fills") in all_dead_letter_urls("")

@@ -472,6 +472,49 @@ class DeadLetters(Protocol):
         ``code`` and ``reason`` as the attributes reason and detail."""
 
 
+class Letter(NamedTuple):
+    """A dead letter. ``attributes``: what who gave it up says about it; ``receives`` counts every look too;
+    ``first_received_at_ms`` 0: never before; ``group`` is empty where its queue is not FIFO; ``handle`` is good for as
+    long as it is held."""
+
+    letter_id: str
+    body: str
+    attributes: Mapping[str, str]
+    receives: int
+    sent_at_ms: int
+    first_received_at_ms: int
+    group: str
+    handle: str
+
+
+class Letters(Protocol):
+    """Dead letters, by the name of what gave them up (``foliostream.queues``)."""
+
+    def names(self) -> list[str]:
+        """All there are."""
+
+    def hold(self, name: str, seconds: int) -> list[Letter]:
+        """At most ten that nobody holds, hidden from everybody else for so long; none: there are no more. Of a FIFO
+        group nothing more comes while something of it is held."""
+
+    def release(self, name: str, letters: Sequence[Letter]) -> None:
+        """Hold them no longer; those that are gone are no error."""
+
+    def delete(self, name: str, letter: Letter) -> None:
+        """One that is held."""
+
+    def send_back(self, name: str, letter: Letter, nonce: str) -> None:
+        """The body into the queue that it came from, under a deduplication id that was never used; ``PermanentError``
+        where it came from none."""
+
+
+class Functions(Protocol):
+    """Functions of the stack."""
+
+    def start(self, function: str, payload: bytes) -> None:
+        """Without waiting for it."""
+
+
 class QueueDepth(NamedTuple):
     """Messages as SQS counts them, which is approximately: waiting (delayed ones too) and being worked on."""
 

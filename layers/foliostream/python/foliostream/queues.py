@@ -40,6 +40,20 @@ class Queue(StrEnum):
 
 # Changes that could not be projected: given up by a stream, which is no queue.
 LEDGER_DEAD: Final = "project-ledger-dead"
+# Dead letters of what is no queue either: rules, schedules, and functions that are started and not waited for.
+DEAD_STARTS: Final = {
+    "ledger": LEDGER_DEAD,
+    "analyze": "analyze-dead",
+    "sweep": "sweep-dead",
+    "price_rule": "price-rule-dead",
+    "order_filled_rule": "order-filled-rule-dead",
+    "feed_schedule": "feed-schedule-dead",
+    "close_day_schedule": "close-day-schedule-dead",
+    "book_swaps_schedule": "book-swaps-schedule-dead",
+    "reconcile_schedule": "reconcile-schedule-dead",
+}
+# What the rules did not deliver, by the queue it was for.
+_OF_RULES: Final = {"price_rule": Queue.PRICE, "order_filled_rule": Queue.ORDER_FILLED}
 # Whose depth the status tells, with that of their dead letters: what prices, transactions and clients pass through.
 SHOWN: Final = (
     Queue.PRICE,
@@ -64,6 +78,16 @@ def urls(base: str) -> dict[str, str]:
 def dead_letter_urls(base: str) -> dict[str, str]:
     """Addresses of dead letters by the name of what gave them up: a queue's, or ``ledger``."""
     return {queue.name.lower(): base + queue.dead for queue in Queue} | {"ledger": base + LEDGER_DEAD}
+
+
+def all_dead_letter_urls(base: str) -> dict[str, str]:
+    """Addresses of all dead letters there are, by the name of what gave them up (``fills``, ``close_day_schedule``)."""
+    return dead_letter_urls(base) | {name: base + address for name, address in DEAD_STARTS.items()}
+
+
+def source_urls(base: str) -> dict[str, str]:
+    """Where dead letters came from, by the same names; those whose letters came from no queue are not in it."""
+    return urls(base) | {name: base + queue for name, queue in _OF_RULES.items()}
 
 
 def shown_urls(base: str) -> dict[str, str]:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from foliostream.application.broker_orders import BrokerOrders
     from foliostream.application.close_day import DayClosing
     from foliostream.application.computing import Computing
+    from foliostream.application.dead_letters import DeadLetters
     from foliostream.application.fill_orders import OrderFiller
     from foliostream.application.liquidating import Liquidator
     from foliostream.application.managers import Manager, Reconciling
@@ -732,6 +733,27 @@ class Wiring:
         from foliostream.adapters.lambda_starter import LambdaStarter
 
         return LambdaStarter(lambda: self._lambda, f"{self.settings.stack}-analyze")
+
+    @cached_property
+    def dead_letter_office(self) -> DeadLetters:
+        """Dead letters for operators. What marks and projects is made only for letters that need it."""
+        from foliostream.adapters.lambda_functions import LambdaFunctions
+        from foliostream.adapters.sqs_depths import SqsDepths
+        from foliostream.adapters.sqs_letters import SqsLetters
+        from foliostream.application.dead_letters import DeadLetters
+
+        base = self.settings.queues
+        urls = queues.all_dead_letter_urls(base)
+        return DeadLetters(
+            letters=SqsLetters(self._sqs, urls, queues.source_urls(base)),
+            depths=SqsDepths(self._sqs, urls, self._pool),
+            functions=LambdaFunctions(lambda: self._lambda),
+            ledger=self.ledger,
+            projection=lambda: self.ledger_projection,
+            marker=lambda: self.marker,
+            clock=self.clock,
+            new_nonce=lambda: uuid4().hex,
+        )
 
     @cached_property
     def computing(self) -> Computing:
