@@ -30,10 +30,8 @@ ADJUSTED ?=
 export PYTHONDONTWRITEBYTECODE := 1
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help env env-all up down demo bridge import-history rebuild-hot status logs token test lint format types template unit contract \
-	property infra simulation simulate integration e2e streams bench compare-metrics figures audit audit-env lock build deploy clean
 .PHONY: help env env-all up down demo bridge import-history rebuild-hot dlq-list dlq-show dlq-replay status logs token test lint format types template unit contract \
-	property infra simulation simulate integration e2e streams bench compare-metrics figures lock build deploy clean
+	property infra simulation simulate integration e2e streams bench compare-metrics figures audit audit-env lock build deploy clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
