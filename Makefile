@@ -30,7 +30,7 @@ ADJUSTED ?=
 export PYTHONDONTWRITEBYTECODE := 1
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help env env-all up down demo bridge import-history rebuild-hot dlq-list dlq-show dlq-replay status logs token test lint format types template unit contract \
+.PHONY: help env env-all up down demo bridge import-history rebuild-hot dlq-list dlq-show dlq-replay status logs token test lint format types template page unit contract \
 	property infra simulation simulate integration e2e streams bench compare-metrics figures audit audit-env lock build deploy clean
 
 help: ## list the targets
@@ -85,7 +85,7 @@ token: env ## print a token: make token SUB=alice SCOPES="prices:write admin"
 STOP_ALL_TEST_CLOUDS = for home in .local/test-*; do FOLIOSTREAM_HOME=$$home $(PY) -m local down >/dev/null; done
 STOP_TEST_CLOUDS = if [ -z "$${FOLIOSTREAM_KEEP:-}" ]; then $(STOP_ALL_TEST_CLOUDS); fi
 
-test: lint types template ## everything: style, types, template, all tests, against the real emulator and Valkey
+test: lint types template page ## everything: style, types, template, all tests, against the real emulator and Valkey
 	@trap '$(STOP_TEST_CLOUDS)' EXIT; $(PY) -m pytest tests
 
 lint: env audit-env ## style: ruff check and format; weaknesses in what is deployed: bandit
@@ -106,12 +106,15 @@ template: env-all audit-env ## cfn-lint, sam validate and checkov
 	@$(AUDIT)/checkov --config-file .checkov.yaml
 
 # Not part of the gate: it asks a service for what became known today. Whatever it cannot find out is a failure.
-audit: audit-env ## look the deployed packages up among known vulnerabilities (needs pypi.org)
+audit: audit-env ## look the deployed packages up among known vulnerabilities (asks the package index's service)
 	@for name in $(LAYER_LOCKS); do \
 	  echo "requirements/$$name.txt"; \
 	  $(AUDIT)/pip-audit --strict --require-hashes --disable-pip --progress-spinner off \
 	    --requirement requirements/$$name.txt || { echo "not audited, or something was found" >&2; exit 1; }; \
 	done
+
+page: env ## the dashboard: types, tests and build (needs Node 20)
+	@$(PY) -m local.page
 
 unit contract property infra simulation integration e2e: env-all ## only the tests of this kind
 	@trap '$(STOP_TEST_CLOUDS)' EXIT; $(PY) -m pytest tests/$@

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from foliostream_client.errors import ApiError
 from foliostream_client.transport import Rest
-from local import cloud, figures, price_files, rebuild, sam, services
+from local import cloud, figures, page, price_files, rebuild, sam, services
 from local.dead_letters import DeadLetters
 from local.environments import ROOT, InstallError
 from local.issuer import LIFETIME_S
@@ -58,7 +58,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _up(settings: Settings, _: argparse.Namespace) -> int:
-    _print_addresses(settings, cloud.up(settings))
+    outputs = cloud.up(settings)
+    _print_addresses(settings, outputs)
+    try:
+        print(f"Page       {page.up(settings, outputs)}")
+    except page.PageError as error:
+        print(f"Page       {error}")
     return 0
 
 

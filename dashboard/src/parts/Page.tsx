@@ -1,0 +1,82 @@
+import { useSignal } from '@preact/signals'
+import { useEffect } from 'preact/hooks'
+import { isListLoaded, selectedId, signOut, summaries, token } from '../store'
+import { Connection } from './Connection'
+import { Notices } from './Notices'
+import { Operations } from './Operations'
+import { Portfolio } from './Portfolio'
+import { PortfolioList } from './PortfolioList'
+import { SignIn } from './SignIn'
+
+type Tab = 'portfolios' | 'operations'
+
+export function Page() {
+  const tab = useSignal<Tab>('portfolios')
+  if (!token.value || !isListLoaded.value) return <SignIn />
+  return (
+    <>
+      <header class="top">
+        <h1 class="brand">
+          <img src="./icon.svg" alt="" width="24" height="24" />
+          Foliostream
+        </h1>
+        <nav aria-label="Views" class="tabs">
+          {(['portfolios', 'operations'] as const).map((name) => (
+            <button
+              key={name}
+              type="button"
+              aria-current={tab.value === name ? 'page' : undefined}
+              onClick={() => (tab.value = name)}
+            >
+              {name === 'portfolios' ? 'Portfolios' : 'Operations'}
+            </button>
+          ))}
+        </nav>
+        <Connection />
+        <Theme />
+        <button type="button" class="quiet" onClick={signOut}>
+          Sign out
+        </button>
+      </header>
+      <Notices />
+      {tab.value === 'operations' ? (
+        <Operations />
+      ) : (
+        <div class="columns">
+          <PortfolioList />
+          <main>
+            {selectedId.value ? <Portfolio key={selectedId.value} portfolioId={selectedId.value} /> : <Nothing />}
+          </main>
+        </div>
+      )}
+    </>
+  )
+}
+
+function Nothing() {
+  return summaries.value.length ? null : (
+    <section class="card">
+      <h2>No portfolios yet</h2>
+      <p>
+        This account owns no portfolio. Create one with <code>POST /api/v1/portfolios</code>, then reload this page.
+      </p>
+    </section>
+  )
+}
+
+const THEMES = ['auto', 'light', 'dark'] as const
+
+function Theme() {
+  const theme = useSignal(localStorage.getItem('foliostream.theme') ?? 'auto')
+  useEffect(() => {
+    document.documentElement.dataset.theme = theme.value
+    localStorage.setItem('foliostream.theme', theme.value)
+  }, [theme.value])
+  const following = THEMES[(THEMES.indexOf(theme.value as 'auto') + 1) % THEMES.length] ?? 'auto'
+  return (
+    <button type="button" class="quiet" title={`Change to ${following} colours`} onClick={() => (theme.value = following)}>
+      <span class="unseen">Colours: </span>
+      {theme.value}
+    </button>
+  )
+}

@@ -1,0 +1,372 @@
+// Everything the page knows, as signals; the parts only read them and call the functions below.
+
+import { batch, computed, signal, type Signal } from '@preact/signals'
+import { type Amount, toNumber } from './lib/exact'
+import { Live, type LinkState, type Message } from './lib/live'
+import { ApiError, portfolios, Rest, type Summary } from './lib/rest'
+import { applied, type PortfolioState, type Shown, type Update } from './lib/state'
+
+/** A connection watches at most this many portfolios (the server's limit); the list shows the rest without figures. */
+export const MAX_WATCHED = 50
+const MAX_LISTED = 500
+const MAX_EVENTS = 200
+const MAX_POINTS = 3600
+const MAX_WAITING_MESSAGES = 5000
+const TOKEN_KEY = 'foliostream.token'
+const SESSION_KEY = 'foliostream.session'
+// Between two `resume` messages, so that a page of many portfolios stays below the server's limit of actions a second.
+const RESUME_EVERY_MS = 150
+
+export interface Point {
+  atMs: number
+  value: number
+}
+
+export interface Happening {
+  eventId: string
+  type: string
+  portfolioId: string
+  timestamp: string
+  content: Record<string, unknown>
+}
+
+export interface Result {
+  value: Amount | null
+  reason: string | null
+}
+
+export interface Run {
+  runId: string
+  ticker: string
+  portfolioId: string
+  metrics: string[]
+  results: Record<string, Result>
+  state: 'asked' | 'running' | 'completed' | 'cancelled' | 'failed'
+  note: string
+}
+
+export interface Notice {
+  id: number
+  text: string
+  code: string
+}
+
+export const token = signal<string | null>(sessionStorage.getItem(TOKEN_KEY))
+export const signInFault = signal('')
+export const linkState = signal<LinkState>('closed')
+export const retryAtMs = signal<number | null>(null)
+export const summaries = signal<Summary[]>([])
+export const selectedId = signal<string | null>(null)
+export const happenings = signal<Happening[]>([])
+export const run = signal<Run | null>(null)
+export const notices = signal<Notice[]>([])
+export const resyncs = signal(0)
+export const nowMs = signal(Date.now())
+export const isListLoaded = signal(false)
+
+const shown = new Map<string, Signal<Shown | undefined>>()
+const points = new Map<string, Signal<Point[]>>()
+let live: Live | null = null
+let rest: Rest | null = null
+let noticeCount = 0
+let waiting: Message[] = []
+let frame = 0
+
+/** What is shown of a portfolio; undefined until its snapshot came. */
+export function shownOf(portfolioId: string): Signal<Shown | undefined> {
+  return kept(shown, portfolioId, undefined)
+}
+
+/** The totals seen since the page was opened, oldest first. */
+export function pointsOf(portfolioId: string): Signal<Point[]> {
+  return kept(points, portfolioId, [])
+}
+
+export const selected = computed(() => (selectedId.value ? shownOf(selectedId.value).value : undefined))
+
+function kept<Value>(where: Map<string, Signal<Value>>, key: string, first: Value): Signal<Value> {
+  let found = where.get(key)
+  if (!found) where.set(key, (found = signal(first)))
+  return found
+}
+
+/** The API as the caller; only while signed in. */
+export function api(): Rest {
+  if (!rest) throw new ApiError(401, 'UNAUTHORIZED', 'Not signed in.')
+  return rest
+}
+
+/** Take a token, list the caller's portfolios and connect. The fault stands in `signInFault`. */
+export async function signIn(given: string): Promise<void> {
+  signInFault.value = ''
+  isListLoaded.value = false
+  const caller = new Rest(given.trim().replace(/^Bearer\s+/i, ''))
+  try {
+    const found = await portfolios(caller, MAX_LISTED)
+    batch(() => {
+      rest = caller
+      sessionStorage.setItem(TOKEN_KEY, caller.token)
+      token.value = caller.token
+      summaries.value = found
+      isListLoaded.value = true
+      const asked = new URLSearchParams(location.hash.slice(1)).get('portfolio')
+      selectedId.value = found.find((one) => one.portfolio_id === asked)?.portfolio_id ?? found[0]?.portfolio_id ?? null
+    })
+    connect()
+  } catch (fault) {
+    signOut()
+    signInFault.value = fault instanceof ApiError ? `${fault.message}` : String(fault)
+  }
+}
+
+/** Forget the token and everything shown. */
+export function signOut(): void {
+  live?.close()
+  live = null
+  rest = null
+  waiting = []
+  sessionStorage.removeItem(TOKEN_KEY)
+  sessionStorage.removeItem(SESSION_KEY)
+  batch(() => {
+    token.value = null
+    summaries.value = []
+    selectedId.value = null
+    happenings.value = []
+    run.value = null
+    notices.value = []
+    for (const one of shown.values()) one.value = undefined
+    for (const one of points.values()) one.value = []
+  })
+}
+
+export function select(portfolioId: string): void {
+  selectedId.value = portfolioId
+  history.replaceState(null, '', `#portfolio=${encodeURIComponent(portfolioId)}`)
+  if (!watched().includes(portfolioId)) watch(portfolioId)
+}
+
+/** Ask for an analysis of a ticker of the selected portfolio; one that runs is cancelled by the server. */
+export function analyze(ticker: string): void {
+  const portfolioId = selectedId.value
+  if (!portfolioId) return
+  const isSent = live?.send({ action: 'analyze', ticker, portfolio_id: portfolioId, request_id: `analyze:${ticker}` })
+  if (!isSent) return notify('NOT_CONNECTED', 'Not connected: the analysis was not asked for.')
+  run.value = { runId: '', ticker, portfolioId, metrics: [], results: {}, state: 'asked', note: '' }
+}
+
+export function cancelAnalysis(): void {
+  live?.send({ action: 'cancel' })
+}
+
+/** Have the selected portfolio valued now. */
+export function refresh(): void {
+  if (selectedId.value) live?.send({ action: 'refresh', portfolio_id: selectedId.value })
+}
+
+export function reconnectNow(): void {
+  live?.soon()
+}
+
+export function dismiss(id: number): void {
+  notices.value = notices.value.filter((notice) => notice.id !== id)
+}
+
+export function notify(code: string, text: string): void {
+  noticeCount += 1
+  notices.value = [...notices.value.slice(-3), { id: noticeCount, code, text }]
+}
+
+function watched(): string[] {
+  const first = summaries.value.slice(0, MAX_WATCHED).map((one) => one.portfolio_id)
+  const chosen = selectedId.value
+  return !chosen || first.includes(chosen) ? first : [...first.slice(0, MAX_WATCHED - 1), chosen]
+}
+
+function watch(portfolioId: string): void {
+  const dropped = summaries.value[MAX_WATCHED - 1]
+  if (dropped) live?.send({ action: 'unsubscribe', portfolio_ids: [dropped.portfolio_id] })
+  live?.send({ action: 'subscribe', portfolio_ids: [portfolioId] })
+}
+
+function connect(): void {
+  live?.close()
+  live = new Live({
+    address,
+    opened: subscribe,
+    received: enqueue,
+    changed: (state, at) => batch(() => ((linkState.value = state), (retryAtMs.value = at))),
+    isFinal: (fault) => {
+      const isRefused = fault instanceof ApiError && (fault.status === 401 || fault.status === 403)
+      if (isRefused) signInFault.value = 'The token is no longer accepted. Sign in again.'
+      if (isRefused) token.value = null
+      return isRefused
+    },
+  })
+}
+
+async function address(): Promise<string> {
+  const { ticket, url } = await api().call<{ ticket: string; url: string }>('POST', 'api/v1/ws-ticket')
+  const target = new URL(url)
+  target.searchParams.set('ticket', ticket)
+  target.searchParams.set('session_id', sessionId())
+  return target.href
+}
+
+function sessionId(): string {
+  const known = sessionStorage.getItem(SESSION_KEY)
+  if (known) return known
+  const made = crypto.randomUUID()
+  sessionStorage.setItem(SESSION_KEY, made)
+  return made
+}
+
+/** Snapshots of everything come with `subscribe`; `resume` also brings the events missed while away. */
+function subscribe(): void {
+  const ids = watched()
+  if (!ids.length) return
+  const known = ids.filter((id) => shownOf(id).value)
+  const fresh = ids.filter((id) => !shownOf(id).value)
+  if (fresh.length) live?.send({ action: 'subscribe', portfolio_ids: fresh })
+  known.forEach((id, index) => setTimeout(() => resume(id), index * RESUME_EVERY_MS))
+}
+
+function resume(portfolioId: string): void {
+  const last = shownOf(portfolioId).value
+  if (last) live?.send({ action: 'resume', portfolio_id: portfolioId, last_version: last.version })
+}
+
+/** Messages are applied once a frame, so that very many a second cost one drawing. A hidden page draws nothing. */
+function enqueue(message: Message): void {
+  waiting.push(message)
+  if (document.hidden || waiting.length >= MAX_WAITING_MESSAGES) applyWaiting()
+  else if (!frame) frame = requestAnimationFrame(applyWaiting)
+}
+
+function applyWaiting(): void {
+  cancelAnimationFrame(frame)
+  frame = 0
+  const messages = waiting
+  waiting = []
+  batch(() => messages.forEach(apply))
+}
+
+function apply(message: Message): void {
+  switch (message.type) {
+    case 'snapshot':
+      return takeSnapshot(message)
+    case 'portfolio_update':
+      return (message.updates as Update[]).forEach(takeUpdate)
+    case 'resync_required':
+      resyncs.value += 1
+      return
+    case 'margin_call':
+    case 'margin_restored':
+    case 'margin_unknown':
+    case 'stop_out':
+    case 'fill':
+    case 'reconciliation':
+      return takeHappening(message)
+    case 'analysis_started':
+    case 'analysis_result':
+    case 'analysis_completed':
+    case 'analysis_cancelled':
+    case 'analysis_failed':
+      run.value = advanced(run.value, message)
+      return
+    case 'error':
+      // A copied tab has the same session; whoever lost it goes on with one of its own.
+      if (message.code === 'SESSION_TAKEN_OVER') return sessionStorage.removeItem(SESSION_KEY)
+      if (run.value?.state === 'asked' && message.request_id === `analyze:${run.value.ticker}`) run.value = null
+      return notify(String(message.code), String(message.message))
+  }
+}
+
+function takeSnapshot(message: Message): void {
+  const portfolioId = String(message.portfolio_id)
+  const version = Number(message.version)
+  const before = shownOf(portfolioId).value
+  if (before && version < before.version) return
+  const state = message.data as PortfolioState
+  show(portfolioId, { version, state: { ...state, positions: state.positions ?? [] }, arrivedAtMs: Date.now() })
+  if (state.truncated) void completeBySeparateCall(portfolioId)
+}
+
+/** A portfolio too large for a message comes without its positions and says where they are. */
+async function completeBySeparateCall(portfolioId: string): Promise<void> {
+  try {
+    const state = await api().call<PortfolioState & { version: string }>(
+      'GET',
+      `api/v1/portfolio/${encodeURIComponent(portfolioId)}/state`,
+    )
+    const before = shownOf(portfolioId).value
+    if (before && Number(state.version) >= before.version)
+      show(portfolioId, { version: Number(state.version), state, arrivedAtMs: Date.now() })
+  } catch (fault) {
+    notify('POSITIONS_MISSING', `The positions of ${portfolioId} could not be read: ${(fault as Error).message}`)
+  }
+}
+
+function takeUpdate(update: Update): void {
+  const [outcome, after] = applied(shownOf(update.portfolio_id).value, update, Date.now())
+  if (outcome === 'applied' && after) {
+    show(update.portfolio_id, after)
+    if (update.data.truncated) void completeBySeparateCall(update.portfolio_id)
+  }
+  if (outcome === 'gap') {
+    resyncs.value += 1
+    if (after) resume(update.portfolio_id)
+    else live?.send({ action: 'subscribe', portfolio_ids: [update.portfolio_id] })
+  }
+}
+
+function show(portfolioId: string, next: Shown): void {
+  shownOf(portfolioId).value = next
+  const value = toNumber(next.state.total_value)
+  if (value === null) return
+  const line = pointsOf(portfolioId)
+  line.value = [...line.value.slice(-(MAX_POINTS - 1)), { atMs: next.arrivedAtMs, value }]
+}
+
+function takeHappening(message: Message): void {
+  const { type, timestamp, event_id: eventId, portfolio_id: portfolioId, ...content } = message
+  // A repeat after a reconnect has the same id.
+  if (happenings.value.some((known) => known.eventId === eventId)) return
+  const one = { eventId: String(eventId), type, portfolioId: String(portfolioId), timestamp: String(timestamp), content }
+  happenings.value = [one, ...happenings.value].slice(0, MAX_EVENTS)
+}
+
+/** The run after a message; messages of a run that was replaced change nothing. */
+export function advanced(current: Run | null, message: Message): Run | null {
+  if (message.type === 'analysis_started')
+    return {
+      runId: String(message.run_id),
+      ticker: String(message.ticker),
+      portfolioId: String(message.portfolio_id ?? current?.portfolioId ?? ''),
+      metrics: message.metrics as string[],
+      results: {},
+      state: 'running',
+      note: '',
+    }
+  if (!current || message.run_id !== current.runId) return current
+  switch (message.type) {
+    case 'analysis_result': {
+      const { metric, value, reason } = message as Message & { metric: string; value: Amount | null; reason?: string }
+      return { ...current, results: { ...current.results, [metric]: { value, reason: reason ?? null } } }
+    }
+    case 'analysis_completed':
+      return { ...current, state: 'completed' }
+    case 'analysis_cancelled':
+      return { ...current, state: 'cancelled' }
+    default:
+      return { ...current, state: 'failed', note: String(message.reason ?? message.message ?? '') }
+  }
+}
+
+/** A token in the address (`#token=...`, as the local cloud prints it) signs in and is taken out of the address. */
+export function start(): void {
+  setInterval(() => (nowMs.value = Date.now()), 1000)
+  const given = new URLSearchParams(location.hash.slice(1)).get('token')
+  if (given) history.replaceState(null, '', location.pathname + location.search)
+  const known = given ?? token.value
+  if (known) void signIn(known)
+}
