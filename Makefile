@@ -8,6 +8,7 @@ PYTHON ?= python3
 VENV := .venv/bin
 PY := $(VENV)/python
 SAM := .local/sam-venv/bin/sam
+AUDIT := .local/audit-venv/bin
 # Builds and templates are checked without an AWS account; the SAM CLI wants some region all the same.
 REGION := $(or $(AWS_REGION),$(AWS_DEFAULT_REGION),us-east-1)
 
@@ -30,7 +31,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 export SAM_CLI_TELEMETRY := 0
 
 .PHONY: help env env-all up down demo bridge import-history rebuild-hot dlq-list dlq-show dlq-replay status logs token test lint format types template page unit contract \
-	property infra simulation simulate integration e2e streams bench compare-metrics figures lock build deploy clean
+	property infra simulation simulate integration e2e streams bench compare-metrics figures audit audit-env lock build deploy clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +41,9 @@ env: ## make the developer's environment (.venv)
 
 env-all:
 	@$(PYTHON) -m local.environments
+
+audit-env:
+	@$(PYTHON) -m local.environments audit
 
 up: env-all ## start the cloud on this machine, or bring it up to date; prints addresses and a token
 	@$(PY) -m local up
@@ -84,9 +88,10 @@ STOP_TEST_CLOUDS = if [ -z "$${FOLIOSTREAM_KEEP:-}" ]; then $(STOP_ALL_TEST_CLOU
 test: lint types template page ## everything: style, types, template, all tests, against the real emulator and Valkey
 	@trap '$(STOP_TEST_CLOUDS)' EXIT; $(PY) -m pytest tests
 
-lint: env ## style: ruff check and format
+lint: env audit-env ## style: ruff check and format; weaknesses in what is deployed: bandit
 	@$(VENV)/ruff check .
 	@$(VENV)/ruff format --check .
+	@$(AUDIT)/bandit --quiet --recursive --configfile pyproject.toml layers/foliostream functions
 
 format: env ## put files in the common format, and mend what can be mended by itself
 	@$(VENV)/ruff check --fix .
@@ -95,9 +100,18 @@ format: env ## put files in the common format, and mend what can be mended by it
 types: env ## mypy, strict
 	@$(VENV)/mypy
 
-template: env-all ## cfn-lint and sam validate
+template: env-all audit-env ## cfn-lint, sam validate and checkov
 	@$(VENV)/cfn-lint template.yaml
 	@AWS_DEFAULT_REGION=$(REGION) $(SAM) validate --lint
+	@$(AUDIT)/checkov --config-file .checkov.yaml
+
+# Not part of the gate: it asks a service for what became known today. Whatever it cannot find out is a failure.
+audit: audit-env ## look the deployed packages up among known vulnerabilities (asks the package index's service)
+	@for name in $(LAYER_LOCKS); do \
+	  echo "requirements/$$name.txt"; \
+	  $(AUDIT)/pip-audit --strict --require-hashes --disable-pip --progress-spinner off \
+	    --requirement requirements/$$name.txt || { echo "not audited, or something was found" >&2; exit 1; }; \
+	done
 
 page: env ## the dashboard: types, tests and build (needs Node 20)
 	@$(PY) -m local.page
@@ -124,7 +138,8 @@ figures: env ## bring the measured figures of docs/scale.md up to date from .loc
 	@$(PY) -m benchmarks.figures
 
 # The layers come first: the developer's environment takes their versions.
-LOCKS := layer-dependencies layer-rest layer-authorizer layer-metrics layer-broker dev cloud sam lock compare
+LAYER_LOCKS := layer-dependencies layer-rest layer-authorizer layer-metrics layer-broker
+LOCKS := $(LAYER_LOCKS) dev cloud sam lock compare audit
 lock: ## write the lock files anew (UPGRADE=1: with the newest versions)
 	@$(PYTHON) -m local.environments lock
 	@for name in $(LOCKS); do \

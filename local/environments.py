@@ -57,7 +57,8 @@ CLOUD = Environment("cloud", CACHE / "cloud-venv", ROOT / "requirements" / "clou
 SAM = Environment("sam", CACHE / "sam-venv", ROOT / "requirements" / "sam.txt")
 LOCK = Environment("lock", CACHE / "lock-venv", ROOT / "requirements" / "lock.txt")
 COMPARE = Environment("compare", CACHE / "compare-venv", ROOT / "requirements" / "compare.txt")
-ALL = {environment.name: environment for environment in (DEV, CLOUD, SAM, LOCK, COMPARE)}
+AUDIT = Environment("audit", CACHE / "audit-venv", ROOT / "requirements" / "audit.txt")
+ALL = {environment.name: environment for environment in (DEV, CLOUD, SAM, LOCK, COMPARE, AUDIT)}
 NEEDED = (DEV.name, CLOUD.name, SAM.name)
 
 

@@ -553,6 +553,8 @@ def test_a_function_has_a_role_of_its_own_for_python_313_on_arm_with_traces(name
 def test_no_policy_names_every_resource_or_every_action() -> None:
     assert len(statements()) > 20
     for name, statement in statements():
+        if statement["Effect"] == "Deny":
+            continue
         for action in as_list(statement["Action"]):
             assert action in ONLY_IN_THE_EMULATOR or re.fullmatch(r"[a-z0-9-]+:[A-Za-z]+", action), name
         for key, text in walk({"Resource": statement["Resource"]}):

@@ -185,7 +185,7 @@ def test_a_token_signed_with_a_published_key_is_accepted(
     verifier: JwksTokenVerifier, key: PrivateKey, kid: str
 ) -> None:
     token = signed(key, kid, scope="prices:write  admin", nbf=NOW)
-    assert verifier.verify(token) == Claims("alice", frozenset({"prices:write", "admin"}), int(NOW) + 600)
+    assert verifier.verify(token) == Claims("alice", frozenset({"prices:write", "admin"}), int(NOW) + 600 + LEEWAY)
 
 
 def test_the_audience_may_be_one_of_a_list(verifier: JwksTokenVerifier) -> None:
@@ -405,7 +405,7 @@ def test_a_subject_that_could_be_misread_is_refused_naming_the_rule(verifier: Jw
 def test_a_token_expires_once_the_leeway_is_over(verifier: JwksTokenVerifier, clock: Clock) -> None:
     token = signed(EC_KEY, "e1", exp=NOW + 60)
     clock.now = NOW + 60 + LEEWAY - 1
-    assert verifier.verify(token).expires_at == NOW + 60
+    assert verifier.verify(token).expires_at == NOW + 60 + LEEWAY
     clock.now = NOW + 60 + LEEWAY
     assert refusal(verifier, token).code == "TOKEN_EXPIRED"
 

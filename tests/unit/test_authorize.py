@@ -24,7 +24,7 @@ TOKEN = jwt.encode(
         "iss": "https://issuer.test",
         "aud": "foliostream",
         "sub": "alice",
-        "exp": NOW + 600,
+        "exp": NOW + 570,
         "scope": "prices:write admin",
     },
     KEY,

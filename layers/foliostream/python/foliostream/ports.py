@@ -585,7 +585,8 @@ class QuoteSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a verified token says: its owner, the scopes granted, and the epoch second at which it ends."""
+    """What a verified token says: its owner, the scopes granted, and the epoch second from which on it is not accepted
+    any more (its end and the clock difference that is forgiven)."""
 
     subject: str
     scopes: frozenset[str]

@@ -118,7 +118,7 @@ class JwksTokenVerifier:
         for claim in ("nbf", "iat"):
             if claim in payload and _seconds(payload, claim) > now + self._leeway:
                 raise _invalid(f"the token is not valid yet ({claim})")
-        return math.floor(expires_at)
+        return math.floor(expires_at + self._leeway)
 
 
 class _Keys:

@@ -74,10 +74,14 @@ def _why(fault: Exception) -> str:
 
 
 def caller(event: Mapping[str, Any]) -> Caller:
-    """Whom the authorizer verified; ``UnauthorizedError`` if none did."""
-    context = event.get("requestContext", {}).get("authorizer") or {}
+    """Whom the authorizer verified; ``UnauthorizedError`` if none did, or if its token has expired since."""
+    request = event.get("requestContext") or {}
+    context = request.get("authorizer") or {}
     if not context.get("sub"):
         raise UnauthorizedError("a valid token is needed")
+    # API Gateway keeps the authorizer's answer for a minute, whatever the token's end.
+    if request["requestTimeEpoch"] >= int(context["exp"]) * 1000:
+        raise UnauthorizedError("the token has expired", code="TOKEN_EXPIRED")
     return Caller(context["sub"], frozenset(str(context.get("scope") or "").split()))
 
 

@@ -1,0 +1,67 @@
+"""Input that means harm is refused before it reaches a key or breaks anything."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from urllib.parse import quote
+
+import pytest
+
+from foliostream.api.requests import MAX_BODY_BYTES
+from tests.support.access import CALLS, Call, Ground
+from tests.unit.api.client import Client
+
+GROUND = Ground("nobodys", "NOSUCH", "an-order", "something-new")
+EVERY_SCOPE = "prices:write fills:write instruments:write admin"
+# Separators of keys, of paths and of lines; what is too long; what is no text at all.
+NAMES = [
+    "live:12345",
+    "a#b",
+    "portfolio#a",
+    "a|b",
+    "{a}",
+    "a*",
+    "a b",
+    "../a",
+    "a\nb",
+    "a\x00b",
+    "\u202ea",
+    "x" * 65,
+    "\r\nERROR forged",
+]
+BODIES = {
+    "too large": (b'{"portfolio_name": "' + b"x" * MAX_BODY_BYTES + b'"}', 413),
+    "nested": (b'{"updates": ' + b"[" * 50_000 + b"]" * 50_000 + b"}", 400),
+    "no JSON": (b'{"updates": ', 400),
+    "no object": (b'"text"', 400),
+    "no text": (b"\xff\xfe\x00", 400),
+    "no number": (b'{"updates": NaN}', 400),
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_that_would_be_part_of_another_key_is_refused_wherever_it_is_given(client: Client, name: str) -> None:
+    assert client.create(portfolio_id=name).status == 400
+    path = quote(name, safe="")
+    for method, target, body in (
+        ("GET", f"/api/v1/portfolio/{path}/state", None),
+        ("GET", f"/api/v1/instruments/{path}", None),
+        ("PUT", f"/api/v1/instruments/{path}", {"kind": "stock", "currency": "USD"}),
+        ("GET", f"/api/market/portfolio/dirty-users/{path}", None),
+        ("DELETE", f"/api/v1/portfolio/nobodys/orders/{path}", None),
+    ):
+        assert client.send(method, target, body, scope=EVERY_SCOPE).status in {400, 404}, target
+    assert client.send("GET", "/api/v1/portfolios").body["portfolios"] == []
+
+
+@pytest.mark.parametrize(
+    "call", [call for call in CALLS if call.body and call.who != "proof"], ids=lambda call: call.name
+)
+@pytest.mark.parametrize("what", BODIES)
+def test_a_body_that_is_too_large_too_deep_or_no_json_is_the_callers_fault(
+    client: Client, call: Call, what: str
+) -> None:
+    body, status = BODIES[what]
+    sent = b64encode(body).decode()
+    answer = client.send(call.method, GROUND.path(call.path), sent, scope=EVERY_SCOPE, isBase64Encoded=True)
+    assert answer.status == status, answer.text
