@@ -62,8 +62,8 @@ def until(socket: Socket, run_kinds: tuple[str, ...], runs: int = 1) -> list[Mes
     return found
 
 
-def ask(owner: Holder, ticker: str) -> Message:
-    return {"action": "analyze", "ticker": ticker, "portfolio_id": owner.portfolio_id, "request_id": "r1"}
+def ask(owner: Holder, ticker: str, request_id: str = "r1") -> Message:
+    return {"action": "analyze", "ticker": ticker, "portfolio_id": owner.portfolio_id, "request_id": request_id}
 
 
 def test_five_metrics_of_one_snapshot_come_one_by_one(stack: Cloud, invested: Holder, symbol: str) -> None:
@@ -87,10 +87,10 @@ def test_a_switch_leaves_nothing_of_the_old_ticker_after_the_new_ones_start(
     stack: Cloud, invested: Holder, symbol: str, other_symbol: str
 ) -> None:
     with stack.socket(invested.name) as socket:
-        for ticker in (symbol, other_symbol, symbol, other_symbol):
-            socket.send(ask(invested, ticker))
+        for number, ticker in enumerate((symbol, other_symbol, symbol, other_symbol)):
+            socket.send(ask(invested, ticker, f"r{number}"))
         messages = until(socket, ENDS)
-        while messages[-1]["ticker"] != other_symbol:
+        while messages[-1]["request_id"] != "r3":
             messages += until(socket, ENDS)
         check(messages)
         assert messages[-1]["type"] == "analysis_completed"
