@@ -365,8 +365,10 @@ export function advanced(current: Run | null, message: Message): Run | null {
 /** A token in the address (`#token=...`, as the local cloud prints it) signs in and is taken out of the address. */
 export function start(): void {
   setInterval(() => (nowMs.value = Date.now()), 1000)
-  const given = new URLSearchParams(location.hash.slice(1)).get('token')
-  if (given) history.replaceState(null, '', location.pathname + location.search)
+  const asked = new URLSearchParams(location.hash.slice(1))
+  const given = asked.get('token')
+  asked.delete('token')
+  if (given) history.replaceState(null, '', `${location.pathname}${location.search}${asked.size ? `#${asked}` : ''}`)
   const known = given ?? token.value
   if (known) void signIn(known)
 }

@@ -21,22 +21,22 @@ const STATES: Record<Run['state'], string> = {
 
 /** Choose a ticker, and its five metrics arrive one by one; choosing another cancels. */
 export function Analysis({ state }: { state: PortfolioState }) {
-  const tickers = state.positions.filter((one) => one.position_type !== 'CASH').map((one) => one.instrument_id)
+  const tickers = state.positions.filter((one) => one.position_type !== 'CASH').map((one) => one.instrument_id).sort()
   const chosen = useSignal('')
   const current = run.value?.portfolioId === state.portfolio_id ? run.value : null
   const isRunning = current?.state === 'running' || current?.state === 'asked'
+  const asked = tickers.includes(chosen.value) ? chosen.value : tickers[0]
   const submit = (event: Event): void => {
     event.preventDefault()
-    const ticker = chosen.value || tickers[0]
-    if (ticker) analyze(ticker)
+    if (asked) analyze(asked)
   }
   return (
     <section class="card" aria-labelledby="analysis">
       <h3 id="analysis">Analysis</h3>
       <form class="inline-form" onSubmit={submit}>
         <label for="ticker">Instrument</label>
-        <select id="ticker" value={chosen.value} onChange={(event) => (chosen.value = event.currentTarget.value)}>
-          {[...tickers].sort().map((name) => (
+        <select id="ticker" value={asked ?? ''} onChange={(event) => (chosen.value = event.currentTarget.value)}>
+          {tickers.map((name) => (
             <option key={name} value={name}>
               {name}
             </option>
