@@ -215,7 +215,10 @@ def test_an_action_on_somebody_elses_portfolio_is_refused_and_nothing_of_it_come
 def test_every_action_on_ones_own_portfolio_is_served(scene: Scene) -> None:
     with scene.stack.socket(scene.owner) as owner:
         for action in ACTIONS:
-            assert _say(owner, action, scene.ground)["type"] == action.answer, action.name
+            answer = _say(owner, action, scene.ground)
+            # A short analysis may be over before it is cancelled.
+            is_late = action.name == "cancel" and answer.get("code") == "NOTHING_TO_CANCEL"
+            assert is_late or answer["type"] == action.answer, answer
 
 
 def test_a_session_of_somebody_else_cannot_be_opened(scene: Scene) -> None:
