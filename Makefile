@@ -20,6 +20,7 @@ QUEUE ?=
 ID ?=
 ALL ?=
 PARAMETERS ?=
+CANARY ?= Canary10Percent10Minutes
 PARTS ?=
 TICKS ?=
 REDIS_URL ?=
@@ -152,8 +153,9 @@ build: env-all ## sam build for AWS: python3.13 on arm64
 	@find functions -name __pycache__ -type d -prune -exec rm -rf {} +
 	@AWS_DEFAULT_REGION=$(REGION) $(SAM) build
 
+deploy: export FOLIOSTREAM_PARAMETERS = Canary=$(CANARY) $(PARAMETERS)
 deploy: build ## deploy to AWS: make deploy ENV=prod PARAMETERS="JwtIssuer=https://... JwtAudience=..." (kept later)
-	@$(SAM) deploy --config-env $(ENV) $(if $(PARAMETERS),--parameter-overrides $(PARAMETERS))
+	@$(SAM) deploy --config-env $(ENV) --parameter-overrides Canary=$(CANARY) $(PARAMETERS)
 
 clean: ## stop the clouds and remove everything that was made, environments included
 	@if [ -d .local ]; then $(MAKE) --no-print-directory down; $(STOP_ALL_TEST_CLOUDS); fi

@@ -131,7 +131,7 @@ def _start(settings: Settings, defaults: Mapping[str, str | None], own: Mapping[
 
 def _deploy(settings: Settings, running: Services, wanted: Mapping[str, str], mark: str) -> Outputs:
     _deployed_file(settings).unlink(missing_ok=True)
-    _step("sam build", lambda: sam.build(settings))
+    _step("sam build", lambda: sam.build(settings, wanted))
     _step("sam deploy", lambda: sam.deploy(settings, running, wanted))
     outputs = _outputs(settings, running, wanted)
     _step("waiting for the application", lambda: _await_health(settings, outputs))

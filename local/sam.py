@@ -24,11 +24,12 @@ _BUILD, _DEPLOY = "sam-build", "sam-deploy"
 _SOURCES = ("functions", "layers", "requirements/cloud.txt", "samconfig.toml")
 
 
-def build(settings: Settings) -> None:
-    """`sam build` with the layers made for the emulator's interpreter."""
+def build(settings: Settings, parameters: Mapping[str, str]) -> None:
+    """`sam build` with the layers made for the emulator's interpreter, another one for other parameters."""
     environments.ensure(SAM)
     command = ["build", "--template", str(settings.template), "--build-dir", str(_build_folder(settings))]
-    _run(settings, _BUILD, command, {"AWS_DEFAULT_REGION": REGION}, BUILD_TIMEOUT_S)
+    extra = {"AWS_DEFAULT_REGION": REGION, "FOLIOSTREAM_PARAMETERS": json.dumps(dict(parameters), sort_keys=True)}
+    _run(settings, _BUILD, command, extra, BUILD_TIMEOUT_S)
 
 
 def deploy(settings: Settings, services: Services, parameters: Mapping[str, str]) -> None:

@@ -54,8 +54,8 @@ def function_setting(name: str, key: str) -> Node:
 
 
 def referenced(value: Node) -> str:
-    """The logical id in ``{"Ref": id}`` or ``{"Fn::GetAtt": [id, attribute]}``."""
-    return str(value["Ref"] if "Ref" in value else value["Fn::GetAtt"][0])
+    """The logical id in ``{"Ref": id}`` or ``{"Fn::GetAtt": [id, attribute]}``; of a function's alias, the function's."""
+    return str(value["Ref"] if "Ref" in value else value["Fn::GetAtt"][0]).removesuffix(".Alias")
 
 
 def walk(value: Node) -> Iterator[tuple[str, Node]]:

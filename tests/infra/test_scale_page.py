@@ -32,8 +32,8 @@ def test_the_figures_are_computed_with_the_templates_own_values() -> None:
     assert parameters["Shards"]["Default"] == figures.SHARDS_DEFAULT
     assert parameters["Shards"]["MaxValue"] == figures.SHARDS_MAX
     assert parameters["KeysPerMessage"]["Default"] == figures.KEYS_PER_MESSAGE
-    assert "100,000 ECPU/s" in PAGE
-    assert parameters["CacheMaximumEcpuPerSecond"]["Default"] == 100_000
+    assert "by default a million ECPU/s" in PAGE
+    assert parameters["CacheMaximumEcpuPerSecond"]["Default"] == 1_000_000
 
 
 def test_the_functions_have_the_memory_that_costs_are_computed_with() -> None:

@@ -8,6 +8,7 @@ use to put another part in.
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, cached_property
@@ -811,4 +812,6 @@ class Wiring:
 @cache
 def wiring() -> Wiring:
     """The container's own; raises ``SettingsError`` if the environment is not as it must be."""
+    # Containers that start from one snapshot (SnapStart) have one state: they would wait the same times between tries.
+    random.seed()
     return Wiring(Settings.read(os.environ))

@@ -10,6 +10,9 @@ from foliostream.adapters.aws_errors import our_errors
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
 
+# Every function's alias of this name points to the version that is to be called (template.yaml, AutoPublishAlias).
+ALIAS = "live"
+
 
 class LambdaFunctions:
     """Implements ``ports.Functions``; ``client`` gives the one client of the container."""
@@ -20,4 +23,4 @@ class LambdaFunctions:
     def start(self, function: str, payload: bytes) -> None:
         """Lambda queues the event; the role decides which functions there may be."""
         with our_errors(f"Lambda, Invoke {function}"):
-            self._client().invoke(FunctionName=function, InvocationType="Event", Payload=payload)
+            self._client().invoke(FunctionName=f"{function}:{ALIAS}", InvocationType="Event", Payload=payload)

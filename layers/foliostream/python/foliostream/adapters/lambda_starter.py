@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from foliostream.adapters.aws_errors import our_errors
+from foliostream.adapters.lambda_functions import ALIAS
 from foliostream.domain import analysis_task
 from foliostream.domain.analysis_task import MAX_TASK_BYTES, Task
 from foliostream.errors import PermanentError
@@ -19,7 +20,7 @@ class LambdaStarter:
 
     def __init__(self, client: Callable[[], LambdaClient], function: str) -> None:
         self._client = client
-        self._function = function
+        self._function = f"{function}:{ALIAS}"
 
     def start(self, task: Task) -> None:
         """Lambda queues the event, and may deliver it more than once."""
