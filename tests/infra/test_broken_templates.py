@@ -132,6 +132,25 @@ BROKEN = {
     "a setting is not read": Broken(
         unread_setting, rules.test_functions_get_exactly_the_environment_that_the_settings_read
     ),
+    "the page may be read by anybody": Broken(
+        changed("PageBucket", {"BlockPublicAcls": True}, "PublicAccessBlockConfiguration"),
+        rules.test_the_pages_files_are_read_by_its_distribution_only,
+    ),
+    "the page may load foreign scripts": Broken(
+        changed(
+            "PageHeaders",
+            {"Fn::Sub": "default-src *"},
+            *("ResponseHeadersPolicyConfig", "SecurityHeadersConfig"),
+            *("ContentSecurityPolicy", "ContentSecurityPolicy"),
+        ),
+        rules.test_the_page_has_the_policy_that_it_is_tested_with_on_this_machine,
+    ),
+    "the page's calls go unencrypted": Broken(
+        lambda template: properties(template, "PageDistribution")["DistributionConfig"]["CacheBehaviors"][0].update(
+            ViewerProtocolPolicy="allow-all"
+        ),
+        rules.test_the_page_and_its_api_are_reached_over_tls_and_nothing_of_the_api_is_kept,
+    ),
     "the ledger has no backups": Broken(
         without("LedgerTable", "PointInTimeRecoverySpecification"),
         rules.test_the_ledger_can_be_restored_is_streamed_and_outlives_the_stack,
