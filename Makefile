@@ -31,7 +31,7 @@ ADJUSTED ?=
 export PYTHONDONTWRITEBYTECODE := 1
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help env env-all up down demo bridge import-history rebuild-hot dlq-list dlq-show dlq-replay status logs token test lint format types template page unit contract \
+.PHONY: help env env-all up down demo bridge import-history rebuild-hot dlq-list dlq-show dlq-replay status logs token test lint format types template page deploy-page unit contract \
 	property infra simulation simulate integration e2e streams bench compare-metrics figures audit audit-env lock build deploy clean
 
 help: ## list the targets
@@ -104,6 +104,7 @@ types: env ## mypy, strict
 template: env-all audit-env ## cfn-lint, sam validate and checkov
 	@$(VENV)/cfn-lint template.yaml
 	@AWS_DEFAULT_REGION=$(REGION) $(SAM) validate --lint
+	@sed '/^    Condition: /d' template.yaml >.local/unconditional.yaml
 	@$(AUDIT)/checkov --config-file .checkov.yaml
 
 # Not part of the gate: it asks a service for what became known today. Whatever it cannot find out is a failure.
@@ -113,6 +114,9 @@ audit: audit-env ## look the deployed packages up among known vulnerabilities (a
 	  $(AUDIT)/pip-audit --strict --require-hashes --disable-pip --progress-spinner off \
 	    --requirement requirements/$$name.txt || { echo "not audited, or something was found" >&2; exit 1; }; \
 	done
+
+deploy-page: env ## build the page and put it where a stack with Page=cloudfront serves it: make deploy-page ENV=prod
+	@$(PY) -m local.page_upload "$(ENV)"
 
 page: env ## the dashboard: types, tests and build (needs Node 20)
 	@$(PY) -m local.page

@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
+from typing import TypeVar
 
 import boto3
 from botocore.config import Config
@@ -27,7 +28,7 @@ from foliostream.adapters.replay_quotes import ReplayQuotes
 from foliostream.domain.times import epoch_ms
 from foliostream_client.errors import ApiError
 from foliostream_client.transport import Rest, Socket
-from local import cloud, demo_broker, demo_slide, demo_view, services
+from local import cloud, demo_broker, demo_slide, demo_view, page, services
 from local.cloud import Outputs
 from local.demo_accounts import ACCOUNTS, Calendar, import_closes, open_accounts, register_instruments
 from local.demo_board import Board, State, differences, mistakes, summary, totals_line
@@ -39,6 +40,8 @@ from local.issuer import ALL_SCOPES
 from local.processes import write_atomically
 from local.services import CloudError
 from local.settings import Settings, SettingsError, from_environment
+
+T = TypeVar("T")
 
 OWNER = "demo"
 DEFAULTS = {"PORTFOLIO_MARKET_PROVIDER": "replay", "PORTFOLIO_MARKET_UPDATE_INTERVAL_SECONDS": "1"}
@@ -162,9 +165,21 @@ def _prepare(settings: Settings, outputs: Outputs, *, stays_up: bool) -> Session
     def connect() -> Socket:
         return Socket(outputs.ws_url, cloud.local_issuer(settings).token(OWNER, ALL_SCOPES))
 
-    place = demo_view.Place(outputs.rest_url, outputs.ws_url, _header_file(settings, outputs), stays_up)
+    address = page_address(settings, outputs)
+    place = demo_view.Place(outputs.rest_url, outputs.ws_url, _header_file(settings, outputs), address, stays_up)
     feed = Feed(connect, [*(account.portfolio_id for account in ACCOUNTS), demo_slide.ACCOUNT])
     return Session(rest, feed, Board.of(ACCOUNTS, _now_ms()), calendar, place, Trader(rest), slider)
+
+
+def page_address(settings: Settings, outputs: Outputs) -> str | None:
+    """The page's address; None, having said why, where it cannot be built: all else works without it."""
+    try:
+        address = _step("building the page", lambda: page.up(settings, outputs))
+    except page.PageError as error:
+        print(error, flush=True)
+        return None
+    print(f"the same in a browser: {address}", flush=True)
+    return address
 
 
 def _header_file(settings: Settings, outputs: Outputs) -> str:
@@ -291,15 +306,16 @@ def _check(session: Session) -> list[str]:
     return found + [f"{name}: no version that REST answered came on the screen" for name in pending]
 
 
-def _step(title: str, work: Callable[[], object]) -> None:
+def _step(title: str, work: Callable[[], T]) -> T:
     started = time.monotonic()
     print(f"{title} ...", end=" ", flush=True)
     try:
-        work()
+        result = work()
     except BaseException:
         print("failed", flush=True)
         raise
     print(f"{time.monotonic() - started:.1f} s", flush=True)
+    return result
 
 
 def _failed(reason: str) -> int:

@@ -30,11 +30,12 @@ Piece = str | tuple[str, str]
 
 @dataclass(frozen=True)
 class Place:
-    """What the footer tells: where everything is, and what happens at the end."""
+    """What the footer tells: where everything is, and what happens at the end. ``page_url``: None without a page."""
 
     rest_url: str
     ws_url: str
     header_file: str
+    page_url: str | None
     stays_up: bool
 
 
@@ -153,7 +154,7 @@ def _footer(place: Place) -> Iterator[Text]:
     lines = (
         ("try", f"curl -sH @{place.header_file} \\"),
         ("", f"{place.rest_url}/api/v1/portfolios"),
-        ("watch", place.ws_url),
+        ("watch", place.page_url or place.ws_url),
         ("stop", stop),
     )
     for title, content in lines:

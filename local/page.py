@@ -1,6 +1,8 @@
 """The dashboard on this machine: built with Node where there is one, served beside the cloud."""
 
 import hashlib
+import json
+import secrets
 import shutil
 import subprocess
 import sys
@@ -8,6 +10,7 @@ from pathlib import Path
 
 from local.cloud import Outputs
 from local.environments import CACHE, ROOT, locked
+from local.page_server import ENTRY
 from local.processes import Records, poll, write_atomically
 from local.services import HOST, base_environment, fetch_status, free_port
 from local.settings import Settings
@@ -25,7 +28,7 @@ class PageError(RuntimeError):
 
 
 def up(settings: Settings, outputs: Outputs) -> str:
-    """Build the page if its sources changed and serve it; its address, which signs in with the token behind ``#``.
+    """Build the page if its sources changed and serve it; its address, which signs in as the local user.
 
     Raises ``PageError`` (no Node, a failed build), with what to do about it.
     """
@@ -34,11 +37,24 @@ def up(settings: Settings, outputs: Outputs) -> str:
     place = settings.home / "page.url"
     wanted = f"{folder} {outputs.rest_url} {outputs.ws_url}"
     known = place.read_text().split("\n") if place.exists() else []
+    word = _entry(settings, outputs.token)
     if not (known[:1] == [wanted] and records.find(_NAME) and fetch_status(known[1]) == 200):
         url = _serve(settings, outputs, folder)
         write_atomically(place, f"{wanted}\n{url}")
         known = [wanted, url]
-    return f"{known[1]}#token={outputs.token}"
+    return f"{known[1]}{ENTRY.lstrip('/')}{word}"
+
+
+def _entry(settings: Settings, token: str) -> str:
+    """The word that signs in with the token, the same for as long as the cloud's folder exists."""
+    place = _entry_file(settings)
+    word: str = json.loads(place.read_text())["word"] if place.exists() else secrets.token_hex(6)
+    write_atomically(place, json.dumps({"word": word, "token": token}), mode=0o600)
+    return word
+
+
+def _entry_file(settings: Settings) -> Path:
+    return settings.home / "page-entry.json"
 
 
 def build() -> Path:
@@ -101,7 +117,8 @@ def _serve(settings: Settings, outputs: Outputs, folder: Path) -> str:
     if found := records.find(_NAME):
         records.stop(found)
     port = free_port()
-    command = [sys.executable, "-m", "local.page_server", str(port), str(folder), outputs.rest_url, outputs.ws_url]
+    arguments = [str(port), str(folder), outputs.rest_url, outputs.ws_url, str(_entry_file(settings))]
+    command = [sys.executable, "-m", "local.page_server", *arguments]
     log = settings.logs / "page.log"
     log.unlink(missing_ok=True)
     records.start(_NAME, command, env=base_environment(), log=log, cwd=ROOT)

@@ -1,9 +1,11 @@
 """Serves the built page as CloudFront does on AWS: files with a strict policy, `/api/...` passed on to the REST API.
 
-`python -m local.page_server PORT FOLDER REST_URL WS_URL`; standard library only, 127.0.0.1 only.
+`python -m local.page_server PORT FOLDER REST_URL WS_URL ENTRY_FILE`; standard library only, 127.0.0.1 only.
 """
 
+import hmac
 import http.client
+import json
 import sys
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -15,8 +17,11 @@ HOST = "127.0.0.1"
 MAX_BODY_BYTES = 10 * 1024 * 1024
 TIMEOUT_S = 30.0
 PASSED_ON = ("/api/", "/health", "/openapi.json")
+# An address short enough to be read and clicked, which signs in as the local user: behind it comes the entry's word.
+ENTRY = "/in/"
+CONFIG = "/config.json"
 _REQUEST_HEADERS = ("Authorization", "Content-Type", "Idempotency-Key")
-_ANSWER_HEADERS = ("Content-Type", "Retry-After")
+_ANSWER_HEADERS = ("Retry-After",)
 
 
 def security_headers(ws_url: str) -> dict[str, str]:
@@ -40,21 +45,33 @@ class Handler(SimpleHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
 
-    def __init__(self, *args: object, rest_url: str, ws_url: str, directory: str) -> None:
+    def __init__(self, *args: object, rest_url: str, ws_url: str, entry: Path, directory: str) -> None:
         self._rest = urlsplit(rest_url)
+        self._ws_url = ws_url
+        self._entry = entry
         self._headers = security_headers(ws_url)
         super().__init__(*args, directory=directory)  # type: ignore[arg-type]
 
     def do_GET(self) -> None:
-        """A file, or what the API answers."""
-        if self.path.startswith(PASSED_ON):
+        """A file, what the API answers, or the way in."""
+        if not self._is_for_here():
+            self.send_error(421)
+        elif self.path.startswith(PASSED_ON):
             self._pass_on()
+        elif self.path.startswith(ENTRY):
+            self._enter(self.path.removeprefix(ENTRY))
+        elif self.path == CONFIG:
+            self._answer(200, "application/json", json.dumps({"ws_url": self._ws_url}).encode())
         else:
             super().do_GET()
 
     def do_POST(self) -> None:
         """The API only."""
-        self._pass_on()
+        if self._is_for_here():
+            self._pass_on()
+        else:
+            self.close_connection = True
+            self.send_error(421)
 
     do_PUT = do_PATCH = do_DELETE = do_POST  # noqa: N815 (names that the base class calls)
 
@@ -74,6 +91,31 @@ class Handler(SimpleHTTPRequestHandler):
         if len(args) > 1 and str(args[1]) >= "500":
             sys.stderr.write(f"{args[1]}\n")
 
+    def _is_for_here(self) -> bool:
+        """Whether the browser meant this machine: a foreign name that was made to lead here could read what is here."""
+        port = self.connection.getsockname()[1]
+        return self.headers.get("Host", "") in {f"{HOST}:{port}", f"localhost:{port}"}
+
+    def _enter(self, word: str) -> None:
+        """To the page, with the token behind ``#``, where no server and no referrer sees it."""
+        entry = json.loads(self._entry.read_text())
+        if not hmac.compare_digest(word.encode(), entry["word"].encode()):
+            return self.send_error(404)
+        self.send_response(302)
+        self.send_header("Location", f"/#token={entry['token']}")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+        return None
+
+    def _answer(self, status: int, kind: str | None, content: bytes, **headers: str) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Type": kind, **headers}.items():
+            if value:
+                self.send_header(name, value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
     def _pass_on(self) -> None:
         length = self.headers.get("Content-Length", "0")
         if not self.path.startswith(PASSED_ON):
@@ -92,14 +134,8 @@ class Handler(SimpleHTTPRequestHandler):
             return self.send_error(502, "the API does not answer")
         finally:
             upstream.close()
-        self.send_response(answer.status)
-        for name in _ANSWER_HEADERS:
-            if value := answer.getheader(name):
-                self.send_header(name, value)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-        return None
+        headers = {name: answer.getheader(name, "") for name in _ANSWER_HEADERS}
+        return self._answer(answer.status, answer.getheader("Content-Type"), content, **headers)
 
 
 class Server(ThreadingHTTPServer):
@@ -110,8 +146,8 @@ class Server(ThreadingHTTPServer):
 
 def main(arguments: list[str]) -> None:
     """Serve until the process is stopped."""
-    port, folder, rest_url, ws_url = arguments
-    handler = partial(Handler, rest_url=rest_url, ws_url=ws_url, directory=str(Path(folder)))
+    port, folder, rest_url, ws_url, entry = arguments
+    handler = partial(Handler, rest_url=rest_url, ws_url=ws_url, entry=Path(entry), directory=str(Path(folder)))
     with Server((HOST, int(port)), handler) as server:
         server.serve_forever()
 

@@ -62,7 +62,7 @@ class Window:
 def address(stack: Cloud) -> str:
     if stack.settings.portfolio["PORTFOLIO_HOT_STORE"] != "valkey":
         pytest.skip("the page is the same above either store")
-    return page.up(stack.settings, stack.outputs).partition("#")[0]
+    return page.up(stack.settings, stack.outputs).partition("in/")[0]
 
 
 @pytest.fixture

@@ -9,10 +9,9 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from decimal import Decimal
-from pathlib import Path
 from typing import Any, Self
 from uuid import uuid4
 
@@ -24,6 +23,7 @@ from foliostream_client.transport import Rest
 from local import rebuild, services
 from local.processes import Records
 from tests.e2e.conftest import ACCOUNT_TYPES, Cloud, eventually, lose_hot_store, now_ms, value_of
+from tests.support.watching import Versions, workers
 
 SYMBOLS = 4
 PORTFOLIOS_PER_TYPE = 4
@@ -83,39 +83,6 @@ class Storm:
             eventually(lambda name=symbol: self._post(name), bool, f"a last price of {symbol}", RECOVERY_S)
             last[symbol] = self.price()
         return last
-
-
-class Versions:
-    """Looks at the snapshots all the time, and remembers every one that went back."""
-
-    def __init__(self, hot: HotStore, ids: list[str]) -> None:
-        self._hot, self._ids = hot, ids
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-        self._newest: dict[str, int] = {}
-        self.fallen: list[tuple[str, int, int]] = []
-        self.looks = 0
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._ended.wait(PAUSE_S):
-            with suppress(Exception):  # the store may be down just now
-                self._look()
-
-    def _look(self) -> None:
-        for name, found in self._hot.read(self._ids).items():
-            before = self._newest.get(name, 0)
-            if found.head.version < before:
-                self.fallen.append((name, before, found.head.version))
-            self._newest[name] = max(before, found.head.version)
-        self.looks += 1
 
 
 @pytest.fixture
@@ -180,16 +147,6 @@ def kill_workers(stack: Cloud) -> None:
         return len(killed)
 
     eventually(kill_some, lambda number: number >= 6, "six functions killed", RECOVERY_S)
-
-
-def workers(parent: int, names: tuple[str, ...]) -> Iterator[int]:
-    """The emulator's child processes that run one of the functions."""
-    for path in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            command = (path / "cmdline").read_bytes().decode()
-            parent_id = (path / "stat").read_text().rpartition(")")[2].split()[1]
-            if int(parent_id) == parent and any(f"-{name}Function-" in command for name in names):
-                yield int(path.name)
 
 
 def pause_consumers(stack: Cloud) -> None:

@@ -6,25 +6,21 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 from uuid import uuid4
 
 import pytest
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
 
 from foliostream_client.transport import Rest
 from local import services
 from local.processes import Records
 from tests.e2e.conftest import DEADLINE_S, Cloud, now_ms
-from tests.support import asyncapi
+from tests.support.clients import Client
+from tests.support.watching import descendants, resident_mb
 
 CLIENTS = int(os.environ.get("STREAM_CLIENTS", "24"))
 PORTFOLIOS = int(os.environ.get("STREAM_PORTFOLIOS", "12"))
@@ -38,65 +34,6 @@ LEAVING = 3
 PATIENCE_S = DEADLINE_S + CLIENTS / 2
 
 pytestmark = pytest.mark.timeout(240 + 4 * CLIENTS)
-
-
-@dataclass
-class Client:
-    """What a client keeps: the version of each portfolio, the ids of events it has seen, and what was wrong."""
-
-    number: int
-    portfolio_ids: list[str]
-    session_id: str = field(default_factory=lambda: uuid4().hex)
-    versions: dict[str, int] = field(default_factory=dict)
-    told: dict[str, list[str]] = field(default_factory=dict)
-    events: list[str] = field(default_factory=list)
-    faults: list[str] = field(default_factory=list)
-    messages: int = 0
-    last_heard: float = 0.0
-    socket: ClientConnection | None = None
-
-    async def run(self, cloud: Cloud, token: str) -> None:
-        """Connect, subscribe or resume, and take what comes until the connection ends."""
-        url = f"{cloud.outputs.ws_url}?session_id={self.session_id}"
-        headers = {"Authorization": f"Bearer {token}"}
-        async with connect(
-            url, additional_headers=headers, ping_interval=None, proxy=None, open_timeout=60
-        ) as self.socket:
-            if self.versions:
-                for name, version in self.versions.items():
-                    await self.say(action="resume", portfolio_id=name, last_version=version)
-            else:
-                await self.say(action="subscribe", portfolio_ids=self.portfolio_ids)
-            try:
-                async for text in self.socket:
-                    self.take(json.loads(text))
-            except ConnectionClosed:
-                return
-
-    async def say(self, **message: object) -> None:
-        assert self.socket is not None
-        await self.socket.send(json.dumps(message))
-
-    def take(self, message: dict[str, Any]) -> None:
-        self.messages += 1
-        self.last_heard = time.monotonic()
-        self.faults += asyncapi.faults("tell", message)
-        if message["type"] == "snapshot":
-            self.moves(message["portfolio_id"], message["version"], None)
-        for update in message.get("updates", ()):
-            self.moves(update["portfolio_id"], update["version"], update["previous_version"])
-        if "event_id" in message and message["event_id"] not in self.events:
-            self.events.append(message["event_id"])
-        if message["type"] == "error":
-            self.faults.append(str(message))
-
-    def moves(self, portfolio_id: str, version: int, previous: int | None) -> None:
-        before = self.versions.get(portfolio_id, 0)
-        if previous is not None and version > before and previous != before:
-            self.faults.append(f"{portfolio_id}: {previous} -> {version} does not follow {before}")
-        if version < before and previous is not None:
-            self.faults.append(f"{portfolio_id}: {version} after {before}")
-        self.versions[portfolio_id] = max(version, before)
 
 
 @dataclass(frozen=True)
@@ -194,7 +131,7 @@ async def arrive(crowd: Crowd, clients: Iterable[Client]) -> list[asyncio.Task[N
     async def gated(client: Client) -> asyncio.Task[None]:
         async with gate:
             client.socket = None
-            task = asyncio.create_task(client.run(crowd.cloud, crowd.token))
+            task = asyncio.create_task(client.run(crowd.cloud.outputs.ws_url, crowd.token))
             while client.socket is None and not task.done():
                 await asyncio.sleep(0.01)
         return task
@@ -222,22 +159,6 @@ def behind(clients: Iterable[Client], newest: dict[str, int]) -> list[str]:
         for name in client.portfolio_ids
         if client.versions.get(name, 0) < newest[name]
     ]
-
-
-def resident_mb(pids: Iterable[int]) -> int:
-    """Memory of processes that are still there."""
-    found = (Path(f"/proc/{pid}/status") for pid in pids)
-    lines = (line for path in found if path.exists() for line in path.read_text().splitlines())
-    return round(sum(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024)
-
-
-def descendants(root: int) -> list[int]:
-    """A process and all that came of it."""
-    found = [root]
-    for pid in found:
-        for path in Path(f"/proc/{pid}/task").glob("*/children"):
-            found += map(int, path.read_text().split())
-    return found
 
 
 async def settle(crowd: Crowd, clients: list[Client]) -> float:

@@ -54,7 +54,7 @@ def function_setting(name: str, key: str) -> Node:
 
 
 def referenced(value: Node) -> str:
-    """The logical id in ``{"Ref": id}`` or ``{"Fn::GetAtt": [id, attribute]}``; of a function's alias, the function's."""
+    """The logical id in ``{"Ref": id}`` or ``{"Fn::GetAtt": [id, attribute]}``; for an alias its function's."""
     return str(value["Ref"] if "Ref" in value else value["Fn::GetAtt"][0]).removesuffix(".Alias")
 
 

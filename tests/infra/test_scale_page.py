@@ -32,8 +32,8 @@ def test_the_figures_are_computed_with_the_templates_own_values() -> None:
     assert parameters["Shards"]["Default"] == figures.SHARDS_DEFAULT
     assert parameters["Shards"]["MaxValue"] == figures.SHARDS_MAX
     assert parameters["KeysPerMessage"]["Default"] == figures.KEYS_PER_MESSAGE
-    assert "by default a million ECPU/s" in PAGE
-    assert parameters["CacheMaximumEcpuPerSecond"]["Default"] == 1_000_000
+    assert "by default 200,000 ECPU/s" in PAGE
+    assert parameters["CacheMaximumEcpuPerSecond"]["Default"] == 200_000
 
 
 def test_the_functions_have_the_memory_that_costs_are_computed_with() -> None:

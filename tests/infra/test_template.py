@@ -15,6 +15,7 @@ from foliostream.application.record_fill import RATE_RECEIVES_MAX
 from foliostream.domain.swaps import BORDER_MINUTES, BORDER_ZONE
 from foliostream.queues import Queue
 from foliostream.settings import ENVIRONMENT_NAMES, Settings
+from local import page_server
 from tests.infra.cloudformation import (
     FUNCTION,
     QUEUE,
@@ -33,6 +34,13 @@ from tests.infra.cloudformation import (
 from tests.infra.deployed import ACCOUNT, Values
 from tests.support.environment import ENVIRONMENT
 
+# Every file of one bucket; alarms can only be listed by who may see them all.
+EVERY_ONE_OF_A_KIND = (
+    "${PageBucket.Arn}/*",
+    "arn:${AWS::Partition}:cloudwatch:${AWS::Region}:${AWS::AccountId}:alarm:*",
+)
+# AWS's own cache policy, the same in every account.
+CACHING_DISABLED = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad"
 # An SQS queue's name has 80 characters at most.
 STACK_NAME_MAX = 50
 
@@ -557,10 +565,17 @@ def test_no_policy_names_every_resource_or_every_action() -> None:
         for action in as_list(statement["Action"]):
             assert action in ONLY_IN_THE_EMULATOR or re.fullmatch(r"[a-z0-9-]+:[A-Za-z]+", action), name
         for key, text in walk({"Resource": statement["Resource"]}):
-            if key in {"Resource", "Fn::Sub"} and isinstance(text, str):
-                assert "*" not in text, name
-            elif key == "Fn::Sub":
-                assert text[0].endswith("/@connections/*") or "*" not in text[0], name
+            assert not names_every_one(key, text), name
+
+
+def names_every_one(key: str, text: Node) -> bool:
+    """Whether a part of a policy's resources is wider than what the stack owns."""
+    if key == "Fn::If":
+        condition, there, here = text
+        return here == "*" or (there == "*" and condition != "ExecuteApiBaseGiven")
+    if key == "Fn::Sub" and not isinstance(text, str):
+        return "*" in text[0] and not text[0].endswith("/@connections/*")
+    return key in {"Resource", "Fn::Sub"} and isinstance(text, str) and "*" in text and text not in EVERY_ONE_OF_A_KIND
 
 
 def test_managed_policies_are_only_those_for_traces_networks_and_access_logs() -> None:
@@ -772,6 +787,16 @@ def test_the_status_may_ask_for_the_depth_of_every_queue_it_shows() -> None:
     assert {queue_name(name) for name in allowed("RestApiRole", "sqs:GetQueueAttributes")} == shown
 
 
+def test_alarms_are_seen_by_the_status_only_and_changed_by_nobody() -> None:
+    who = {
+        (name, action)
+        for name, statement in statements()
+        for action in as_list(statement["Action"])
+        if isinstance(action, str) and action.startswith("cloudwatch:")
+    }
+    assert who == {("RestApiRole", "cloudwatch:DescribeAlarms")}
+
+
 def test_whatever_the_sweep_finds_raises_an_alarm_of_this_stack() -> None:
     alarm = resources("AWS::CloudWatch::Alarm")["SweepFindsAlarm"]
     assert (alarm["Namespace"], alarm["MetricName"]) == ("Foliostream", "SweepFinds")
@@ -947,3 +972,56 @@ def test_the_outputs_name_all_that_a_caller_or_a_test_needs() -> None:
     assert {f"{name}Name" for name in resources("AWS::DynamoDB::Table")} <= outputs
     assert {f"{name}Url" for name in resources(QUEUE)} <= outputs
     assert {f"{name}Name" for name in resources(FUNCTION)} <= outputs
+
+
+# The page
+
+
+def test_a_stack_has_no_page_unless_one_is_asked_for() -> None:
+    assert template()["Parameters"]["Page"]["Default"] == "none"
+    assert template()["Conditions"]["HasPage"] == {"Fn::Equals": [{"Ref": "Page"}, "cloudfront"]}
+    ours = {name for name in template()["Resources"] if name.startswith("Page")}
+    assert len(ours) == 5
+    assert {template()["Resources"][name]["Condition"] for name in ours} == {"HasPage"}
+    assert {template()["Outputs"][name]["Condition"] for name in ("PageUrl", "PageBucketName")} == {"HasPage"}
+
+
+def test_the_pages_files_are_read_by_its_distribution_only() -> None:
+    bucket = resources("AWS::S3::Bucket")["PageBucket"]
+    assert len(bucket["PublicAccessBlockConfiguration"]) == 4
+    assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+    allow, deny = resources("AWS::S3::BucketPolicy")["PageBucketPolicy"]["PolicyDocument"]["Statement"]
+    assert (allow["Effect"], allow["Action"]) == ("Allow", "s3:GetObject")
+    assert allow["Principal"] == {"Service": "cloudfront.amazonaws.com"}
+    (source,) = allow["Condition"]["StringEquals"].values()
+    assert source["Fn::Sub"].endswith(":distribution/${PageDistribution}")
+    assert (deny["Effect"], deny["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
+    control = resources("AWS::CloudFront::OriginAccessControl")["PageAccess"]["OriginAccessControlConfig"]
+    assert control["SigningBehavior"] == "always"
+
+
+def test_the_page_has_the_policy_that_it_is_tested_with_on_this_machine() -> None:
+    headers = resources("AWS::CloudFront::ResponseHeadersPolicy")["PageHeaders"]["ResponseHeadersPolicyConfig"]
+    security = headers["SecurityHeadersConfig"]
+    here = "wss://${WebSocketApi}.execute-api.${AWS::Region}.${AWS::URLSuffix}"
+    served = page_server.security_headers(here)
+    assert security["ContentSecurityPolicy"]["ContentSecurityPolicy"]["Fn::Sub"] == served["Content-Security-Policy"]
+    assert security["ReferrerPolicy"]["ReferrerPolicy"] == served["Referrer-Policy"]
+    assert "ContentTypeOptions" in security
+    assert all(header["Override"] is True for header in security.values())
+
+
+def test_the_page_and_its_api_are_reached_over_tls_and_nothing_of_the_api_is_kept() -> None:
+    distribution = resources("AWS::CloudFront::Distribution")["PageDistribution"]["DistributionConfig"]
+    (api,) = distribution["CacheBehaviors"]
+    assert api["PathPattern"] == "/api/*"
+    assert api["ViewerProtocolPolicy"] == "https-only"
+    assert api["CachePolicyId"] == CACHING_DISABLED
+    assert distribution["DefaultCacheBehavior"]["ViewerProtocolPolicy"] == "redirect-to-https"
+    for behaviour in (api, distribution["DefaultCacheBehavior"]):
+        assert behaviour["ResponseHeadersPolicyId"] == {"Ref": "PageHeaders"}
+    (origin,) = (one["CustomOriginConfig"] for one in distribution["Origins"] if one["Id"] == "api")
+    assert origin == {"OriginProtocolPolicy": "https-only", "OriginSSLProtocols": ["TLSv1.2"]}
+    assert distribution["ViewerCertificate"]["Fn::If"][1]["MinimumProtocolVersion"].startswith("TLSv1.2")
+    # An answer of the API that CloudFront replaced would be an error without its code.
+    assert "CustomErrorResponses" not in distribution

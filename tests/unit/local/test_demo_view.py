@@ -1,5 +1,6 @@
 """What the demo's view shows, and that it fits."""
 
+from dataclasses import replace
 from decimal import Decimal
 from io import StringIO
 
@@ -15,6 +16,7 @@ PLACE = Place(
     "http://127.0.0.1:34566/_aws/execute-api/abcdef01/live",
     "ws://127.0.0.1:34566/_aws/execute-api/0123abcd/live",
     ".local/auth-header",
+    "http://127.0.0.1:41234/in/0123456789ab",
     stays_up=False,
 )
 
@@ -30,10 +32,10 @@ def moving_board() -> Board:
     return board
 
 
-def screen(board: Board, width: int, now_ms: int = NOW_MS + 5290) -> list[str]:
+def screen(board: Board, width: int, now_ms: int = NOW_MS + 5290, place: Place = PLACE) -> list[str]:
     output = StringIO()
     console = Console(file=output, width=width, force_terminal=False, color_system=None)
-    console.print(view(board, PLACE, "2020-01-10", now_ms, width))
+    console.print(view(board, place, "2020-01-10", now_ms, width))
     return output.getvalue().splitlines()
 
 
@@ -45,6 +47,12 @@ def test_everything_fits_the_terminal(board: Board, width: int, height: int) -> 
     assert max(map(len, lines)) <= width
     assert [account.name for account in ACCOUNTS if not any(account.name in text for text in lines)] == []
     assert any(f"{PLACE.rest_url}/api/v1/portfolios" in text for text in lines)
+
+
+def test_the_footer_names_the_page_and_without_one_the_websocket() -> None:
+    without = replace(PLACE, page_url=None)
+    assert any(text == f" watch {PLACE.page_url}" for text in screen(moving_board(), 80))
+    assert any(text == f" watch {PLACE.ws_url}" for text in screen(moving_board(), 80, place=without))
 
 
 @pytest.mark.parametrize("width", [80, 120])

@@ -59,14 +59,18 @@ class Page:
             connection.close()
 
 
+def handler_of(rest_url: str, folder: Path) -> partial[Handler]:
+    entry = folder.parent / f"{folder.name}.entry"
+    entry.write_text(json.dumps({"word": "c0ffee", "token": "a.b.c"}))
+    return partial(Handler, rest_url=rest_url, ws_url=WS_URL, entry=entry, directory=str(folder))
+
+
 @pytest.fixture
 def page(tmp_path: Path) -> Iterator[Page]:
     (tmp_path / "index.html").write_text("<p>the page</p>")
     (tmp_path / "assets").mkdir()
     api = ThreadingHTTPServer(("127.0.0.1", 0), Api)
-    handler = partial(
-        Handler, rest_url=f"http://127.0.0.1:{api.server_port}/a/live", ws_url=WS_URL, directory=str(tmp_path)
-    )
+    handler = handler_of(f"http://127.0.0.1:{api.server_port}/a/live", tmp_path)
     served = Server(("127.0.0.1", 0), handler)
     threads = [Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}) for server in (api, served)]
     for thread in threads:
@@ -101,7 +105,15 @@ def test_api_calls_are_passed_on_with_their_token_and_without_anything_else(page
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("GET", "/nothing", 404), ("GET", "/assets/", 404), ("POST", "/", 404), ("GET", "/../../etc/passwd", 404)],
+    [
+        ("GET", "/nothing", 404),
+        ("GET", "/assets/", 404),
+        ("POST", "/", 404),
+        ("GET", "/../../etc/passwd", 404),
+        ("GET", "/in/", 404),
+        ("GET", "/in/c0ffe", 404),
+        ("GET", "/in/c0ffee0", 404),
+    ],
 )
 def test_there_is_nothing_else(page: Page, method: str, path: str, status: int) -> None:
     assert page.call(method, path).status == status
@@ -113,10 +125,26 @@ def test_a_body_beyond_the_apis_limit_is_refused_unread(page: Page) -> None:
 
 
 def test_an_api_that_does_not_answer_is_a_502(tmp_path: Path) -> None:
-    handler = partial(Handler, rest_url="http://127.0.0.1:9/a", ws_url=WS_URL, directory=str(tmp_path))
-    with Server(("127.0.0.1", 0), handler) as served:
+    with Server(("127.0.0.1", 0), handler_of("http://127.0.0.1:9/a", tmp_path)) as served:
         thread = Thread(target=served.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         assert Page(served.server_port).call("GET", "/api/v1/portfolios").status == 502
         served.shutdown()
         thread.join()
+
+
+def test_the_short_address_leads_to_the_page_with_the_token_where_no_server_sees_it(page: Page) -> None:
+    answer = page.call("GET", "/in/c0ffee")
+    assert (answer.status, answer.headers["Location"], answer.body) == (302, "/#token=a.b.c", b"")
+    assert answer.headers["Referrer-Policy"] == "no-referrer"
+
+
+def test_the_page_is_told_where_the_websocket_is(page: Page) -> None:
+    answer = page.call("GET", "/config.json")
+    assert json.loads(answer.body) == {"ws_url": WS_URL}
+    assert answer.headers["Content-Type"] == "application/json"
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "/in/c0ffee"), ("GET", "/"), ("POST", "/api/v1/prices")])
+def test_a_foreign_name_that_leads_to_this_machine_gets_nothing(page: Page, method: str, path: str) -> None:
+    assert page.call(method, path, headers={"Host": f"evil.example:{page.port}"}).status == 421

@@ -1,0 +1,72 @@
+"""What is looked at while the deployed system runs: versions of snapshots, and the emulator's processes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+
+from foliostream.ports import HotStore
+
+PAUSE_S = 0.05
+
+
+class Versions:
+    """Looks at the snapshots all the time, and remembers every one that went back."""
+
+    def __init__(self, hot: HotStore, ids: list[str]) -> None:
+        self._hot, self._ids = hot, ids
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._newest: dict[str, int] = {}
+        self.fallen: list[tuple[str, int, int]] = []
+        self.looks = 0
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._ended.wait(PAUSE_S):
+            with suppress(Exception):  # the store may be down just now
+                self._look()
+
+    def _look(self) -> None:
+        for name, found in self._hot.read(self._ids).items():
+            before = self._newest.get(name, 0)
+            if found.head.version < before:
+                self.fallen.append((name, before, found.head.version))
+            self._newest[name] = max(before, found.head.version)
+        self.looks += 1
+
+
+def workers(parent: int, names: tuple[str, ...]) -> Iterator[int]:
+    """The emulator's child processes that run one of the functions."""
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            command = (path / "cmdline").read_bytes().decode()
+            parent_id = (path / "stat").read_text().rpartition(")")[2].split()[1]
+            if int(parent_id) == parent and any(f"-{name}Function-" in command for name in names):
+                yield int(path.name)
+
+
+def resident_mb(pids: Iterable[int]) -> int:
+    """Memory of processes that are still there."""
+    found = (Path(f"/proc/{pid}/status") for pid in pids)
+    lines = (line for path in found if path.exists() for line in path.read_text().splitlines())
+    return round(sum(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024)
+
+
+def descendants(root: int) -> list[int]:
+    """A process and all that came of it."""
+    found = [root]
+    for pid in found:
+        for path in Path(f"/proc/{pid}/task").glob("*/children"):
+            found += map(int, path.read_text().split())
+    return found
