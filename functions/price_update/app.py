@@ -11,6 +11,7 @@ from aws_lambda_powertools import Logger
 from foliostream import lambda_events, metrics
 from foliostream.application import price_input, topic_input
 from foliostream.application.figures import count_prices
+from foliostream.application.origins import ORIGINS_MAX
 from foliostream.application.update_prices import PriceReport, update_prices
 from foliostream.domain.price import Refused
 from foliostream.wiring import wiring
@@ -22,15 +23,20 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     """Queue: batch item failures. Topic: done, or it raises. Direct: ``{"accepted": n, "rejected": [...]}`` like
     ``POST /api/v1/prices``."""
     if "Records" in event:
-        parsed, broken = price_input.from_messages(lambda_events.received(event))
+        messages = lambda_events.received(event)
+        wiring().origins.begin(*([price_input.event_id(message.body)] for message in messages))
+        parsed, broken = price_input.from_messages(messages)
         ages_ms = lambda_events.queue_ages_ms(event, wiring().clock.now_ms())
         _store(parsed, queue_ages_ms=ages_ms, causes=lambda_events.causes(event))
         return lambda_events.failures(broken)
     if "records" in event:
-        topic = topic_input.prices(lambda_events.topic_records(event), wiring().dead_letters)
+        records = lambda_events.topic_records(event)
+        wiring().origins.begin([record.place for record in records[:ORIGINS_MAX]])
+        topic = topic_input.prices(records, wiring().dead_letters)
         _store(topic.parsed, topic.unreadable)
         return lambda_events.failures([])
     raw = json.dumps(event)
+    wiring().origins.begin([price_input.event_id(raw)])
     report = _store(price_input.from_event(raw) if "detail" in event else price_input.from_body(raw))
     return {"accepted": report.accepted, "rejected": [refused._asdict() for refused in report.rejected]}
 
@@ -63,7 +69,15 @@ def _store(
     }
     metrics.emit(parts.clock.now_ms(), {"Stack": parts.settings.stack}, figures)
     marked, bundles = report.portfolios_marked, report.bundles_sent
-    logger.info("prices", accepted=report.accepted, marked=marked, bundles=bundles, causes=causes)
+    logger.info(
+        "prices",
+        accepted=report.accepted,
+        symbols=report.shown_symbols,
+        marked=marked,
+        bundles=bundles,
+        origins=parts.origins.ids,
+        causes=causes,
+    )
     for refused in report.rejected:
         logger.warning("price refused", symbol=refused.symbol, code=refused.code, reason=refused.message)
     return report

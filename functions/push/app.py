@@ -28,6 +28,11 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     figures = {"MessagesPushed": tally.posted, "ConnectionsGone": tally.gone, "GonePercent": tally.gone_percent}
     metrics.emit(parts.clock.now_ms(), {"Stack": parts.settings.stack}, figures)
     logger.info(
-        "pushed", messages=len(messages), posted=tally.posted, broken=broken, causes=lambda_events.causes(event)
+        "pushed",
+        messages=len(messages),
+        posted=tally.posted,
+        broken=broken,
+        origins=parts.origins.ids,
+        causes=lambda_events.causes(event),
     )
     return lambda_events.failures(broken)

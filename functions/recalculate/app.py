@@ -43,7 +43,8 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         tell=tell,
     )
     count_valued(parts.hot, total, len(broken), dirty_ages_ms)
-    logger.info("recalculated", messages=len(messages), broken=broken, causes=lambda_events.causes(event))
+    causes = lambda_events.causes(event)
+    logger.info("recalculated", messages=len(messages), broken=broken, origins=parts.origins.ids, causes=causes)
     return lambda_events.failures(broken)
 
 

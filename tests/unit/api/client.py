@@ -22,6 +22,7 @@ from foliostream.application.margin_check import MarginCheck, Previewing
 from foliostream.application.marking import Marker
 from foliostream.application.order_watch import OrderWatch
 from foliostream.application.ordering import Ordering
+from foliostream.application.origins import Origins
 from foliostream.application.portfolios import Portfolios
 from foliostream.application.resetting import Resetting
 from foliostream.application.status import Operations
@@ -84,6 +85,7 @@ class Parts:
         self.alarms = FakeAlarms()
         self.operations = Operations(self.hot, self.hot, depths, self.notes, self.alarms, self.clock)
         numbers = count()
+        self.origins = Origins()
         self.marker = Marker(
             queues=self.queues,
             records=self.hot,
@@ -93,6 +95,7 @@ class Parts:
             shards=64,
             keys_per_message=500,
             new_nonce=lambda: str(next(numbers)),
+            origins=self.origins,
         )
 
     @property

@@ -33,11 +33,19 @@ def later(item: Any) -> Any:  # noqa: ANN401 (any JSON)
 def test_an_item_that_a_release_before_has_stored_is_read(name: str) -> None:
     raw = (SAMPLES / name).read_bytes()
     again = msgspec.json.decode(msgspec.json.encode(decoded(name, raw)))
-    written = msgspec.json.decode(raw)
+    assert holds(again, msgspec.json.decode(raw))
+
+
+def holds(again: Any, written: Any) -> bool:  # noqa: ANN401 (any JSON)
+    """Whether all that was written is there; there may be more fields, of compact items at the end. Null is a
+    field that was not given."""
+    if written is None:
+        return True
+    if isinstance(written, dict):
+        return all(name in again and holds(again[name], value) for name, value in written.items())
     if isinstance(written, list):
-        assert again[: len(written)] == written
-    else:
-        assert written.items() <= again.items()
+        return len(again) >= len(written) and all(map(holds, again, written))
+    return bool(again == written)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -56,16 +64,12 @@ def test_what_this_release_writes_the_one_before_reads(name: str) -> None:
     shape = name.partition(".")[0]
     if shape not in last_release():
         pytest.skip("the last release did not store it")
-    now = decoded(name, (SAMPLES / name).read_bytes())
-    before = msgspec.json.decode(msgspec.json.encode(now), type=rebuilt(last_release()[shape]))
-    again = decoded(name, msgspec.json.encode(before))
-    for field in last_release()[shape][3]:
-        assert getattr(again, attribute(shape, field[0])) == getattr(now, attribute(shape, field[0]))
-
-
-def attribute(shape: str, stored: str) -> str:
-    """The attribute of a struct that has this name where it is stored."""
-    return next(field.name for field in msgspec.structs.fields(STORED[shape]) if field.encode_name == stored)
+    spec = last_release()[shape]
+    written = msgspec.json.encode(decoded(name, (SAMPLES / name).read_bytes()))
+    read = msgspec.json.decode(written, type=rebuilt(spec))
+    now, before = json.loads(written), json.loads(msgspec.json.encode(read))
+    assert filled(spec, before) == filled(spec, now)
+    assert holds(now, before)
 
 
 @pytest.mark.parametrize("shape", sorted(STORED))

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from foliostream.application.marking import Marker
     from foliostream.application.order_watch import OrderWatch
     from foliostream.application.ordering import Ordering
+    from foliostream.application.origins import Origins
     from foliostream.application.pacing import Pacer
     from foliostream.application.portfolios import Portfolios
     from foliostream.application.project_ledger import LedgerProjection
@@ -346,7 +347,15 @@ class Wiring:
             shards=settings.shards,
             keys_per_message=settings.keys_per_message,
             new_nonce=lambda: uuid4().hex,
+            origins=self.origins,
         )
+
+    @cached_property
+    def origins(self) -> Origins:
+        """What set off the work of this invocation."""
+        from foliostream.application.origins import Origins
+
+        return Origins()
 
     @cached_property
     def margin_rules(self) -> MarginRules:

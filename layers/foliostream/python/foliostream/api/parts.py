@@ -14,6 +14,7 @@ from foliostream.application.margin_check import Previewing
 from foliostream.application.marking import Marker
 from foliostream.application.order_watch import OrderWatch
 from foliostream.application.ordering import Ordering
+from foliostream.application.origins import Origins
 from foliostream.application.portfolios import Portfolios
 from foliostream.application.resetting import Resetting
 from foliostream.application.status import Operations
@@ -28,6 +29,10 @@ class Parts(Protocol):
     @property
     def settings(self) -> Settings:
         """The environment."""
+
+    @property
+    def origins(self) -> Origins:
+        """What set off the work of this invocation."""
 
     @property
     def clock(self) -> Clock:

@@ -49,7 +49,12 @@ def build(parts: Parts, cors_origin: str = "") -> Api:
     status_routes(resolver, parts)
     ticket_routes(resolver, parts)
     broker_routes(resolver, parts)
-    return lambda event, context: resolver.resolve(requests.plain(event), context)
+
+    def api(event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any]:
+        parts.origins.begin([str(event["requestContext"].get("requestId", ""))])
+        return resolver.resolve(requests.plain(event), context)
+
+    return api
 
 
 def _cors(origin: str) -> CORSConfig | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Annotated, Any
 from uuid import uuid4
@@ -41,6 +42,8 @@ from foliostream.domain.instrument import Instrument
 from foliostream.domain.portfolio import Portfolio
 from foliostream.domain.times import iso
 from foliostream.domain.valuation import PortfolioState, PositionState
+
+log = logging.getLogger(__name__)
 
 MAX_CURSOR_LENGTH = 2_048
 IdempotencyKey = Annotated[
@@ -189,6 +192,8 @@ def market_routes(api: APIGatewayRestResolver, parts: Parts) -> None:
         )
         parts.order_watch.tell(report.symbols)
         count_prices(parts.hot, report)
+        told = {"accepted": report.accepted, "symbols": report.shown_symbols}
+        log.info("prices", extra=told | {"origins": parts.origins.ids})
         rejected = [RefusedPrice(*refused) for refused in (*parsed.refused, *report.rejected)]
         return answer(202, PricesTaken(report.accepted, rejected))
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from foliostream.application.origins import Origins
 from foliostream.domain import coalescing
 from foliostream.domain.coalescing import MAX_ATTEMPTS, DirtyMessage, Reason, Window
 from foliostream.domain.keys import split_key
@@ -30,7 +31,8 @@ BUNDLES_AT_ONCE = 200
 
 @dataclass(frozen=True)
 class Marker:
-    """``window_ms`` by account type; ``new_nonce`` gives a string that was never used before."""
+    """``window_ms`` by account type; ``new_nonce`` gives a string that was never used before; ``origins`` go with every
+    message."""
 
     queues: Queues
     records: DirtyRecords
@@ -40,6 +42,7 @@ class Marker:
     shards: int
     keys_per_message: int
     new_nonce: Callable[[], str]
+    origins: Origins = field(default_factory=Origins)
 
     def window(self, account_type: str) -> Window:
         """The window of now. Read it after the store acknowledged what the mark is for, never before."""
@@ -71,6 +74,7 @@ class Marker:
             reason=reason,
             symbols=symbols,
             attempt=attempt,
+            origins=self.origins.ids,
         )
         queue = BULK if reason == "bulk" else account_type
         for start in range(0, len(bundles), BUNDLES_AT_ONCE):
@@ -113,6 +117,7 @@ class Marker:
                     keys_per_message=self.keys_per_message,
                     reason=reason,
                     attempt=attempt,
+                    origins=self.origins.ids,
                 )
             )
         for account_type, of_type in bundles.items():
@@ -143,6 +148,7 @@ class Marker:
             keys_per_message=self.keys_per_message,
             reason="push",
             attempt=attempt,
+            origins=self.origins.ids,
         )
         if bundles:
             nonce = self.new_nonce()
@@ -169,6 +175,7 @@ class Marker:
             keys_per_message=self.keys_per_message,
             reason=reason,
             nonce=self.new_nonce(),
+            origins=self.origins.ids,
         )
 
 

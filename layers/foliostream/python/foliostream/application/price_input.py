@@ -33,6 +33,10 @@ class _Event(Struct):
     detail: _Body
 
 
+class _Named(Struct):
+    id: str = ""
+
+
 class _Update(Struct):
     symbol: str
     ts: int | str
@@ -50,6 +54,7 @@ class _Symbol(Struct):
 
 _bodies = msgspec.json.Decoder(_Body)
 _events = msgspec.json.Decoder(_Event)
+_named = msgspec.json.Decoder(_Named)
 _updates = msgspec.json.Decoder(_Update)
 _symbols = msgspec.json.Decoder(_Symbol)
 _lists = msgspec.json.Decoder(list[Raw])
@@ -146,3 +151,11 @@ def from_messages(messages: Iterable[Received]) -> tuple[Parsed, list[str]]:
             parsed.updates.extend(one.updates)
             parsed.refused.extend(one.refused)
     return parsed, broken
+
+
+def event_id(event: str | bytes) -> str:
+    """The id that EventBridge gave an event; "" where there is none."""
+    try:
+        return _named.decode(event).id
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return ""

@@ -228,6 +228,7 @@ def push(received: Sequence[Received], *, sender: Sender, marker: Marker, clock:
     behind until something changes again.
     """
     batch = wait_until_due(received, clock, skew_ms=0)
+    marker.origins.begin(*(item.message.origins for item in batch.due))
     highest = attempts(batch.due)
     unserved: list[str] = []
 

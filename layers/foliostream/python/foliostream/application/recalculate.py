@@ -35,6 +35,7 @@ def recalculate(
     done. Only a failing store, queue or bus returns messages: ``RetryableError``, and the whole batch comes again.
     """
     batch = wait_until_due(received, clock, skew_ms)
+    marker.origins.begin(*(item.message.origins for item in batch.due))
     readable, broken = _split(batch.due)
     failed = batch.failed + broken
     if not readable:

@@ -11,6 +11,9 @@ from foliostream.domain.keys import ACCOUNT_TYPES
 from foliostream.domain.price import PriceUpdate, Refused
 from foliostream.ports import Clock, Holders, Instruments, Prices
 
+# What a line of a log names.
+SYMBOLS_LOGGED_MAX = 20
+
 
 @dataclass
 class PriceReport:
@@ -21,6 +24,11 @@ class PriceReport:
     portfolios_marked: int = 0
     bundles_sent: int = 0
     symbols: set[str] = field(default_factory=set)
+
+    @property
+    def shown_symbols(self) -> list[str]:
+        """For a line of a log: the first ``SYMBOLS_LOGGED_MAX`` in their order."""
+        return sorted(self.symbols)[:SYMBOLS_LOGGED_MAX]
 
 
 def update_prices(

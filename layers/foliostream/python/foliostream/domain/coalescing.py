@@ -24,7 +24,8 @@ _CUT_SALT = b"cut"
 
 
 class DirtyMessage(Struct, frozen=True):
-    """The body of a dirty, refresh or push message (contract section 4). For push, keys are connection ids."""
+    """The body of a dirty, refresh or push message (contract section 4). For push, keys are connection ids. ``origins``
+    say what set it off, for logs."""
 
     window: int
     window_end_ms: int
@@ -33,6 +34,7 @@ class DirtyMessage(Struct, frozen=True):
     symbols: list[str] = []
     attempt: int = 0
     v: int = 1
+    origins: list[str] = []
 
 
 class Bundle(NamedTuple):
@@ -76,6 +78,7 @@ def bundles(
     reason: Reason,
     symbols: Sequence[str] = (),
     attempt: int = 0,
+    origins: Sequence[str] = (),
 ) -> list[Bundle]:
     """Cut dirty keys into bundles of one shard each, at most ``keys_per_message`` long.
 
@@ -86,21 +89,28 @@ def bundles(
     by_shard: dict[int, list[str]] = {}
     for key in set(dirty):
         by_shard.setdefault(names.shard_of(_identifier(key), shards), []).append(key)
-    shown = list(symbols[:MAX_SYMBOLS_IN_MESSAGE])
+    shown, known = list(symbols[:MAX_SYMBOLS_IN_MESSAGE]), list(origins)
     return [
-        _bundle(shard, DirtyMessage(window.number, window.end_ms, part, reason, shown, attempt))
+        _bundle(shard, DirtyMessage(window.number, window.end_ms, part, reason, shown, attempt, origins=known))
         for shard in sorted(by_shard)
         for part in _cut(sorted(by_shard[shard]), keys_per_message)
     ]
 
 
 def urgent(
-    dirty: Iterable[str], now_ms: int, *, shards: int, keys_per_message: int, reason: Reason, nonce: str
+    dirty: Iterable[str],
+    now_ms: int,
+    *,
+    shards: int,
+    keys_per_message: int,
+    reason: Reason,
+    nonce: str,
+    origins: Sequence[str] = (),
 ) -> list[Bundle]:
     """Bundles nobody waits for (``window_end_ms`` 0). ``nonce`` makes every deduplication id its own: without a
     window, the message that swallows a duplicate may have been read before the change the duplicate stands for."""
     window = Window(now_ms, 0)
-    cut = bundles(dirty, window, shards=shards, keys_per_message=keys_per_message, reason=reason)
+    cut = bundles(dirty, window, shards=shards, keys_per_message=keys_per_message, reason=reason, origins=origins)
     return [bundle._replace(nonce=nonce) for bundle in cut]
 
 
