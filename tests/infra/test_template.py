@@ -843,6 +843,12 @@ def test_the_ledgers_index_holds_records_and_no_books() -> None:
     assert index["Projection"] == {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["record"]}
 
 
+def test_of_the_ledger_only_what_names_a_time_is_ever_deleted() -> None:
+    """What was booked of a broker's orders; ``tests/contract/accounts`` looks that nothing else has the attribute."""
+    ledger = resources("AWS::DynamoDB::Table")["LedgerTable"]
+    assert ledger["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
+
+
 def test_sessions_expire_by_their_own_attribute() -> None:
     sessions = resources("AWS::DynamoDB::Table")["SessionsTable"]
     assert sessions["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}

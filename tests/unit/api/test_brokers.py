@@ -80,6 +80,7 @@ def test_the_report_is_what_the_contract_says(api: Api, desk: Desk) -> None:
         "expected": 0,
         "actual": 10,
         "note": "a missed trade",
+        "attributed": [{"portfolio_id": "zerodha_growth", "quantity": 10}],
     }
 
 

@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from foliostream.application.watching import Watching
     from foliostream.domain.margin_states import MarginRules
     from foliostream.domain.market_hours import Hours
+    from foliostream.domain.reconciliation import Report
 
 # Connections of one client, and the threads that use them: one core is busy with 16.
 MAX_POOL_CONNECTIONS = 16
@@ -548,7 +549,14 @@ class Wiring:
             clock=self.clock,
             hours=_hours(self.settings.kite_hours),
             holidays=self.settings.market_holidays,
+            count=self._count_report,
         )
+
+    def _count_report(self, report: Report) -> None:
+        from foliostream import metrics
+        from foliostream.domain.reconciliation import figures
+
+        metrics.emit(self.clock.now_ms(), {"Stack": self.settings.stack}, figures(report))
 
     @cached_property
     def reconcile_schedule(self) -> ReconcileSchedule:

@@ -261,6 +261,7 @@ def _summary(portfolio: Portfolio) -> PortfolioSummary:
             auto_liquidate=portfolio.auto_liquidate,
             target_weights=portfolio.target_weights,
             benchmark=portfolio.benchmark,
+            broker_share=portfolio.broker_share,
         ),
     )
 
