@@ -45,7 +45,7 @@ def api(desk: Desk) -> Api:
     parts: Any = RestParts()
     reconciling = modes(desk)
     manager: Any = reconciling.managers["zerodha"]
-    object.__setattr__(manager, "broker", _Broker(desk))
+    object.__setattr__(manager.postbacks(), "broker", _Broker(desk))
     parts.managers, parts.reconciling = reconciling.managers, reconciling
     return build(parts)
 

@@ -20,6 +20,7 @@ from foliostream.domain.price import PriceUpdate
 from foliostream.errors import CallerError, ConflictError, RetryableError
 from tests.fakes.fills import FakeFillQueue
 from tests.fakes.ledger import FakeLedger
+from tests.support.managers import managers
 from tests.unit.application.system import System, new_portfolio
 from tests.unit.domain.examples import NOW, stock
 
@@ -80,8 +81,9 @@ class Desk:
         """A recorder that remembers nothing yet."""
         system = self.system
         cash = Decimal(starting_cash)
+        modes = managers(system.clock, system.instruments, starting_cash=cash)
         return FillRecorder(
-            self.ledger, system.instruments, system.hot, self.queue, system.clock, cash, system.margin_check
+            self.ledger, system.instruments, system.hot, self.queue, system.clock, system.margin_check, modes
         )
 
     def report(self, *fills: dict[str, object], by: str = "") -> FillReport:

@@ -11,9 +11,11 @@ from msgspec.structs import replace
 
 from foliostream.application.access import Caller
 from foliostream.application.broker_orders import BrokerOrders
-from foliostream.application.managers import KiteManager, PaperManager, Reconciling
+from foliostream.application.managers import KiteManager
+from foliostream.application.postbacks import Postbacks
 from foliostream.application.receiving import Received
 from foliostream.application.reconcile import Reconciliation
+from foliostream.application.reconcile_on_demand import Reconciling
 from foliostream.application.reconcile_schedule import ACCOUNTS_MAX, ReconcileSchedule
 from foliostream.application.record_fill import FillRecorder
 from foliostream.domain import changes, market_hours, reconciliation
@@ -28,6 +30,7 @@ from tests.fakes.accounts import FakeBroker, FakeTurns
 from tests.fakes.bus import FakeBus
 from tests.fakes.fills import FakeFillQueue
 from tests.fakes.notes import FakeNotes
+from tests.support.managers import managers
 from tests.unit.application.system import System, price
 from tests.unit.domain.examples import empty
 
@@ -59,7 +62,13 @@ class Desk:
         instruments = self.system.instruments
         self.orders = BrokerOrders(self.ledger.accounts, instruments, self.ledger, self.queue, self.clock)
         self.recorder = FillRecorder(
-            self.ledger, instruments, self.system.hot, self.queue, self.clock, Decimal(0), self.system.margin_check
+            self.ledger,
+            instruments,
+            self.system.hot,
+            self.queue,
+            self.clock,
+            self.system.margin_check,
+            managers(self.clock, instruments),
         )
         self.reconciliation = Reconciliation(
             ledger=self.ledger,
@@ -548,8 +557,11 @@ def test_paper_and_live_books_of_the_same_fills_are_identical() -> None:
 
 
 def modes(desk: Desk) -> Reconciling:
-    kite = KiteManager(desk.ledger.accounts, desk.broker, desk.orders, desk.reconciliation)
-    return Reconciling(desk.ledger, {"paper": PaperManager(desk.clock), "zerodha": kite})
+    postbacks = Postbacks(desk.ledger.accounts, desk.broker, desk.orders)
+    schedule = schedule_of(desk, FakeReconcileQueue())
+    kite = KiteManager(lambda: postbacks, lambda: desk.reconciliation, lambda: schedule)
+    paper = managers(desk.clock, desk.system.instruments)["paper"]
+    return Reconciling(desk.ledger, {"paper": paper, "zerodha": kite})
 
 
 def test_the_manager_is_chosen_by_the_portfolio() -> None:

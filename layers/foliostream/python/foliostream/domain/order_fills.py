@@ -130,5 +130,6 @@ def advanced(order: OrderState, before: Booked, portfolio_id: str, broker: str, 
         tag=order.tags[0] if order.tags else None,
         exchange=order.exchange,
         product=order.product,
+        live=True,
     )
     return Booked(order.filled, order.value, owner, (*before.unsent, fill), now_ms)
