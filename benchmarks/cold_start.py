@@ -3,6 +3,9 @@
 Each measurement is a fresh interpreter; its own start is left out. Bytecode is cached for everything, as the local
 cloud deploys it; ``init_uncompiled_ms`` is without it for our package and the layers' packages, as `make build` ships
 them: no Python 3.13 is needed to build, so nothing is compiled for it ahead.
+
+redis-py is a client that the hot functions use as well, where the hot store is a Valkey: what stands beside them is
+shown without and with it. With `dynamodb` they load none of it.
 """
 
 import importlib.util
@@ -22,7 +25,7 @@ REPEATS = 5
 PACKAGE = ROOT / "layers" / "foliostream" / "python"
 _THIRD_PARTIES = ("msgspec", "redis", "aws_lambda_powertools", "pydantic", "jwt", "cryptography")
 # Only these answer on the way of a tick: the rest starts where somebody waits for a request anyway.
-_UNCOMPILED = ("price_update", "recalculate", "push")
+_HOT = ("price_update", "recalculate", "push")
 
 
 class Function(NamedTuple):
@@ -60,6 +63,9 @@ FUNCTIONS = {
     "authorizer": Function(_PARTS + "parts.token_verifier", ()),
 }
 _TIMED = "import time; started = time.perf_counter(); {}; print((time.perf_counter() - started) * 1000)"
+# botocore loads pyOpenSSL where it finds it. Here the tests brought it along; of the layers only the broker's has it.
+_LAYERS = "import sys; sys.modules['OpenSSL'] = None; "
+_BROKER_CLIENT = "secretsmanager"
 
 
 def measure(home: Path) -> list[Row]:
@@ -69,10 +75,18 @@ def measure(home: Path) -> list[Row]:
     with_sources = env | {"PYTHONPATH": str(_uncompiled(home / "uncompiled")), "PYTHONDONTWRITEBYTECODE": "1"}
     runs: dict[tuple[str, object], tuple[str, dict[str, str]]] = {}
     runs |= {("init_ms", name): (_import(name), cached) for name in FUNCTIONS}
-    runs |= {("init_uncompiled_ms", name): (_import(name), with_sources) for name in _UNCOMPILED}
+    runs |= {("init_dynamodb_ms", name): (_import(name), cached | {"PORTFOLIO_HOT_STORE": "dynamodb"}) for name in _HOT}
+    runs |= {("init_uncompiled_ms", name): (_import(name), with_sources) for name in _HOT}
     # One a set of clients: several functions share it.
     runs |= {
         ("init_baseline_ms", function.clients): (_baseline(function.clients), cached) for function in FUNCTIONS.values()
+    }
+    runs |= {
+        ("init_redis_baseline_ms", FUNCTIONS[name].clients): (
+            _baseline(FUNCTIONS[name].clients, "import redis"),
+            cached,
+        )
+        for name in _HOT
     }
     for program, variables in runs.values():  # fills the cache
         _run(program, variables)
@@ -82,28 +96,36 @@ def measure(home: Path) -> list[Row]:
             samples[which].append(_run(program, variables))
     clean(home)
     figures = {which: median(found) for which, found in samples.items()}
-    return [_row("init_ms", name, figures) for name in FUNCTIONS] + [
-        _row("init_uncompiled_ms", name, figures) for name in _UNCOMPILED
-    ]
+    rows = [_row("init_ms", "init", name, figures) for name in FUNCTIONS]
+    rows += [_row("init_dynamodb_ms", "init with dynamodb", name, figures) for name in _HOT]
+    return rows + [_row("init_uncompiled_ms", "init without bytecode", name, figures) for name in _HOT]
 
 
-def _row(key: str, name: str, figures: Mapping[tuple[str, object], Figure]) -> Row:
+def _row(key: str, what: str, name: str, figures: Mapping[tuple[str, object], Figure]) -> Row:
     clients = FUNCTIONS[name].clients
     beside = f"import boto3 + {len(clients)} clients" if clients else "import jwt"
-    what = "init" if key == "init_ms" else "init without bytecode"
-    reference = Reference("init_baseline_ms", beside, figures["init_baseline_ms", clients])
-    return Row(key, f"{what}, {name}", "ms", figures[key, name], (reference,), member=name)
+    references = [Reference("init_baseline_ms", beside, figures["init_baseline_ms", clients])]
+    if name in _HOT and key != "init_dynamodb_ms":
+        with_redis = figures["init_redis_baseline_ms", clients]
+        references.append(Reference("init_redis_baseline_ms", "that and import redis", with_redis))
+    return Row(key, f"{what}, {name}", "ms", figures[key, name], tuple(references), member=name)
 
 
 def _import(name: str) -> str:
     folder = str(ROOT / "functions" / name)
-    return _TIMED.format(f"import sys; sys.path.insert(0, {folder!r}); import app; {FUNCTIONS[name].first_access}")
+    first = f"import sys; sys.path.insert(0, {folder!r}); import app; {FUNCTIONS[name].first_access}"
+    return _program(first, FUNCTIONS[name].clients)
 
 
-def _baseline(clients: tuple[str, ...]) -> str:
+def _baseline(clients: tuple[str, ...], *more: str) -> str:
     if not clients:
-        return _TIMED.format("import jwt")
-    return _TIMED.format("import boto3; " + "; ".join(f"boto3.client({client!r})" for client in clients))
+        return _program("import jwt", clients)
+    made = (f"boto3.client({client!r})" for client in clients)
+    return _program("; ".join(("import boto3", *made, *more)), clients)
+
+
+def _program(work: str, clients: tuple[str, ...]) -> str:
+    return ("" if _BROKER_CLIENT in clients else _LAYERS) + _TIMED.format(work)
 
 
 def _run(program: str, variables: Mapping[str, str]) -> float:
