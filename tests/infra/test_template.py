@@ -358,7 +358,7 @@ def test_the_concurrency_that_is_asked_for_is_the_one_that_is_set() -> None:
     rows = template()["Mappings"]["Concurrency"]
     assert {name: row["Number"] for name, row in rows.items()} == {name: int(name) for name in rows}
     limits = [body["AllowedValues"] for name, body in parameters().items() if name.endswith("MaximumConcurrency")]
-    assert limits == [list(rows)] * 11
+    assert limits == [list(rows)] * 12
     assert all(2 <= row["Number"] <= 1000 for row in rows.values())
 
 

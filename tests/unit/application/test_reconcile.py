@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import itertools
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
+from foliostream.adapters.sqs_fills import encode
+from foliostream.application import managers as modes_of
 from foliostream.application.access import Caller
 from foliostream.application.broker_orders import BrokerOrders
-from foliostream.application.managers import KiteManager
+from foliostream.application.managers import KiteManager, PaperManager
+from foliostream.application.order_watch import OrderWatch
 from foliostream.application.postbacks import Postbacks
 from foliostream.application.receiving import Received
 from foliostream.application.reconcile import Reconciliation
@@ -30,6 +35,7 @@ from tests.fakes.accounts import FakeBroker, FakeTurns
 from tests.fakes.bus import FakeBus
 from tests.fakes.fills import FakeFillQueue
 from tests.fakes.notes import FakeNotes
+from tests.fakes.queues import FakeOrderQueue
 from tests.support.managers import managers
 from tests.unit.application.system import System, price
 from tests.unit.domain.examples import empty
@@ -574,6 +580,57 @@ def test_the_manager_is_chosen_by_the_portfolio() -> None:
     assert (paper.broker, paper.status, paper.code) == ("paper", "skipped", "NO_BROKER")
     with pytest.raises(NotFoundError):
         modes(desk)(Caller("bob"), "growth", apply=False, confirm_empty=False)
+
+
+class Failing:
+    """A manager whose mode fails at every turn."""
+
+    def ticked(self, symbols: Any) -> int:  # noqa: ANN401
+        raise RetryableError(f"{len(symbols)} are too many")
+
+
+def test_ticks_reach_every_mode_whatever_fails_in_another() -> None:
+    desk, queue = Desk(), FakeOrderQueue()
+    desk.system.hot.hint(["TCS"])
+    both = managers(desk.clock, desk.system.instruments, watch=OrderWatch(desk.system.hot, queue))
+    failing: Any = {"other": Failing()}
+
+    assert modes_of.ticked(failing | both, {"TCS", "INFY"}) == 1
+    assert queue.receive() == [["TCS"]]
+
+
+def test_a_mode_recovers_in_its_own_way() -> None:
+    desk = Desk()
+    assert modes(desk).managers["zerodha"].recover() == 1  # the account is queued
+    told: Any = SimpleNamespace(tell_all=lambda: 7)
+    paper = PaperManager(desk.clock, desk.system.instruments, Decimal(0), lambda: told, lambda: told)
+    assert paper.recover() == 7
+
+
+def test_a_fill_opens_a_paper_portfolio_and_none_at_a_broker() -> None:
+    desk = Desk()
+    fill = Fill(
+        fill_id="f", portfolio_id="paper_new", instrument_id="TCS", side="BUY", quantity=Decimal(1), price=Decimal(1),
+        timestamp_ms=1, new_owner="alice",
+    )  # fmt: skip
+    desk.queue.send([fill, replace(fill, portfolio_id="zerodha_new")])
+    desk.book()
+
+    assert desk.portfolio("paper_new").positions["TCS"].quantity == 1
+    assert [(item.code, item.group) for item in desk.queue.given_up] == [("PORTFOLIO_NOT_FOUND", "zerodha_new")]
+
+
+def test_fills_of_a_broker_are_live_ones_and_given_up_in_their_own_queues_name() -> None:
+    desk = Desk()
+    desk.orders.take("zerodha", "AB1001", [desk.filled("TCS", 4)], desk.ledger.accounts.members("zerodha", "AB1001"))
+    (message,) = desk.queue.receive()
+    fill = msgspec.json.decode(message.body, type=Fill)
+    assert fill.live
+
+    unknown = encode(replace(fill, instrument_id="NOPE", fill_id="2"))
+    desk.recorder.record([message, Received("m2", unknown, 1), Received("m3", "{", 1)], "live_fills")
+    assert {item.source for item in desk.queue.given_up} == {"live_fills"}
+    assert len(desk.queue.given_up) == 2
 
 
 def test_a_look_that_somebody_asked_for_is_counted_as_the_schedules_is() -> None:
