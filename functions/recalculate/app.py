@@ -25,11 +25,12 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     messages = lambda_events.received(event)
     ages_ms = lambda_events.queue_ages_ms(event, parts.clock.now_ms())
     total = Valued()
+    dirty_ages_ms: dict[str, list[int]] = {}
 
     def tell(valued: Valued, asked: Sequence[DirtyMessage]) -> None:
         nonlocal total
         total = valued
-        _emit(valued, asked, ages_ms)
+        _emit(valued, asked, ages_ms, dirty_ages_ms)
 
     broken = recalculate(
         messages,
@@ -41,13 +42,15 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         follow_up=lambda pending: parts.margin_follow_up(pending),
         tell=tell,
     )
-    count_valued(parts.hot, total, len(broken))
+    count_valued(parts.hot, total, len(broken), dirty_ages_ms)
     logger.info("recalculated", messages=len(messages), broken=broken, causes=lambda_events.causes(event))
     return lambda_events.failures(broken)
 
 
-def _emit(valued: Valued, asked: Sequence[DirtyMessage], queue_ages_ms: list[int]) -> None:
-    """A line an account type: one, since every type has its queues, but for refreshes."""
+def _emit(
+    valued: Valued, asked: Sequence[DirtyMessage], queue_ages_ms: list[int], dirty_ages_ms: dict[str, list[int]]
+) -> None:
+    """A line an account type: one, since every type has its queues, but for refreshes. Adds to ``dirty_ages_ms``."""
     parts = wiring()
     now_ms = parts.clock.now_ms()
     by_type: dict[str, list[DirtyMessage]] = {}
@@ -56,13 +59,14 @@ def _emit(valued: Valued, asked: Sequence[DirtyMessage], queue_ages_ms: list[int
     for account_type, messages in by_type.items():
         ids = {split_key(key)[1] for message in messages for key in message.keys}
         window_ms = parts.settings.window_ms[account_type]
+        # From the first moment of the window, when its price may have come, to the snapshot.
+        dirty_ages_ms[account_type] = [max(now_ms - _began_ms(message, window_ms), 0) for message in messages]
         figures: dict[str, int | Sequence[int]] = {
             "PortfoliosValued": len(ids.intersection(valued.written)),
             "PortfoliosSkipped": len(ids.intersection(valued.skipped)),
             "PortfoliosDegraded": len(ids.intersection(valued.degraded)),
             "PortfoliosFailed": len(ids.intersection(valued.failed)),
-            # From the first moment of the window, when its price may have come, to the snapshot.
-            "DirtyAge": [max(now_ms - _began_ms(message, window_ms), 0) for message in messages],
+            "DirtyAge": dirty_ages_ms[account_type],
             "QueueAge": queue_ages_ms,
         }
         metrics.emit(now_ms, {"Stack": parts.settings.stack, "AccountType": account_type}, figures)

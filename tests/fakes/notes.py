@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from foliostream.errors import PermanentError
-from foliostream.ports import QueueDepth
+from foliostream.errors import PermanentError, RetryableError
+from foliostream.ports import Alarm, QueueDepth
 
 NOTE_BYTES_MAX = 300_000
 
@@ -21,6 +21,18 @@ class FakeNotes:
         if len(note) > NOTE_BYTES_MAX:
             raise PermanentError(f"note {name} is too large", code="NOTE_TOO_LARGE")
         self.kept[name] = note
+
+
+class FakeAlarms:
+    """Implements ``ports.Alarms``: what it was given; None: CloudWatch does not answer."""
+
+    def __init__(self, *alarms: Alarm) -> None:
+        self.known: list[Alarm] | None = list(alarms)
+
+    def alarms(self) -> list[Alarm]:
+        if self.known is None:
+            raise RetryableError("CloudWatch, DescribeAlarms: no answer")
+        return self.known
 
 
 class FakeDepths:

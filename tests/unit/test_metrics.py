@@ -111,7 +111,8 @@ def test_a_price_and_its_valuation_are_measured_on_their_way(
     assert [line[name] for name in figures] == [1, 0, 0, 0, "live"]
     # A window of 200 ms, the skew allowance, and no time for the work.
     assert line["DirtyAge"] == [250]
-    assert parts.hot.counted().sums == {"symbols_processed": 1, "users_affected_total": 1, "portfolios_valued": 1}
+    counted = {"symbols_processed": 1, "users_affected_total": 1, "portfolios_valued": 1, "age_live_300": 1}
+    assert parts.hot.counted().sums == counted
 
 
 def test_what_is_pushed_and_who_is_gone_is_measured_and_traced_to_its_cause(

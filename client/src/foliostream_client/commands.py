@@ -24,7 +24,7 @@ from foliostream_client.board import COLUMNS, Board, lines, row
 from foliostream_client.client import MAX_FILLS, MAX_PRICES, Client
 from foliostream_client.errors import ApiError, ClientError, InputError, SettingError
 from foliostream_client.importing import Plan
-from foliostream_client.models import MarketStatus
+from foliostream_client.models import AlarmStates, Freshness, MarketStatus
 from foliostream_client.output import Output, shown
 from foliostream_client.reading import Line
 from foliostream_client.transport import dumps
@@ -321,12 +321,30 @@ def status(_: argparse.Namespace, output: Output) -> int:
         rows += [(name, shown(check)) for name, check in health.checks.items()]
         if found:
             fields = msgspec.structs.asdict(found)
-            queues = fields.pop("queues")
+            queues, freshness, alarms = (fields.pop(name) for name in ("queues", "freshness", "alarms"))
             rows += list(fields.items())
+            rows += [(f"valued {name}", _aged(ages)) for name, ages in freshness.items() if any(ages.counts)]
+            rows += [("alarms", "not known")] if alarms is None else _alarms(alarms)
             rows += [(f"queue {name}", shown(msgspec.structs.asdict(queue))) for name, queue in queues.items()]
         output.table(("what", "how"), rows)
     is_running = found.is_running if found else not is_allowed
     return OK if health.status == "ok" and is_running else REFUSED
+
+
+def _aged(ages: Freshness) -> str:
+    """The bounds that half and 99 percent of all valuations so far did not exceed."""
+    total, bounds = sum(ages.counts), [*(f"{bound} ms" for bound in ages.bounds_ms), "more"]
+    reached = [sum(ages.counts[: place + 1]) for place in range(len(bounds))]
+    half, most = (next(bounds[n] for n, sum_ in enumerate(reached) if sum_ * 100 >= total * part) for part in (50, 99))
+    return f"half within {half}, 99 % within {most}"
+
+
+def _alarms(alarms: AlarmStates) -> list[tuple[str, object]]:
+    counts = f"{len(alarms.raised)} raised, {alarms.ok} ok, {alarms.insufficient_data} without data"
+    return [
+        ("alarms", counts),
+        *((f"alarm {alarm.name}", f"since {alarm.since}: {alarm.description}") for alarm in alarms.raised),
+    ]
 
 
 def _market(client: Client) -> tuple[MarketStatus | None, bool]:

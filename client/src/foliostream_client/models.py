@@ -417,8 +417,31 @@ class QueueState(Struct, frozen=True):
     oldest_age_ms: int | None = None
 
 
+class Freshness(Struct, frozen=True):
+    """How old valuations were: ``counts[n]`` no older than ``bounds_ms[n]``, the last beyond all bounds."""
+
+    bounds_ms: list[int]
+    counts: list[int]
+
+
+class RaisedAlarm(Struct, frozen=True):
+    """An alarm that is raised."""
+
+    name: str
+    since: str
+    description: str
+
+
+class AlarmStates(Struct, frozen=True):
+    """How many alarms are in which state, and those that are raised."""
+
+    ok: int
+    insufficient_data: int
+    raised: list[RaisedAlarm]
+
+
 class MarketStatus(Struct, frozen=True):
-    """How the system is; the sums are of ``uptime_seconds``."""
+    """How the system is; the sums are of ``uptime_seconds``. ``alarms`` None where they could not be read."""
 
     is_running: bool
     uptime_seconds: int
@@ -431,6 +454,8 @@ class MarketStatus(Struct, frozen=True):
     errors: int
     queues: dict[str, QueueState]
     last_sweep_at: str | None = None
+    freshness: dict[str, Freshness] = {}
+    alarms: AlarmStates | None = None
 
 
 class Health(Struct, frozen=True):

@@ -38,7 +38,7 @@ from tests.fakes.fills import FakeFillQueue
 from tests.fakes.hot_store import FakeHotStore
 from tests.fakes.instruments import FakeInstruments
 from tests.fakes.ledger import FakeLedger
-from tests.fakes.notes import FakeDepths, FakeNotes
+from tests.fakes.notes import FakeAlarms, FakeDepths, FakeNotes
 from tests.fakes.queues import FakeOrderQueue, FakeQueues
 from tests.fakes.tickets import FakeTickets
 from tests.support.managers import managers
@@ -83,7 +83,8 @@ class Parts:
         self.fill_accepter = FillAccepter(self.ledger, self.instruments, self.fills, "")
         self.notes = FakeNotes()
         depths = FakeDepths(live=QueueDepth(3, 1), push=QueueDepth(0, 0), live_dead=QueueDepth(2, 0))
-        self.operations = Operations(self.hot, self.hot, depths, self.notes, self.clock)
+        self.alarms = FakeAlarms()
+        self.operations = Operations(self.hot, self.hot, depths, self.notes, self.alarms, self.clock)
         numbers = count()
         self.marker = Marker(
             queues=self.queues,

@@ -5,8 +5,12 @@ from __future__ import annotations
 import pytest
 
 from foliostream.application import status
+from foliostream.application.figures import AGE_BOUNDS_MS, count_valued
 from foliostream.application.marking import Later
 from foliostream.application.sweep import ENDED
+from foliostream.application.valuing import Valued
+from foliostream.domain.keys import ACCOUNT_TYPES
+from foliostream.ports import Alarm
 from tests.unit.api.client import NOW_MS, Client, buy
 
 STATUS = "/api/market/portfolio/status"
@@ -27,12 +31,48 @@ def test_before_anything_happened_nothing_runs_and_nothing_waits(client: Client)
         "dirty_users_paper": 0,
         "errors": 0,
         "last_sweep_at": None,
+        "freshness": {kind: {"bounds_ms": list(AGE_BOUNDS_MS), "counts": [0] * 13} for kind in ACCOUNT_TYPES},
         "queues": {
             "live": {"waiting": 3, "in_flight": 1, "oldest_age_ms": None},
             "push": {"waiting": 0, "in_flight": 0, "oldest_age_ms": None},
             "live_dead": {"waiting": 2, "in_flight": 0, "oldest_age_ms": None},
         },
+        "alarms": {"ok": 0, "insufficient_data": 0, "raised": []},
     }
+
+
+def test_alarms_that_are_raised_are_told_newest_first_with_their_runbook(client: Client) -> None:
+    client.parts.alarms.known = [
+        Alarm("SweepMissingAlarm", "ALARM", NOW_MS - 60_000, "No sweep. Runbook: docs/operations.md#sweep"),
+        Alarm("PriceAgeAlarm", "OK", NOW_MS, ""),
+        Alarm("PushAgeAlarm", "INSUFFICIENT_DATA", NOW_MS, ""),
+        Alarm("LiveUpdateDelayAlarm", "ALARM", NOW_MS, "Late. Runbook: docs/operations.md#late"),
+    ]
+    alarms = client.send("GET", STATUS, scope=ADMIN).body["alarms"]
+    assert (alarms["ok"], alarms["insufficient_data"]) == (1, 1)
+    assert [alarm["name"] for alarm in alarms["raised"]] == ["LiveUpdateDelayAlarm", "SweepMissingAlarm"]
+    assert alarms["raised"][1] == {
+        "name": "SweepMissingAlarm",
+        "since": "2026-02-26T10:29:00.000Z",
+        "description": "No sweep. Runbook: docs/operations.md#sweep",
+    }
+
+
+def test_alarms_that_cannot_be_read_are_not_known_and_hold_nothing_else_back(client: Client) -> None:
+    client.parts.alarms.known = None
+    body = client.send("GET", STATUS, scope=ADMIN).body
+    assert body["alarms"] is None
+    assert body["queues"]["live_dead"]["waiting"] == 2
+
+
+def test_valuations_are_counted_by_their_age_and_account_type(client: Client) -> None:
+    ages = {"live": [0, 200, 201, 299], "paper": [30_001]}
+    count_valued(client.parts.hot, Valued(), 0, ages)
+    count_valued(client.parts.hot, Valued(), 0, {"live": [30_000]})
+    freshness = client.send("GET", STATUS, scope=ADMIN).body["freshness"]
+    assert freshness["live"]["counts"] == [2, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0]
+    assert freshness["paper"]["counts"] == [0] * 12 + [1]
+    assert sum(freshness["demo"]["counts"]) == 0
 
 
 def test_prices_promises_and_the_last_sweep_show(client: Client) -> None:

@@ -41,6 +41,9 @@ PAIRS = {
     models.ClosesKept: shapes.ClosesKept,
     models.MarketStatus: shapes.MarketStatus,
     models.QueueState: shapes.QueueState,
+    models.Freshness: shapes.Freshness,
+    models.AlarmStates: shapes.AlarmStates,
+    models.RaisedAlarm: shapes.RaisedAlarm,
     models.Health: shapes.Health,
     models.Ticket: shapes.TicketOut,
 }

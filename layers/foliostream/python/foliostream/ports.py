@@ -542,6 +542,23 @@ class QueueDepths(Protocol):
         """By queue name; dead-letter queues are named ``live_dead`` and the like."""
 
 
+class Alarm(NamedTuple):
+    """``state``: ``OK``, ``ALARM`` or ``INSUFFICIENT_DATA``; ``name`` as in the template; ``description`` says what is
+    the matter when it is raised, and names the runbook."""
+
+    name: str
+    state: str
+    since_ms: int
+    description: str
+
+
+class Alarms(Protocol):
+    """What is watched."""
+
+    def alarms(self) -> list[Alarm]:
+        """All of the stack, as they were some seconds ago."""
+
+
 class FillQueue(DeadLetters, Protocol):
     """Accepted fills on their way into the books: in order within a portfolio, as far as one sender can keep it."""
 

@@ -55,7 +55,7 @@ DEAD_STARTS: Final = {
 }
 # What the rules did not deliver, by the queue it was for.
 _OF_RULES: Final = {"price_rule": Queue.PRICE, "order_filled_rule": Queue.ORDER_FILLED}
-# Whose depth the status tells, with that of their dead letters: what prices, transactions and clients pass through.
+# Whose depth the status tells, beside that of all dead letters: what prices, transactions and clients pass through.
 SHOWN: Final = (
     Queue.PRICE,
     Queue.LIVE,
@@ -100,6 +100,5 @@ def source_urls(base: str) -> dict[str, str]:
 
 def shown_urls(base: str) -> dict[str, str]:
     """What the status asks for, by the name it shows: ``live``, ``live_dead``, ``ledger_dead``."""
-    working, dead = urls(base), dead_letter_urls(base)
-    names = [queue.name.lower() for queue in SHOWN]
-    return {name: working[name] for name in names} | {f"{name}_dead": dead[name] for name in (*names, "ledger")}
+    working = {queue.name.lower(): base + queue for queue in SHOWN}
+    return working | {f"{name}_dead": url for name, url in all_dead_letter_urls(base).items()}

@@ -496,11 +496,15 @@ class Wiring:
     @cached_property
     def operations(self) -> Operations:
         """The system's status."""
+        import boto3
+
+        from foliostream.adapters.cloudwatch_alarms import CloudWatchAlarms
         from foliostream.adapters.sqs_depths import SqsDepths
         from foliostream.application.status import Operations
 
-        urls = queues.shown_urls(self.settings.queues)
-        return Operations(self.hot, self.hot, SqsDepths(self._sqs, urls, self._pool), self._notes, self.clock)
+        depths = SqsDepths(self._sqs, queues.shown_urls(self.settings.queues), self._pool)
+        alarms = CloudWatchAlarms(boto3.client("cloudwatch", config=_config()), self.settings.stack, self.clock)
+        return Operations(self.hot, self.hot, depths, self._notes, alarms, self.clock)
 
     @cached_property
     def accounts(self) -> ports.Accounts:

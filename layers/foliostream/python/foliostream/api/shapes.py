@@ -460,11 +460,37 @@ class QueueState(Struct):
     oldest_age_ms: int | None
 
 
+class Freshness(Struct):
+    """How old valuations were, from the first moment of their price's window, since the hot store was first counted in:
+    ``counts[n]`` bundles were no older than ``bounds_ms[n]`` and older than the bound before; the last of the counts is
+    of those beyond every bound. The difference of two readings is what happened between them."""
+
+    bounds_ms: list[int]
+    counts: list[int]
+
+
+class RaisedAlarm(Struct):
+    """An alarm in the state ALARM; ``description`` names its runbook."""
+
+    name: str
+    since: str
+    description: str
+
+
+class AlarmStates(Struct):
+    """As CloudWatch had them at most some seconds ago. ``insufficient_data``: nothing to judge by has come yet."""
+
+    ok: int
+    insufficient_data: int
+    raised: list[RaisedAlarm]
+
+
 class MarketStatus(Struct):
     """``is_running``: the sweep, due every minute, ended without a fault within the last three. ``uptime_seconds``:
     since the hot store was first counted in; the sums are of that time. ``users_affected_total``: portfolios marked
     because of prices, each as often as it was. ``errors``: portfolios that could not be valued and messages that could
-    not be read. ``queues``: working queues, and their dead letters named ``live_dead`` and the like."""
+    not be read. ``freshness``: by account type. ``queues``: working queues, and all dead letters, named ``live_dead``
+    and the like. ``alarms``: null where they could not be read."""
 
     is_running: bool
     uptime_seconds: int
@@ -476,7 +502,9 @@ class MarketStatus(Struct):
     dirty_users_paper: int
     errors: int
     last_sweep_at: str | None
+    freshness: dict[str, Freshness]
     queues: dict[str, QueueState]
+    alarms: AlarmStates | None
 
 
 class DirtyUsers(Struct):

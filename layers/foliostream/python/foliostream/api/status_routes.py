@@ -8,11 +8,13 @@ from foliostream.api import requests
 from foliostream.api.answers import answer
 from foliostream.api.openapi import answers, ref
 from foliostream.api.parts import Parts
-from foliostream.api.shapes import DirtyUsers, MarketStatus, QueueState
+from foliostream.api.shapes import AlarmStates, DirtyUsers, Freshness, MarketStatus, QueueState, RaisedAlarm
 from foliostream.application import figures
 from foliostream.application.access import Caller
 from foliostream.application.status import Status
+from foliostream.domain.keys import ACCOUNT_TYPES
 from foliostream.domain.times import iso
+from foliostream.ports import Alarm
 
 _NOT_KEPT = {"Cache-Control": "no-store"}
 
@@ -56,7 +58,21 @@ def _shown(status: Status) -> MarketStatus:
         dirty_users_paper=status.dirty["paper"].count,
         errors=status.figures.get(figures.ERRORS, 0),
         last_sweep_at=None if status.swept_at_ms is None else iso(status.swept_at_ms),
+        freshness={
+            account_type: Freshness(list(figures.AGE_BOUNDS_MS), figures.ages(status.figures, account_type))
+            for account_type in ACCOUNT_TYPES
+        },
         queues={
             name: QueueState(depth.waiting, depth.in_flight, ages.get(name)) for name, depth in status.queues.items()
         },
+        alarms=None if status.alarms is None else _alarm_states(status.alarms),
+    )
+
+
+def _alarm_states(alarms: list[Alarm]) -> AlarmStates:
+    raised = sorted((alarm for alarm in alarms if alarm.state == "ALARM"), key=lambda alarm: -alarm.since_ms)
+    return AlarmStates(
+        ok=sum(alarm.state == "OK" for alarm in alarms),
+        insufficient_data=sum(alarm.state == "INSUFFICIENT_DATA" for alarm in alarms),
+        raised=[RaisedAlarm(alarm.name, iso(alarm.since_ms), alarm.description) for alarm in raised],
     )

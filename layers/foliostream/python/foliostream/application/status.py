@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 import msgspec
@@ -9,8 +10,10 @@ import msgspec
 from foliostream.application.access import Caller
 from foliostream.application.sweep import ENDED
 from foliostream.domain.keys import ACCOUNT_TYPES
-from foliostream.errors import NotFoundError
-from foliostream.ports import Clock, Counters, DirtyRecords, Notes, QueueDepth, QueueDepths
+from foliostream.errors import FoliostreamError, NotFoundError
+from foliostream.ports import Alarm, Alarms, Clock, Counters, DirtyRecords, Notes, QueueDepth, QueueDepths
+
+log = logging.getLogger(__name__)
 
 # Most that are named; they are always all counted.
 USERS_MAX = 1_000
@@ -31,7 +34,8 @@ class Dirty:
 
 @dataclass(frozen=True)
 class Status:
-    """``counted_since_ms``: 0 before anything was counted; ``swept_at_ms``: the last sweep without a fault."""
+    """``counted_since_ms``: 0 before anything was counted; ``swept_at_ms``: the last sweep without a fault;
+    ``alarms``: None where they could not be read."""
 
     is_running: bool
     now_ms: int
@@ -40,17 +44,20 @@ class Status:
     figures: dict[str, int]
     dirty: dict[str, Dirty]
     queues: dict[str, QueueDepth]
+    alarms: list[Alarm] | None
 
 
 @dataclass(frozen=True)
 class Operations:
     """Reads what is on record and what is counted: a dirty portfolio costs some twenty bytes of reading, so that a
-    million of them are an answer of seconds; the counters are a read, the queues a call each."""
+    million of them are an answer of seconds; the counters are a read, the queues a call each, the alarms a call now and
+    then."""
 
     records: DirtyRecords
     counters: Counters
     queues: QueueDepths
     notes: Notes
+    alarms: Alarms
     clock: Clock
 
     def status(self, caller: Caller) -> Status:
@@ -68,6 +75,7 @@ class Operations:
             figures=counted.sums,
             dirty={account_type: self._dirty(account_type) for account_type in ACCOUNT_TYPES},
             queues=self.queues.depths(),
+            alarms=self._alarms(),
         )
 
     def dirty(self, caller: Caller, account_type: str) -> Dirty:
@@ -78,6 +86,14 @@ class Operations:
                 f"no user type {account_type[:40]!r}: {', '.join(ACCOUNT_TYPES)}", code="UNKNOWN_USER_TYPE"
             )
         return self._dirty(account_type)
+
+    def _alarms(self) -> list[Alarm] | None:
+        """What else is known of a system in trouble is not held back because its alarms do not answer."""
+        try:
+            return self.alarms.alarms()
+        except FoliostreamError as fault:
+            log.warning("alarms not read: %s", fault.message)
+            return None
 
     def _dirty(self, account_type: str) -> Dirty:
         keys: set[str] = set()
