@@ -31,8 +31,9 @@ from tests.simulation.world import MS, SECOND, World
 QUIET_US = 180 * SECOND
 CLIENT_TRIES = 8
 STORMS_MAX = 3
-# A portfolio whose book is mended is tried again within a quarter of an hour.
-MENDED_US = (RETRY_MS_SLOW + 60_000) * MS
+# A portfolio whose book is mended is tried again within a quarter of an hour; where that tells an event of its margin,
+# it is looked at once more a minute later.
+MENDED_US = (RETRY_MS_SLOW + 60_000) * MS + QUIET_US
 
 
 @dataclass

@@ -92,6 +92,9 @@ class Ledger(Protocol):
         ``PORTFOLIO_TOO_LARGE`` beyond the item size.
         """
 
+    def commit_together(self, bookings: Sequence[Booking]) -> None:
+        """Several portfolios in one transaction, each as in ``commit``: all of them or none; errors as there."""
+
     def transactions(self, portfolio_id: str, transaction_ids: Collection[str]) -> dict[str, Transaction]:
         """Those already booked, by transaction id."""
 
@@ -119,6 +122,16 @@ class Ledger(Protocol):
     def walk(self, bucket: int, after: str | None, limit: int) -> Page:
         """Ids of all portfolios of a bucket in an order of its own, those after the cursor (an id); one created or
         restored less than seconds ago may be missing."""
+
+
+class Booking(NamedTuple):
+    """A portfolio's next version and what made it; ``opened``, ``closed``: symbols it depends on from now, or no
+    more."""
+
+    portfolio: Portfolio
+    transactions: Sequence[Transaction]
+    opened: Collection[str]
+    closed: Collection[str]
 
 
 class OrderChange(NamedTuple):
