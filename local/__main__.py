@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -88,7 +89,8 @@ def _status(settings: Settings, _: argparse.Namespace) -> int:
         return 1
     _print_addresses(settings, outputs)
     operator = Rest(outputs.rest_url, cloud.local_issuer(settings).token("operator", ["admin"]))
-    print(figures.read(operator, sam.function_logs(outputs.aws_endpoint, "recalculate", figures.SINCE_S)))
+    lines = sam.function_logs(outputs.aws_endpoint, since_s=figures.SINCE_S)
+    print(figures.read(operator, lines, time.time_ns() // 1_000_000))
     return 0
 
 

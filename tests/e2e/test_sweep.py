@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -14,7 +15,7 @@ from foliostream.domain.coalescing import Window
 from foliostream.domain.price import PriceUpdate
 from foliostream.ports import HotStore
 from foliostream_client.transport import Rest
-from local import rebuild
+from local import figures, rebuild, sam
 from tests.e2e.conftest import (
     ACCOUNT_TYPES,
     SHARDS,
@@ -28,6 +29,7 @@ from tests.e2e.conftest import (
     receive,
     total,
 )
+from tests.infra.cloudformation import resources
 
 STATUS = "/api/market/portfolio/status"
 DIRTY = "/api/market/portfolio/dirty-users"
@@ -160,6 +162,36 @@ def test_the_status_tells_what_was_processed_and_what_waits(
     assert {"live_dead", "bulk_dead", "delayed_dead", "push_dead"} <= set(after["queues"])
     for queue in after["queues"].values():
         assert set(queue) == {"waiting", "in_flight", "oldest_age_ms"}
+
+
+def test_what_make_status_prints_tells_how_fresh_valuations_are(
+    stack: Cloud, admin: Rest, symbol: str, holder: Callable[[str], Holder]
+) -> None:
+    owner = holder("live")
+    post_price(admin, symbol, "56")
+    eventually(owner.state, lambda state: state["total_value"] == total("56"), "the price")
+    text = eventually(
+        lambda: figures.read(admin, sam.function_logs(stack.outputs.aws_endpoint, since_s=figures.SINCE_S), now_ms()),
+        lambda printed: re.search(r"^live +\d+ wait, p50 \d+ ms, p99 \d+ ms$", printed, re.MULTILINE) is not None,
+        "freshness of live accounts",
+    )
+    [lately] = [line for line in text.splitlines() if line.startswith("lately")]
+    rates = dict(re.findall(r"([\d.]+) (prices|valuations)/s", lately))
+    assert len(rates) == 2
+    assert all(float(rate) > 0 for rate in rates)
+    assert text.startswith("sweep ")
+
+
+def test_the_alarms_and_the_dashboard_are_deployed(stack: Cloud) -> None:
+    watching = stack.aws("cloudwatch")
+    pages = watching.get_paginator("describe_alarms").paginate()
+    alarms = [alarm for page in pages for alarm in page["MetricAlarms"]]
+    assert len(alarms) == len(resources("AWS::CloudWatch::Alarm"))
+    assert all("docs/operations.md#" in alarm["AlarmDescription"] for alarm in alarms)
+    [dashboard] = watching.list_dashboards()["DashboardEntries"]
+    body = watching.get_dashboard(DashboardName=dashboard["DashboardName"])["DashboardBody"]
+    assert "${" not in body
+    assert len(json.loads(body)["widgets"]) > 5
 
 
 def test_what_names_other_peoples_keys_needs_the_scope_admin(stack: Cloud) -> None:

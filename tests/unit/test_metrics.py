@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
 from foliostream import lambda_events, metrics
@@ -67,7 +68,7 @@ class Parts:
         self.system = system
         self.clock, self.hot, self.holders = system.clock, system.hot, system.hot
         self.instruments, self.marker, self.valuer = system.instruments, system.marker, system.valuer
-        self.pacer = system.pacer
+        self.pacer, self.origins = system.pacer, system.marker.origins
         self.sender, self.each = system.sender, one_by_one
         self.managers = managers(self.clock, self.instruments, watch=OrderWatch(self.hot, FakeOrderQueue()))
         self.settings = SimpleNamespace(
@@ -85,7 +86,7 @@ def queued(body: str, sent_ms: int) -> dict[str, Any]:
 
 
 def test_a_price_and_its_valuation_are_measured_on_their_way(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     parts = Parts()
     parts.system.open("one", "AAPL")
@@ -93,7 +94,7 @@ def test_a_price_and_its_valuation_are_measured_on_their_way(
         monkeypatch.setattr(app, "wiring", lambda: parts)
     now_ms = parts.clock.now_ms()
     update = {"symbol": "AAPL", "last": 120, "ts": now_ms}
-    event = {"detail-type": "market_price_update", "detail": {"updates": [update, {"symbol": "NOPE"}]}}
+    event = {"id": "e-1", "detail-type": "market_price_update", "detail": {"updates": [update, {"symbol": "NOPE"}]}}
     price_update.handler(queued(json.dumps(event), now_ms - 70), None)
     [line] = lines(capsys)
     figures = ("SymbolsProcessed", "PricesRefused", "HoldersResolved", "BundlesSent", "QueueAge")
@@ -101,11 +102,10 @@ def test_a_price_and_its_valuation_are_measured_on_their_way(
     assert line["Stack"] == "prod"
 
     [bundle] = parts.system.queues.receive("live")
-    body = json.dumps(
-        {"window": bundle.message.window, "window_end_ms": bundle.message.window_end_ms}
-        | {"keys": bundle.message.keys, "reason": "price"}
-    )
-    recalculate.handler(queued(body, now_ms), None)
+    recalculate.handler(queued(msgspec.json.encode(bundle.message).decode(), now_ms), None)
+    told = [vars(record) for record in caplog.records if record.getMessage() in ("prices", "recalculated")]
+    assert [line["origins"] for line in told] == [["e-1"], ["e-1"]]
+    assert told[0]["symbols"] == ["AAPL"]
     [line] = lines(capsys)
     figures = ("PortfoliosValued", "PortfoliosSkipped", "PortfoliosDegraded", "PortfoliosFailed", "AccountType")
     assert [line[name] for name in figures] == [1, 0, 0, 0, "live"]

@@ -66,7 +66,7 @@ class Parts:
     """The composition root, of fakes."""
 
     def __init__(self) -> None:
-        self.settings: Any = SimpleNamespace(hot_store="dynamodb")
+        self.settings: Any = SimpleNamespace(hot_store="dynamodb", stack="stack")
         self.clock = FakeClock(NOW_MS)
         self.ledger = FakeLedger()
         self.instruments = FakeInstruments(

@@ -157,4 +157,5 @@ def test_a_message_is_written_as_the_contract_has_it() -> None:
         "reason": "price",
         "symbols": ["AAPL"],
         "attempt": 0,
+        "origins": [],
     }

@@ -8,6 +8,8 @@ from foliostream import metrics
 from local import figures
 from tests.unit.domain.examples import NOW
 
+NOTHING = figures.Figures({}, {}, 1.0)
+
 
 def line(account_type: str, ages: list[int]) -> str:
     emitted = metrics.line(NOW, {"Stack": "s", "AccountType": account_type}, {"DirtyAge": ages, "PortfoliosValued": 1})
@@ -28,10 +30,21 @@ def status(**others: Any) -> dict[str, Any]:  # noqa: ANN401 (as the call answer
     } | others
 
 
-def test_freshness_is_taken_from_what_the_functions_emit_and_other_lines_are_passed_over() -> None:
+def test_figures_are_what_the_functions_emit_and_other_lines_are_passed_over() -> None:
+    pushed = metrics.line(NOW, {"Stack": "s"}, {"MessagesPushed": 3})
     lines = ["/aws/lambda/recalculate  START", line("live", [300, 100]), line("demo", [900]), line("live", [200])]
-    assert figures.ages_ms(lines) == {"live": [100, 200, 300], "demo": [900]}
-    assert figures.ages_ms([line("live", [])]) == {}
+    found = figures.emitted([*lines, f"/aws/lambda/push  {pushed}"], NOW + 20_000)
+    assert found.ages_ms == {"live": [100, 200, 300], "demo": [900]}
+    assert found.sums == {"PortfoliosValued": 3, "MessagesPushed": 3}
+    assert found.seconds == 20
+    assert figures.emitted([line("live", [])], NOW).ages_ms == {}
+
+
+def test_rates_are_of_the_time_since_the_first_line_and_the_degraded_of_the_valued() -> None:
+    sums = {"SymbolsProcessed": 40, "PortfoliosValued": 200, "MessagesPushed": 30, "FillsBooked": 4, "SweepFinds": 2}
+    row = figures.shown(status(), figures.Figures(sums | {"PortfoliosDegraded": 1}, {}, 20.0)).splitlines()[2]
+    said = "2.0 prices/s, 10.0 valuations/s, 1.5 pushes/s, 0.2 fills/s, 2 found by the sweep, 0.5 % degraded"
+    assert row == f"lately     {said}"
 
 
 def test_a_percentile_is_a_value_that_was_seen() -> None:
@@ -47,7 +60,8 @@ def test_freshness_and_everything_that_waits_is_shown_with_dead_letters_told_apa
         "fills_dead": {"waiting": 4, "in_flight": 0, "oldest_age_ms": None},
         "push": {"waiting": 0, "in_flight": 0, "oldest_age_ms": None},
     }
-    assert figures.shown(status(queues=queues), {"live": [100, 300]}).splitlines() == [
+    shown = figures.shown(status(queues=queues), figures.Figures({}, {"live": [100, 300]}, 1.0))
+    assert [row for row in shown.splitlines() if not row.startswith("lately")] == [
         "sweep      2026-11-21T10:00:00.000Z",
         "so far     7 prices, 5 valuations, 1 errors",
         "live       2 wait, p50 100 ms, p99 300 ms",
@@ -59,5 +73,5 @@ def test_freshness_and_everything_that_waits_is_shown_with_dead_letters_told_apa
 
 
 def test_a_sweep_that_does_not_run_is_said() -> None:
-    text = figures.shown(status(is_running=False, last_sweep_at=None), {})
+    text = figures.shown(status(is_running=False, last_sweep_at=None), NOTHING)
     assert text.startswith("sweep      not yet (should run each minute)\n")

@@ -11,6 +11,7 @@ import msgspec
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
 from aws_lambda_powertools.event_handler.openapi.params import Body, Header, Query
 
+from foliostream import metrics
 from foliostream.api import conversion, health, requests, statements
 from foliostream.api.answers import answer, ready
 from foliostream.api.models import InstrumentRequest, PortfolioChange, PortfolioRequest, UpdateRequest
@@ -192,9 +193,11 @@ def market_routes(api: APIGatewayRestResolver, parts: Parts) -> None:
         )
         managers.ticked(parts.managers, report.symbols)
         count_prices(parts.hot, report)
+        rejected = [RefusedPrice(*refused) for refused in (*parsed.refused, *report.rejected)]
+        figures = {"SymbolsProcessed": report.accepted, "PricesRefused": len(rejected)}
+        metrics.emit(parts.clock.now_ms(), {"Stack": parts.settings.stack}, figures)
         told = {"accepted": report.accepted, "symbols": report.shown_symbols}
         log.info("prices", extra=told | {"origins": parts.origins.ids})
-        rejected = [RefusedPrice(*refused) for refused in (*parsed.refused, *report.rejected)]
         return answer(202, PricesTaken(report.accepted, rejected))
 
     @api.put(
