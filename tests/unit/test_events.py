@@ -158,16 +158,16 @@ def test_the_queued_liquidation_is_an_order() -> None:
 def test_the_samples_of_the_daily_close_name_a_day_a_time_and_a_part() -> None:
     assert epoch_ms(event("close_day.schedule.json")["scheduled_time"]) == 1_772_143_200_000
     assert parse_day(event("close_day.day.json")["day"]) == "2026-02-26"
-    assert part("close_day.part", Part) == Part("2026-02-26", bucket=3)
-    assert part("close_day.instruments", Part) == Part("2026-02-26", symbols=3)
-    assert part("close_day.alone", Part) == Part("2026-02-26", portfolio_ids=["12345"])
+    assert part("close_day.part", Part) == Part(day="2026-02-26", bucket=3)
+    assert part("close_day.instruments", Part) == Part(day="2026-02-26", symbols=3)
+    assert part("close_day.alone", Part) == Part(day="2026-02-26", portfolio_ids=["12345"])
 
 
 def test_the_samples_of_the_nightly_swap_name_a_night_a_time_and_a_part() -> None:
     night = swaps.latest(epoch_ms(event("book_swaps.schedule.json")["scheduled_time"]))
     assert event("book_swaps.night.json")["night"] == night.day.isoformat() == "2026-02-26"
-    assert part("book_swaps.part", book_swaps.Part) == book_swaps.Part("2026-02-26", bucket=3)
-    assert part("book_swaps.alone", book_swaps.Part) == book_swaps.Part("2026-02-26", portfolio_ids=["fx-1"])
+    assert part("book_swaps.part", book_swaps.Part) == book_swaps.Part(night="2026-02-26", bucket=3)
+    assert part("book_swaps.alone", book_swaps.Part) == book_swaps.Part(night="2026-02-26", portfolio_ids=["fx-1"])
 
 
 def part(name: str, kind: type[T]) -> T:

@@ -6,7 +6,7 @@ after the adapter's own bounded retries, ``ConflictError`` when a condition did 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -34,6 +34,9 @@ if TYPE_CHECKING:  # each function loads what it works with itself
     from foliostream.domain.reconciliation import AccountState
     from foliostream.domain.sessions import RunStatus, Session, Told
     from foliostream.domain.snapshot import Snapshot
+
+# Runs a function over items, possibly several at a time, and returns the results in order.
+Each = Callable[[Callable[[str], str | None], Iterable[str]], Iterable[str | None]]
 
 
 class Clock(Protocol):
