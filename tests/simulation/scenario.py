@@ -44,7 +44,6 @@ class Result:
     violations: list[str]
     figures: Figures
     lines: list[str]
-    virtual_us: int
 
 
 @cache
@@ -341,7 +340,7 @@ class Storm:
             self.world.run(self.world.now_us + self.world.random.choice((1, 60, 400)) * SECOND)
         if self._watch.poisoned and not self._watch.violations:
             self._mend()
-        return Result(self.seed, self._watch.violations, self._watch.figures, self.world.lines, self.world.now_us)
+        return Result(self.seed, self._watch.violations, self._watch.figures, self.world.lines)
 
     def _mend(self) -> None:
         """Books that could not be read can be again: nothing is marked, a retry has to find it."""
