@@ -482,10 +482,14 @@ class Wiring:
         from foliostream.application.repairing import Repair
         from foliostream.application.sweep import Sweep
 
+        hot, comparison = (
+            self.hot,
+            Comparison(self.ledger, self.hot, self.hot, self.hot, self.marker, self._notes, self.clock),
+        )
         return Sweep(
-            promises=LatePromises(self.hot, self.queues, self.marker),
+            promises=LatePromises(hot, self.queues, self.marker, comparison, self.settings.skew_ms),
             symbols=self.symbols,
-            comparison=Comparison(self.ledger, self.hot, self.hot, self.hot, self.marker, self._notes, self.clock),
+            comparison=comparison,
             repair=Repair(
                 self.ledger, self.instruments, self.holders, self.dependents, self.marker, self._notes, self.clock
             ),
