@@ -770,6 +770,9 @@ class Wiring:
     @cached_property
     def dead_letter_office(self) -> DeadLetters:
         """Dead letters for operators. What marks and projects is made only for letters that need it."""
+        import boto3
+
+        from foliostream.adapters.dynamodb_stream import DynamoDbStream
         from foliostream.adapters.lambda_functions import LambdaFunctions
         from foliostream.adapters.sqs_depths import SqsDepths
         from foliostream.adapters.sqs_letters import SqsLetters
@@ -782,6 +785,7 @@ class Wiring:
             depths=SqsDepths(self._sqs, urls, self._pool),
             functions=LambdaFunctions(lambda: self._lambda),
             ledger=self.ledger,
+            stream=DynamoDbStream(boto3.client("dynamodbstreams", config=_config())),
             projection=lambda: self.ledger_projection,
             marker=lambda: self.marker,
             clock=self.clock,
