@@ -45,6 +45,7 @@ class Office:
         )
         nonces = count(1)
         self.parts: dict[Part, list[dict[str, Any]]] = {}
+        self.pages = 1
         self.use = DeadLetters(
             letters=self.letters,
             depths=self.letters,
@@ -61,8 +62,9 @@ class Office:
         """Implements ``ports.LedgerStream``."""
         if part not in self.parts:
             raise PermanentError("a day is over", code="STREAM_TRIMMED")
-        for record in self.parts[part]:
-            yield [record]
+        records = self.parts[part]
+        for start in range(0, len(records), self.pages):
+            yield records[start : start + self.pages]
 
     def replay(self, name: str, *ids: str, limit: int = LIMIT_MAX) -> Any:  # noqa: ANN401 (its fields are compared)
         return self.use.replay(name, ids, limit, None)
@@ -254,6 +256,23 @@ def test_a_part_of_the_ledgers_stream_is_read_again_and_projected(office: Office
     version, _ = office.system.hot.books["p1"]
     assert version == after.version
     assert {kind for kind, _ in office.system.bus.published} >= {"portfolio_state_updated", "portfolio_status_changed"}
+
+
+def test_a_part_of_which_some_cannot_be_projected_now_stays_whole(office: Office) -> None:
+    office.system.open("p1", account_type="live")
+    book = office.system.ledger.load(["p1"])["p1"]
+    office.parts[PART] = [
+        record(100, "PORTFOLIO", account_type="live", book=encode(book).decode()),
+        record(101, "TRANSACTION#fill:1", record="{}"),
+    ]
+    office.pages = 2
+    letter = office.letters.put("ledger", given_up_part())
+    office.system.bus.failing = 1
+
+    assert "cannot be projected now" in office.replay("ledger").failed[letter]
+    assert office.letters.there("ledger") == [letter]
+    office.clock.advance(HOLD_SECONDS * 1000)
+    assert office.replay("ledger").replayed == [letter]
 
 
 def test_a_part_that_the_stream_has_no_more_stays_and_says_what_to_do(office: Office) -> None:
