@@ -34,6 +34,15 @@ class Start(NamedTuple):
     payload: bytes
 
 
+class Part(NamedTuple):
+    """A part of a DynamoDB stream that Lambda gave up: numbers of its first and last record."""
+
+    stream: str
+    shard: str
+    first: str
+    last: str
+
+
 def why(body: str, attributes: Mapping[str, str], receives: int) -> Why:
     """As far as the letter says it."""
     if "reason" in attributes:
@@ -65,6 +74,14 @@ def start(body: str, attributes: Mapping[str, str]) -> Start | None:
         return None
     # The event as it stands there: through a decoder its amounts would become floats.
     return Start(function, bytes(_raw(body)["requestPayload"]))
+
+
+def part(body: str) -> Part | None:
+    """The part of a stream that the letter names; None where it is something else."""
+    place = _mapping(_fields(body), "DDBStreamBatchInfo")
+    names = ("streamArn", "shardId", "startSequenceNumber", "endSequenceNumber")
+    found = [str(place.get(name, "")) for name in names]
+    return Part(*found) if all(found) and found[2].isdigit() and found[3].isdigit() else None
 
 
 def names_a_place_only(body: str) -> bool:
