@@ -1,6 +1,6 @@
 """The template as SAM expands it: what CloudFormation is given.
 
-    .local/sam-venv/bin/python -m local.expand Canary=Canary10Percent10Minutes > expanded.json
+    .local/sam-venv/bin/python -m local.expand Canary=Canary10Percent10Minutes < template.yaml > expanded.json
 
 Runs in the environment of the SAM CLI, which brings the translator. Parameters that are not named have their defaults.
 """
@@ -10,13 +10,11 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from samtranslator.translator.transform import transform
 from samtranslator.yaml_helper import yaml_parse
 
-TEMPLATE = Path(__file__).parents[1] / "template.yaml"
 # Where the SAM CLI uploads code before the template is expanded.
 _CODE = {"AWS::Serverless::Function": "CodeUri", "AWS::Serverless::LayerVersion": "ContentUri"}
 
@@ -45,4 +43,4 @@ def expand(template: str, parameters: Mapping[str, str]) -> dict[str, Any]:
 if __name__ == "__main__":
     logging.disable(logging.CRITICAL)
     given = dict(argument.split("=", 1) for argument in sys.argv[1:])
-    json.dump(expand(TEMPLATE.read_text(), given), sys.stdout, indent=1)
+    json.dump(expand(sys.stdin.read(), given), sys.stdout, indent=1)

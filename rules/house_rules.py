@@ -1,8 +1,8 @@
 """What this repository asks of its template, as rules of cfn-lint on the template as SAM expands it.
 
-`make template` runs them (`cfn-lint --append-rules rules`); tests/infra/test_broken_templates.py sees each of them fire. A
-rule gives the logical id of each resource that breaks it, with a sentence. What compares the template with code, pages
-and figures in more than names is in tests/infra.
+`make template` runs them (`cfn-lint --append-rules rules`), and tests/infra/test_broken_templates.py sees each of them
+fire. A rule gives the logical id of each resource that breaks it, with a sentence. What compares the template with
+code, pages and figures in more than names is in tests/infra.
 """
 
 from __future__ import annotations
@@ -30,21 +30,27 @@ ROLE = "AWS::IAM::Role"
 TABLE = "AWS::DynamoDB::Table"
 LOG_GROUP = "AWS::Logs::LogGroup"
 ALARM = "AWS::CloudWatch::Alarm"
+SCHEDULE = "AWS::Scheduler::Schedule"
+RULE = "AWS::Events::Rule"
+VERSION = "AWS::Lambda::Version"
 DEPLOYMENT_GROUP = "AWS::CodeDeploy::DeploymentGroup"
 # What names a function that it calls, each with the property in which it does.
 CALLERS = {
     SOURCE: "FunctionName",
     "AWS::Lambda::Permission": "FunctionName",
-    "AWS::Scheduler::Schedule": "Target",
-    "AWS::Events::Rule": "Targets",
+    SCHEDULE: "Target",
+    RULE: "Targets",
     "AWS::ApiGateway::RestApi": "Body",
     "AWS::ApiGatewayV2::Integration": "IntegrationUri",
     "AWS::ApiGatewayV2::Authorizer": "AuthorizerUri",
 }
 # The tables that cannot be made again from anything else.
 LEDGER = ("LedgerTable",)
-# DescribeAlarms knows no single alarms.
-EVERY_ONE_OF_A_KIND = ("arn:${AWS::Partition}:cloudwatch:${AWS::Region}:${AWS::AccountId}:alarm:*",)
+# A bucket of the stack's own; DescribeAlarms knows no single alarms.
+EVERY_ONE_OF_A_KIND = (
+    "${PageBucket.Arn}/*",
+    "arn:${AWS::Partition}:cloudwatch:${AWS::Region}:${AWS::AccountId}:alarm:*",
+)
 _PLACEHOLDER = re.compile(r"\$\{(\w+)[^}]*\}")
 _ACTION = re.compile(r"[a-z0-9-]+:[A-Za-z]+")
 
@@ -88,15 +94,24 @@ class Stack:
             if self.sources_of(name):
                 yield name, referenced(queue.get("RedrivePolicy"))
         for name, source in self.of(SOURCE).items():
-            if not referenced(source.get("EventSourceArn")) & self.of(QUEUE).keys():
+            if not self.is_of(source, QUEUE):
                 yield name, referenced(source.get("DestinationConfig"))
         for name, config in self.of(INVOKE_CONFIG).items():
             yield name, referenced(config.get("DestinationConfig"))
-        for name, body in self.of("AWS::Scheduler::Schedule").items():
-            yield name, referenced(body["Target"].get("DeadLetterConfig"))
-        for name, body in self.of("AWS::Events::Rule").items():
+        for name, target in self.targets():
+            yield name, referenced(target.get("DeadLetterConfig"))
+
+    def targets(self) -> Iterator[tuple[str, Node]]:
+        """What schedules and rules start."""
+        for name, body in self.of(SCHEDULE).items():
+            yield name, body["Target"]
+        for name, body in self.of(RULE).items():
             for target in body["Targets"]:
-                yield name, referenced(target.get("DeadLetterConfig"))
+                yield name, target
+
+    def is_of(self, source: Node, kind: str) -> bool:
+        """Whether an event source reads a resource of this type."""
+        return bool(referenced(source.get("EventSourceArn")) & self.of(kind).keys())
 
     def sources_of(self, queue: str) -> list[Node]:
         """Event sources that read a queue."""
@@ -177,8 +192,7 @@ def nothing_is_dropped(stack: Stack) -> Iterator[Finding]:
         for config in stack.of(INVOKE_CONFIG).values()
         for function in referenced(config["FunctionName"])
     }
-    started = [body["Target"] for body in stack.of("AWS::Scheduler::Schedule").values()]
-    started += [body["Targets"] for body in stack.of("AWS::Events::Rule").values()]
+    started = [target for _, target in stack.targets()]
     started += [one["Resource"] for _, one in stack.statements() if "lambda:InvokeFunction" in as_list(one["Action"])]
     for name in stack.functions_of(referenced(started)) - configured.keys():
         yield name, "is started by something that does not wait, and has no on-failure destination"
@@ -251,19 +265,25 @@ def everything_is_traced(stack: Stack) -> Iterator[Finding]:
 def callers_name_the_alias(stack: Stack) -> Iterator[Finding]:
     """Else a canary and a snapshot would be of something that nobody calls. Retries and destinations of starts are the
     alias's too."""
-    functions, aliases = stack.of(FUNCTION), stack.of(ALIAS)
-    for name in functions.keys() - stack.functions_of(aliases):
-        yield name, "has no alias"
-    for name, alias in aliases.items():
-        if alias["Name"] != "live" or not referenced(alias["FunctionVersion"]) & stack.of("AWS::Lambda::Version").keys():
-            yield name, "is not live, or points to no published version"
+    functions = stack.of(FUNCTION).keys()
+    yield from _aliases_are_live(stack)
     for kind, where in CALLERS.items():
         for name, body in stack.of(kind).items():
-            if referenced(body.get(where)) & functions.keys():
+            if referenced(body.get(where)) & functions:
                 yield name, "calls a function past its alias"
     for name, statement in stack.statements():
-        if "lambda:InvokeFunction" in as_list(statement["Action"]) and referenced(statement["Resource"]) & functions.keys():
+        is_call = "lambda:InvokeFunction" in as_list(statement["Action"])
+        if is_call and referenced(statement["Resource"]) & functions:
             yield name, "may call a function past its alias"
+
+
+def _aliases_are_live(stack: Stack) -> Iterator[Finding]:
+    aliases = stack.of(ALIAS)
+    for name in stack.of(FUNCTION).keys() - stack.functions_of(aliases):
+        yield name, "has no alias"
+    for name, alias in aliases.items():
+        if alias["Name"] != "live" or not referenced(alias["FunctionVersion"]) & stack.of(VERSION).keys():
+            yield name, "is not live, or points to no published version"
     for name, config in stack.of(INVOKE_CONFIG).items():
         if config.get("Qualifier") != "live":
             yield name, "is not of the alias"
@@ -285,11 +305,10 @@ def concurrency_is_bounded(stack: Stack) -> Iterator[Finding]:
     """At the source, where too much waits in its queue; reserved concurrency throttles, which counts as a receive, and
     takes from an account that may have ten executions in all."""
     for name, source in stack.of(SOURCE).items():
-        is_queue = bool(referenced(source.get("EventSourceArn")) & stack.of(QUEUE).keys())
-        if is_queue and "MaximumConcurrency" not in source.get("ScalingConfig", {}):
+        if stack.is_of(source, QUEUE) and "MaximumConcurrency" not in source.get("ScalingConfig", {}):
             yield name, "may take all of the account's concurrency"
-        is_stream = bool(referenced(source.get("EventSourceArn")) & stack.of(TABLE).keys())
-        if is_stream and not {"ParallelizationFactor", "MaximumRetryAttempts"} <= source.keys():
+        bounds = {"ParallelizationFactor", "MaximumRetryAttempts"}
+        if stack.is_of(source, TABLE) and not bounds <= source.keys():
             yield name, "has no bound on its work or on its retries"
     for name, function in stack.of(FUNCTION).items():
         if "ReservedConcurrentExecutions" in function:

@@ -12,6 +12,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = ROOT / "template.yaml"
 FUNCTION = "AWS::Serverless::Function"
+LAYER = "AWS::Serverless::LayerVersion"
 QUEUE = "AWS::SQS::Queue"
 # Any part of the template: a mapping, a list or a plain value.
 Node: TypeAlias = Any

@@ -107,14 +107,6 @@ def test_an_alarm_on_a_metric_of_our_own_waits_for_one_that_is_emitted_as_it_say
     assert dimensions(alarm)["Stack"] == {"Ref": "AWS::StackName"}
 
 
-def test_every_dead_letter_queue_has_an_alarm() -> None:
-    dead = {name for name in resources(QUEUE) if name.endswith("DeadLetterQueue")}
-    assert watched("ApproximateNumberOfMessagesVisible") == dead
-    for alarm in alarms().values():
-        if alarm["MetricName"] == "ApproximateNumberOfMessagesVisible":
-            assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (0, "GreaterThanThreshold")
-
-
 def test_every_queue_with_a_consumer_and_the_ledgers_stream_are_watched_for_what_waits() -> None:
     working = {name for name in resources(QUEUE) if not name.endswith("DeadLetterQueue")}
     assert watched("ApproximateAgeOfOldestMessage") == working
