@@ -163,6 +163,7 @@ build: env-all ## sam build for AWS: python3.13 on arm64
 deploy: export FOLIOSTREAM_PARAMETERS = Canary=$(CANARY) $(PARAMETERS)
 deploy: build ## deploy to AWS: make deploy ENV=prod PARAMETERS="JwtIssuer=https://... JwtAudience=..." (kept later)
 	@$(SAM) deploy --config-env $(ENV) --parameter-overrides Canary=$(CANARY) $(PARAMETERS)
+	@$(PY) -m local.protect $(ENV)
 
 clean: ## stop the clouds and remove everything that was made, environments included
 	@if [ -d .local ]; then $(MAKE) --no-print-directory down; $(STOP_ALL_TEST_CLOUDS); fi

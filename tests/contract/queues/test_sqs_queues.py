@@ -106,7 +106,7 @@ def test_a_body_is_the_json_of_the_contract(cloud: Cloud) -> None:
     (message,) = cloud.take(cloud.urls["live"])
     assert msgspec.json.decode(message["Body"]) == {
         "v": 1, "window": 7, "window_end_ms": 1400, "keys": ["live:p0"], "reason": "price",
-        "symbols": ["AAPL", "M&M"], "attempt": 0,
+        "symbols": ["AAPL", "M&M"], "attempt": 0, "origins": [],
     }  # fmt: skip
 
 
