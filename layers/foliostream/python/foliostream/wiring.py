@@ -15,7 +15,7 @@ from functools import cache, cached_property
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from foliostream import queues
+from foliostream import preloading, queues
 from foliostream.errors import SettingsError
 from foliostream.queues import Queue
 from foliostream.settings import Settings
@@ -861,3 +861,7 @@ def wiring() -> Wiring:
     # Containers that start from one snapshot (SnapStart) have one state: they would wait the same times between tries.
     random.seed()
     return Wiring(Settings.read(os.environ))
+
+
+if preloading.IS_FOR_A_SNAPSHOT:
+    preloading.preload()
