@@ -73,7 +73,7 @@ def _key(record: Mapping[str, Any]) -> str:
 
 def _text(record: Mapping[str, Any], name: str) -> bytes | None:
     text = record.get("NewImage", {}).get(name, {}).get("S")
-    return None if text is None else text.encode()
+    return None if text is None else text.encode(errors="surrogatepass")  # for the decoder to refuse
 
 
 def topic_records(event: Mapping[str, Any]) -> list[TopicRecord]:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from foliostream.application.reading import decoded
 from foliostream.application.receiving import Received
 from foliostream.domain import history, keys, marking, money, portfolio, splitting, swaps
 from foliostream.domain.instrument import Instrument
@@ -116,8 +117,8 @@ class SwapBooking:
         total, again = Report(), []
         for item in received:
             try:
-                report = self._work(_decoder.decode(item.body))
-            except (msgspec.MsgspecError, FoliostreamError) as fault:
+                report = self._work(decoded(_decoder, item.body))
+            except FoliostreamError as fault:
                 total.failed[f"message {item.message_id}"] = str(fault)
                 again.append(item.message_id)
                 continue

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from foliostream.application.close_symbols import SymbolClosing
+from foliostream.application.reading import decoded
 from foliostream.application.receiving import Received
 from foliostream.domain import closes, daily, history, keys, marking, money, valuation
 from foliostream.domain.history import Day
@@ -119,8 +120,8 @@ class DayClosing:
         total, again = Report(), []
         for item in received:
             try:
-                report = self._work(_decoder.decode(item.body))
-            except (msgspec.MsgspecError, FoliostreamError) as fault:
+                report = self._work(decoded(_decoder, item.body))
+            except FoliostreamError as fault:
                 total.failed[f"message {item.message_id}"] = str(fault)
                 again.append(item.message_id)
                 continue
