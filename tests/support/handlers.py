@@ -39,7 +39,7 @@ from tests.fakes.instruments import FakeInstruments
 from tests.fakes.ledger import FakeLedger
 from tests.fakes.letters import FakeFunctions, FakeLetters
 from tests.fakes.liquidations import FakeLiquidations
-from tests.fakes.notes import FakeDepths, FakeNotes
+from tests.fakes.notes import FakeAlarms, FakeDepths, FakeNotes
 from tests.fakes.notices import FakeNotices
 from tests.fakes.queues import FakeFeedTimer, FakeOrderQueue, FakeQueues
 from tests.fakes.rebuild import FakeRebuildQueue, FakeRebuildRecords
@@ -118,8 +118,6 @@ class Fakes(Wiring):
         self.kite = FakeBroker()
         self.token_verifier = Bearer()
         self.ticket_office = TicketOffice(FakeTickets(), self.clock, lambda: "secret", lambda: "wss://socket/live")
-        depths = FakeDepths()
-        self.operations = Operations(self.hot, self.hot, depths, self._notes, self.clock)
         for record in samples("project_ledger")[0]["Records"]:
             self._open(record["dynamodb"]["NewImage"].get("book", {}).get("S", ""))
 
@@ -134,6 +132,10 @@ class Fakes(Wiring):
     def each(self, work: Callable[[str], str | None], items: Iterable[str]) -> Iterable[str | None]:
         """One after the other: without threads an input can be repeated exactly."""
         return map(work, items)
+
+    @cached_property
+    def operations(self) -> Operations:
+        return Operations(self.hot, self.hot, FakeDepths(), self._notes, FakeAlarms(), self.clock)
 
     @cached_property
     def symbols(self) -> Symbols:
