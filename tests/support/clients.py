@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -26,7 +25,6 @@ class Client:
     events: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     messages: int = 0
-    last_heard: float = 0.0
     socket: ClientConnection | None = None
 
     async def run(self, ws_url: str, token: str) -> None:
@@ -53,7 +51,6 @@ class Client:
 
     def take(self, message: dict[str, Any]) -> None:
         self.messages += 1
-        self.last_heard = time.monotonic()
         self.faults += asyncapi.faults("tell", message)
         if message["type"] == "snapshot":
             self.moves(message["portfolio_id"], message["version"], None)

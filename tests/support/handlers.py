@@ -23,6 +23,7 @@ from foliostream.application.tickets import TicketOffice
 from foliostream.domain import portfolio as books
 from foliostream.domain.account import BrokerAccount
 from foliostream.domain.instrument import Instrument
+from foliostream.domain.letters import Part
 from foliostream.errors import UnauthorizedError
 from foliostream.ports import Claims, QueueDepth
 from foliostream.settings import Settings
@@ -76,6 +77,14 @@ class Swallowed:
 
     def send(self, parts: Sequence[Mapping[str, object]] | Sequence[BrokerAccount], slot: int = 0) -> None:
         """Looked at by their own tests."""
+
+
+class Kept:
+    """Implements ``ports.LedgerStream``: the changes of the sample, whichever are asked for."""
+
+    def records(self, _: Part) -> Iterator[list[dict[str, Any]]]:
+        """One page."""
+        yield samples("project_ledger")[0]["Records"]
 
 
 class Bearer:
@@ -163,7 +172,17 @@ class Fakes(Wiring):
         names = queues.all_dead_letter_urls(base)
         letters = FakeLetters(self.clock, names, queues.source_urls(base))
         depths = FakeDepths(**dict.fromkeys(names, QueueDepth(0, 0)))
-        return replace(super().dead_letter_office, letters=letters, depths=depths, functions=FakeFunctions())
+        return DeadLetters(
+            letters=letters,
+            depths=depths,
+            functions=FakeFunctions(),
+            ledger=self.ledger,
+            stream=Kept(),
+            projection=lambda: self.ledger_projection,
+            marker=lambda: self.marker,
+            clock=self.clock,
+            new_nonce=lambda: "nonce",
+        )
 
 
 @contextmanager

@@ -44,6 +44,15 @@ def test_a_stored_book_that_cannot_be_read_stops_no_other_change(text: str) -> N
     assert [letter.queue for letter in parts.queues.given_up] == ["ledger"]
 
 
+@pytest.mark.parametrize("attempts", ["²", "9" * 5_000, "-1", ""])
+def test_a_dead_letter_of_an_odd_number_of_attempts_is_shown(attempts: str) -> None:
+    parts = Fakes()
+    parts.dead_letter_office.letters.put("sweep", "{}", ERROR_CODE="X", RETRY_ATTEMPTS=attempts)
+    with handler("dead_letters", parts) as handle:
+        (shown,) = handle({"action": "show", "queue": "sweep"}, CONTEXT)["letters"]
+    assert (shown["reason"], shown["attempts"]) == ("X", 1)
+
+
 @pytest.mark.parametrize(
     ("function", "event"),
     [
