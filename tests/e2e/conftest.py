@@ -79,7 +79,7 @@ class Cloud:
 
 @pytest.fixture(scope="session", params=["valkey", "dynamodb"])
 def stack(request: pytest.FixtureRequest) -> Iterator[Cloud]:
-    settings = settings_of(f"test-{request.param}", PORTFOLIO_HOT_STORE=request.param)
+    settings = settings_of(f"test-{request.param}", PORTFOLIO_HOT_STORE=request.param, PORTFOLIO_PAGE="cloudfront")
     with running_cloud(settings) as outputs:
         yield Cloud(outputs, settings)
         # Whatever the run has made the functions write.
