@@ -38,7 +38,7 @@ def environment(home: Path, bin_folder: Path, **more: str) -> dict[str, str]:
         "FOLIOSTREAM_HOME": str(home),
         "PATH": f"{bin_folder}:{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT / "client" / "src"),
-        "XDG_CONFIG_HOME": str(bin_folder),
+        "XDG_CONFIG_HOME": str(bin_folder / "config"),
         **more,
     }
 
