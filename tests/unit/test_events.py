@@ -13,6 +13,7 @@ import pytest
 from foliostream import lambda_events
 from foliostream.application import authorize, book_swaps, fill_input, price_input, protocol, topic_input
 from foliostream.application.close_day import Part
+from foliostream.application.reading import asked
 from foliostream.application.receiving import wait_until_due
 from foliostream.domain import analysis_task, changes, portfolio, swaps
 from foliostream.domain.analysis_task import METRIC_NAMES
@@ -209,7 +210,7 @@ def test_the_queued_sample_of_orders_names_symbols() -> None:
 
 
 def test_the_sample_of_an_analysis_is_a_task() -> None:
-    task = analysis_task.decode((EVENTS / "analyze.task.json").read_text())
+    task = asked(event("analyze.task.json"), analysis_task.Task)
     assert task.run.metrics == METRIC_NAMES
     assert task.run.ticker in task.values
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from foliostream.application import walking
+from foliostream.application.reading import decoded
 from foliostream.application.receiving import Received
 from foliostream.domain import history, marking, money, portfolio, splitting, swaps
 from foliostream.domain.instrument import Instrument
@@ -101,7 +102,7 @@ class SwapBooking:
 
     def work(self, received: Sequence[Received]) -> tuple[Report, list[str]]:
         """Do what the messages ask for; what became of it, and the ids of messages that have to come again."""
-        reports, again = walking.work(received, lambda body: self._work(_decoder.decode(body)))
+        reports, again = walking.work(received, lambda body: self._work(decoded(_decoder, body)))
         total = Report(failed={f"message {name}": reason for name, reason in again.items()})
         for report in reports:
             total.booked += report.booked

@@ -16,6 +16,7 @@ import msgspec
 
 from foliostream.application import walking
 from foliostream.application.close_symbols import SymbolClosing
+from foliostream.application.reading import decoded
 from foliostream.application.receiving import Received
 from foliostream.domain import closes, daily, history, marking, money, valuation
 from foliostream.domain.history import Day
@@ -116,7 +117,7 @@ class DayClosing:
 
     def work(self, received: Sequence[Received]) -> tuple[Report, list[str]]:
         """Do what the messages ask for; what became of it, and the ids of messages that have to come again."""
-        reports, again = walking.work(received, lambda body: self._work(_decoder.decode(body)))
+        reports, again = walking.work(received, lambda body: self._work(decoded(_decoder, body)))
         total = Report(failed={f"message {name}": reason for name, reason in again.items()})
         for report in reports:
             total.written += report.written

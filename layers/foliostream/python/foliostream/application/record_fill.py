@@ -17,6 +17,7 @@ import msgspec
 
 from foliostream.application.managers import Managers
 from foliostream.application.margin_check import MarginCheck
+from foliostream.application.reading import decoded
 from foliostream.application.receiving import Received
 from foliostream.domain import fills, portfolio
 from foliostream.domain.fills import Fill
@@ -76,9 +77,9 @@ class FillRecorder:
         groups: dict[str, list[_Waiting]] = {}
         for message in received:
             try:
-                fill = _decoder.decode(message.body)
-            except (msgspec.MsgspecError, RecursionError) as fault:
-                self._give_up_unread(message, str(fault), done)
+                fill = decoded(_decoder, message.body)
+            except CallerError as fault:
+                self._give_up_unread(message, fault.message, done)
             else:
                 groups.setdefault(fill.portfolio_id, []).append(_Waiting(message, fill))
         self._read_ahead(groups.keys() - self.cache.keys())

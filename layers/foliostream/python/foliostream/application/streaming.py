@@ -48,4 +48,4 @@ def _key(record: Record) -> str:
 
 def _text(record: Record, name: str) -> bytes | None:
     text = record.get("NewImage", {}).get(name, {}).get("S")
-    return None if text is None else text.encode()
+    return None if text is None else text.encode(errors="surrogatepass")  # for the decoder to refuse

@@ -52,7 +52,7 @@ def why(body: str, attributes: Mapping[str, str], receives: int) -> Why:
         )
     if "ERROR_CODE" in attributes:
         attempts = attributes.get("RETRY_ATTEMPTS", "")
-        retries = int(attempts) if attempts.isdigit() else 0
+        retries = int(attempts) if attempts.isdecimal() and len(attempts) < 10 else 0
         return Why(attributes["ERROR_CODE"], attributes.get("ERROR_MESSAGE", ""), retries + 1)
     record = _fields(body)
     context = _mapping(record, "requestContext")
@@ -81,7 +81,7 @@ def part(body: str) -> Part | None:
     place = _mapping(_fields(body), "DDBStreamBatchInfo")
     names = ("streamArn", "shardId", "startSequenceNumber", "endSequenceNumber")
     found = [str(place.get(name, "")) for name in names]
-    return Part(*found) if all(found) and found[2].isdigit() and found[3].isdigit() else None
+    return Part(*found) if all(found) and found[2].isdecimal() and found[3].isdecimal() else None
 
 
 def names_a_place_only(body: str) -> bool:
