@@ -134,3 +134,24 @@ def test_the_package_layer_holds_our_package_with_its_data_and_nothing_compiled(
 @pytest.mark.parametrize("name", sorted(resources(FUNCTION)))
 def test_a_function_holds_only_its_handler(built: dict[str, Any], name: str) -> None:
     assert [path.name for path in artifact(built, name).iterdir()] == ["app.py"]
+
+
+def test_other_values_of_parameters_make_another_layer(tmp_path: Path) -> None:
+    """SAM publishes no version for them alone."""
+    digests = set()
+    ours = ("MAKE", "FOLIOSTREAM_")
+    for number, given in enumerate(["", "LogLevel=DEBUG", "LogLevel=DEBUG", "LogLevel=INFO"]):
+        artifacts = tmp_path / str(number)
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+        run = subprocess.run(
+            ["make", "-f", "layers/foliostream/Makefile", "build-FoliostreamLayer", f"ARTIFACTS_DIR={artifacts}"],
+            cwd=ROOT,
+            env=environment | {"FOLIOSTREAM_PARAMETERS": given},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert run.returncode == 0, run.stderr
+        digests.add((artifacts / "parameters.sha256").read_text())
+    assert len(digests) == 3
+    assert "DEBUG" not in "".join(digests)

@@ -953,3 +953,29 @@ def test_the_page_and_its_api_are_reached_over_tls_and_nothing_of_the_api_is_kep
     assert distribution["ViewerCertificate"]["Fn::If"][1]["MinimumProtocolVersion"].startswith("TLSv1.2")
     # An answer of the API that CloudFront replaced would be an error without its code.
     assert "CustomErrorResponses" not in distribution
+
+
+# Deploying in steps
+
+
+def test_what_moves_aliases_is_what_was_asked_for() -> None:
+    rows = template()["Mappings"]["Canary"]
+    assert set(rows) == set(parameters()["Canary"]["AllowedValues"])
+    assert rows["none"] == {"Enabled": "false", "Type": "AllAtOnce"}
+    assert all(row == {"Enabled": "true", "Type": name} for name, row in rows.items() if name != "none")
+
+
+def test_a_canary_lasts_twice_as_long_as_the_errors_that_end_it_take_to_be_an_alarm() -> None:
+    alarms = [alarm for alarm in resources("AWS::CloudWatch::Alarm").values() if alarm["MetricName"] == "Errors"]
+    minutes_seen = max(alarm["Period"] * alarm["EvaluationPeriods"] // 60 for alarm in alarms)
+    for name in parameters()["Canary"]["AllowedValues"]:
+        if found := re.fullmatch(r"(Canary|Linear)10Percent(?:Every)?(\d+)Minutes", name):
+            # A linear one takes nine steps after the first tenth.
+            minutes = int(found[2]) * (1 if found[1] == "Canary" else 9)
+            assert minutes >= 2 * minutes_seen
+
+
+def test_make_deploy_goes_over_in_steps_that_the_template_knows() -> None:
+    (asked,) = re.findall(r"^CANARY \?= (\w+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert asked in parameters()["Canary"]["AllowedValues"]
+    assert asked != "none"
