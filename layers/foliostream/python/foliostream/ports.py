@@ -413,6 +413,9 @@ class Notes(Protocol):
     def read(self, name: str) -> bytes | None:
         """None if there is none. Strongly consistent."""
 
+    def read_all(self, names: Collection[str]) -> dict[str, bytes]:
+        """Those that there are. Strongly consistent."""
+
     def keep(self, name: str, note: bytes) -> None:
         """In the place of the last one; ``PermanentError`` (``NOTE_TOO_LARGE``) beyond the limit."""
 

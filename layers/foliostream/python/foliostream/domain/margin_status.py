@@ -61,6 +61,14 @@ class MarginStatus(Struct, frozen=True, array_like=True):
 
 
 UNSEEN = MarginStatus()
+_NOTE = "margin:"
+
+
+def note_name(portfolio_id: str) -> str:
+    """Under which what was told of an account is kept for when the hot store has lost its snapshots."""
+    return _NOTE + portfolio_id
+
+
 _encoder = msgspec.json.Encoder(decimal_format="string")
 _decoder = msgspec.json.Decoder(MarginStatus)
 
