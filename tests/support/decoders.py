@@ -86,7 +86,8 @@ def _built(name: str, layout: str, fields: list[list[Any]]) -> type:
         made = namedtuple(name, [field for field, *_ in fields], defaults=optional)
         made.__annotations__ = {field: rebuilt(spec) for field, spec, _ in fields}
         return made
-    return msgspec.defstruct(name, members, array_like=layout == "array", kw_only=layout == "object")
+    is_object = layout == "object"
+    return msgspec.defstruct(name, members, array_like=not is_object, kw_only=is_object, omit_defaults=is_object)
 
 
 _BUILDERS: dict[str, Callable[..., Any]] = {
