@@ -61,6 +61,7 @@ def parts(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         holders=system.hot,
         instruments=system.instruments,
         marker=system.marker,
+        origins=system.marker.origins,
         clock=system.clock,
         managers=managers(system.clock, system.instruments, watch=OrderWatch(system.hot, FakeOrderQueue())),
         settings=SimpleNamespace(stack="foliostream"),
