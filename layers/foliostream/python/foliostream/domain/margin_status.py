@@ -24,7 +24,7 @@ class MarginEvent(Struct, frozen=True, array_like=True):
     level_percent: Decimal | None = None
 
     def event_id(self, portfolio_key: str) -> str:
-        """``margin_call:live:12345:1772101800000``."""
+        """The same for the same breach, however often it is told: ``margin_call:live:12345:1772101800000``."""
         return f"{self.kind}:{portfolio_key}:{self.begun}"
 
 
