@@ -392,6 +392,11 @@ def test_the_page_is_used_by_keyboard_alone(window: Window) -> None:
         window.page.keyboard.press("Tab")
         reached.add(window.page.evaluate("document.activeElement.textContent.slice(0, 20)"))
     assert {"Operations", "Sign out", "Analyze", "Refresh"} <= reached
+    window.page.get_by_role("button", name="To the figures").focus()
+    window.page.keyboard.press("Enter")
+    assert window.page.evaluate("document.activeElement.tagName") == "MAIN"
+    window.page.keyboard.press("Tab")
+    expect(window.page.get_by_role("button", name="Refresh")).to_be_focused()
 
 
 def test_operators_figures_need_the_scope(window: Window) -> None:
