@@ -29,14 +29,12 @@ class Picture:
     portfolio: str
     size: tuple[int, int]
     scheme: str
-    view: str = "Portfolios"
 
 
 PICTURES = (
     Picture("page-light", GROWTH, DESKTOP, "light"),
     Picture("page-dark", LEVERAGED, DESKTOP, "dark"),
     Picture("page-phone", GROWTH, PHONE, "light"),
-    Picture("page-operations", GROWTH, DESKTOP, "light", "Operations"),
 )
 
 
@@ -74,7 +72,6 @@ def _open(new_page: object, picture: Picture, address: str) -> Page:
     window: Page = new_page(viewport={"width": width, "height": height}, color_scheme=picture.scheme)  # type: ignore[operator]
     window.goto(address)
     window.get_by_role("button", name=picture.portfolio).click(timeout=_PATIENCE_MS)
-    window.get_by_role("button", name=picture.view, exact=True).click()
     return window
 
 
