@@ -34,7 +34,7 @@ export SAM_CLI_TELEMETRY := 0
 	property infra simulation simulate integration e2e streams bench compare-metrics figures audit audit-env lock build deploy clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 env: ## make the developer's environment (.venv)
 	@$(PYTHON) -m local.environments dev
