@@ -249,6 +249,20 @@ def uncomputed(_: Run) -> None:
     """Starts no run: the test says what comes of it."""
 
 
+def connected_to_two() -> System:
+    """Two valued portfolios of one stock each, and a connection that watches none yet."""
+    system = System()
+    system.open("one", "AAPL")
+    system.open("two", "MSFT")
+    system.clock.time_ms = NOW + 60_000
+    system.tick("AAPL", "100")
+    system.tick("MSFT", "100")
+    system.settle()
+    system.queues.receive("push")
+    system.connect()
+    return system
+
+
 def one_by_one(function: Callable[[str], str | None], items: Iterable[str]) -> list[str | None]:
     return [function(item) for item in items]
 

@@ -10,21 +10,13 @@ from foliostream.application.push import OUTBOX_MAX, SENT_EVENTS_MAX
 from foliostream.domain.notices import Notice
 from foliostream.errors import PermanentError, RetryableError
 from foliostream.ports import Outgoing
-from tests.unit.application.system import BOB, KEPT_MS, LEVELS, System
+from tests.unit.application.system import BOB, KEPT_MS, LEVELS, System, connected_to_two
 from tests.unit.domain.examples import NOW
 
 
 @pytest.fixture
 def system() -> System:
-    system = System()
-    system.open("one", "AAPL")
-    system.open("two", "MSFT")
-    system.clock.time_ms = NOW + 60_000
-    system.tick("AAPL", "100")
-    system.tick("MSFT", "100")
-    system.settle()
-    system.queues.receive("push")
-    system.connect()
+    system = connected_to_two()
     system.subscribe("one")
     system.flush()
     system.messages()
