@@ -26,10 +26,7 @@ from foliostream_client.transport import Rest
 from local import browser, page, page_upload
 from local.environments import ROOT
 from tests.e2e.conftest import Cloud, Holder, eventually, now_ms, post_price
-from tests.e2e.test_analysis import invested, other_symbol
 from tests.e2e.test_margin_events import Slide
-
-__all__ = ["invested", "other_symbol"]  # fixtures
 
 PATIENCE_MS = 30_000
 AXE = ROOT / "dashboard" / "node_modules" / "axe-core" / "axe.min.js"
