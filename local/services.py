@@ -3,8 +3,8 @@
 import http.client
 import json
 import os
-import shutil
 import socket
+import subprocess
 import sys
 import urllib.error
 import urllib.request
@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from uuid import uuid4
 
 import redis
 
@@ -23,6 +24,7 @@ HOST = "127.0.0.1"
 EMULATOR, VALKEY, JWKS, KITE = "emulator", "valkey", "jwks", "kite"
 START_TIMEOUT_S = 60.0
 SLOTS = 16384
+_DISCARDED = "discarded-"
 
 
 class CloudError(RuntimeError):
@@ -95,7 +97,7 @@ def start(settings: Settings) -> Services:
     services = Services(_emulator_port(settings), free_port(), free_port(), free_port(), free_port())
     environments.ensure(environments.CLOUD)
     for folder in ("data", "tmp"):
-        shutil.rmtree(settings.home / folder, ignore_errors=True)
+        _discard(settings.home, folder)
         (settings.home / folder).mkdir(parents=True)
     write_atomically(_ports_file(settings), json.dumps(asdict(services)))
     _start_emulator(settings, services)
@@ -126,8 +128,24 @@ def stop(settings: Settings) -> list[str]:
         records.stop(record)
         stopped.append(record.name)
     _ports_file(settings).unlink(missing_ok=True)
-    shutil.rmtree(settings.home / "tmp", ignore_errors=True)
+    _discard(settings.home, "tmp")
     return stopped
+
+
+def _discard(home: Path, name: str) -> None:
+    """Out of the way at once; a process of its own deletes it, with what one that was killed has left. The workers
+    unpack tens of thousands of files, and some disks take minutes to forget them."""
+    if (home / name).exists():
+        (home / name).rename(home / f"{_DISCARDED}{uuid4().hex}")
+    if discarded := list(home.glob(f"{_DISCARDED}*")):
+        remover = subprocess.Popen(
+            ["rm", "-rf", *map(str, discarded)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        remover.returncode = 0  # nobody waits for it
 
 
 def free_port() -> int:

@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import boto3
 import pytest
@@ -17,6 +17,7 @@ from tests.support.servers import running
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import AttributeDefinitionTypeDef, GlobalSecondaryIndexTypeDef
+    from mypy_boto3_sqs import SQSClient
 
 _INDEXED: "list[AttributeDefinitionTypeDef]" = [
     {"AttributeName": "listing", "AttributeType": "S"},
@@ -84,6 +85,18 @@ class Emulator:
         )
         client.get_waiter("table_exists").wait(TableName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 10})
         return name
+
+
+def take_all(client: "SQSClient", url: str) -> list[Any]:
+    """Every message of a queue, received and deleted as by a consumer that takes ten at a time."""
+    taken: list[Any] = []
+    while messages := client.receive_message(
+        QueueUrl=url, MaxNumberOfMessages=10, AttributeNames=["All"], MessageAttributeNames=["All"]
+    ).get("Messages"):
+        taken += messages
+        for message in messages:
+            client.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    return taken
 
 
 @pytest.fixture(scope="session")

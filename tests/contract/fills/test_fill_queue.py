@@ -17,7 +17,7 @@ from foliostream.domain.fills import Fill
 from foliostream.ports import FillQueue
 from tests.contract.queues.conftest import HIGH_THROUGHPUT
 from tests.fakes.fills import FakeFillQueue
-from tests.support.ministack import Emulator
+from tests.support.ministack import Emulator, take_all
 
 
 @dataclass(frozen=True)
@@ -37,15 +37,7 @@ class Sqs:
     urls: dict[str, str]
 
     def take(self, name: str) -> list[dict[str, Any]]:
-        taken: list[dict[str, Any]] = []
-        url = self.urls[name]
-        while messages := self.client.receive_message(
-            QueueUrl=url, MaxNumberOfMessages=10, AttributeNames=["All"], MessageAttributeNames=["All"]
-        ).get("Messages"):
-            taken += messages
-            for message in messages:
-                self.client.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-        return taken
+        return take_all(self.client, self.urls[name])
 
     def given_up(self) -> list[tuple[str, str, str, str]]:
         return [

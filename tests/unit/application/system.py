@@ -32,8 +32,10 @@ from foliostream.domain import snapshot as snapshots
 from foliostream.domain import valuation
 from foliostream.domain.coalescing import Bundle
 from foliostream.domain.price import PriceUpdate
+from foliostream.domain.sessions import Run
 from foliostream.domain.valuation import PortfolioState
 from foliostream.ports import Books, Ledger, Snapshots
+from foliostream.settings import Costs
 from tests.fakes.bus import FakeBus
 from tests.fakes.clock import FakeClock
 from tests.fakes.connections import FakeConnections
@@ -42,6 +44,7 @@ from tests.fakes.hot_store import FakeHotStore
 from tests.fakes.instruments import FakeInstruments
 from tests.fakes.ledger import FakeLedger
 from tests.fakes.liquidations import FakeLiquidations
+from tests.fakes.notes import FakeNotes
 from tests.fakes.notices import FakeNotices
 from tests.fakes.queues import FakeQueues
 from tests.fakes.sessions import FakeSessions
@@ -51,6 +54,15 @@ from tests.unit.domain.examples import NOW, STALE_AFTER_MS, buy, stock
 
 SKEW_MS = 50
 KEPT_MS = 86_400_000
+# What a margin event says of its account, but for the figures of the moment.
+LEVELS = {
+    "base_currency": "USD",
+    "equity": None,
+    "used": None,
+    "level_percent": None,
+    "margin_call_percent": 100,
+    "stop_out_percent": 50,
+}
 WINDOW_MS = {"live": 200, "demo": 1000, "paper": 3000}
 ALICE, BOB = Caller("alice"), Caller("bob")
 SYMBOLS = ("AAPL", "GOOGL", "MSFT")
@@ -85,6 +97,7 @@ class System:
             new_nonce=lambda: f"{next(nonces):08d}",
         )
         self.pacer = Pacer(self.hot, self.marker, self.clock)
+        self.margin_notes = FakeNotes()
         self.valuer = self.valuer_over(self.hot, self.hot, self.ledger)
         self.sessions = FakeSessions()
         self.runs = Runs(self.sessions, self.connections, self.marker, self.clock, lambda: f"run-{next(nonces):04d}")
@@ -103,6 +116,8 @@ class System:
             rules=self.valuer.rules,
             stale_after_ms=STALE_AFTER_MS,
             partial=False,
+            costs=Costs(Decimal("0.1"), Decimal("0.5")),
+            notes=self.margin_notes,
         )
         self.margin_check = MarginCheck(
             self.hot, self.instruments, STALE_AFTER_MS, frozenset({"demo", "paper"}), "current"
@@ -135,7 +150,16 @@ class System:
 
     def valuer_over(self, books: Books, snapshots: Snapshots, ledger: Ledger) -> Valuer:
         return Valuer(
-            books, snapshots, self.hot, self.instruments, ledger, self.hot, self.marker, self.clock, STALE_AFTER_MS
+            books,
+            snapshots,
+            self.hot,
+            self.instruments,
+            ledger,
+            self.hot,
+            self.marker,
+            self.clock,
+            self.margin_notes,
+            STALE_AFTER_MS,
         )
 
     # --- doing -----------------------------------------------------------------------------------------------------
@@ -219,6 +243,24 @@ class System:
         assert [fault for message in sent for fault in asyncapi.faults("tell", message)] == []
         self.gateway.posted = [item for item in self.gateway.posted if item[0] != connection_id]
         return sent
+
+
+def uncomputed(_: Run) -> None:
+    """Starts no run: the test says what comes of it."""
+
+
+def connected_to_two() -> System:
+    """Two valued portfolios of one stock each, and a connection that watches none yet."""
+    system = System()
+    system.open("one", "AAPL")
+    system.open("two", "MSFT")
+    system.clock.time_ms = NOW + 60_000
+    system.tick("AAPL", "100")
+    system.tick("MSFT", "100")
+    system.settle()
+    system.queues.receive("push")
+    system.connect()
+    return system
 
 
 def one_by_one(function: Callable[[str], str | None], items: Iterable[str]) -> list[str | None]:
