@@ -33,6 +33,10 @@ def test_a_price_is_followed_from_its_request_over_the_valuation_to_the_push(
     with stack.socket(owner.name) as socket:
         socket.send({"action": "subscribe", "portfolio_ids": [owner.portfolio_id]})
         receive(socket, of_type("snapshot"), "the snapshot")
+        # Else what the purchase promised might be valued with the new price, and there would be nothing left to send.
+        waiting = "/api/market/portfolio/dirty-users/live"
+        key = f"live:{owner.portfolio_id}"
+        eventually(lambda: admin.get(waiting)["users"], lambda users: key not in users, "the purchase was valued")
         post_price(admin, symbol, "77")
         receive(socket, of_type("portfolio_update"), "the price")
     [given] = told(stack, "rest_api", "prices", lambda line: symbol in line["symbols"])
