@@ -333,10 +333,10 @@ def status(_: argparse.Namespace, output: Output) -> int:
 
 def _aged(ages: Freshness) -> str:
     """The bounds that half and 99 percent of all valuations so far did not exceed."""
-    total, bounds = sum(ages.counts), [*(f"{bound} ms" for bound in ages.bounds_ms), "more"]
+    total, bounds = sum(ages.counts), [*(f"within {bound} ms" for bound in ages.bounds_ms), "later"]
     reached = [sum(ages.counts[: place + 1]) for place in range(len(bounds))]
     half, most = (next(bounds[n] for n, sum_ in enumerate(reached) if sum_ * 100 >= total * part) for part in (50, 99))
-    return f"half within {half}, 99 % within {most}"
+    return f"half {half}, 99 % {most}"
 
 
 def _alarms(alarms: AlarmStates) -> list[tuple[str, object]]:
