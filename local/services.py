@@ -194,6 +194,9 @@ def _start_emulator(settings: Settings, services: Services) -> None:
         "LOG_LEVEL": os.environ.get("LOG_LEVEL", "INFO"),
         "PYTHONUNBUFFERED": "1",
     }
+    if settings.functions_endpoint:
+        # It asks nobody there itself: it hands the address on to the functions it runs, whose boto3 reads it.
+        env["AWS_ENDPOINT_URL"] = settings.functions_endpoint
     _start(settings, EMULATOR, [str(environments.CLOUD.tool("ministack"))], env)
 
 

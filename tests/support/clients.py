@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -11,6 +13,7 @@ from uuid import uuid4
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from foliostream_client.transport import loads
 from tests.support import asyncapi
 
 
@@ -36,16 +39,23 @@ class Client:
         async with connect(
             url, additional_headers=headers, ping_interval=None, proxy=None, open_timeout=60
         ) as self.socket:
-            if self.versions:
-                for name, version in self.versions.items():
-                    await self.say(action="resume", portfolio_id=name, last_version=version)
-            else:
-                await self.say(action="subscribe", portfolio_ids=self.portfolio_ids)
+            beginning = asyncio.create_task(self.begin())
             try:
                 async for text in self.socket:
-                    self.take(json.loads(text))
+                    self.take(loads(text))
             except ConnectionClosed:
                 return
+            finally:
+                beginning.cancel()
+
+    async def begin(self) -> None:
+        """The first messages of a connection: on from the versions it has, or from the start."""
+        known = dict(self.versions)
+        with suppress(ConnectionClosed):
+            for name, version in known.items():
+                await self.say(action="resume", portfolio_id=name, last_version=version)
+            if not known:
+                await self.say(action="subscribe", portfolio_ids=self.portfolio_ids)
 
     async def say(self, **message: object) -> None:
         assert self.socket is not None

@@ -1,0 +1,77 @@
+"""Messages that nobody can ever work with, each with the dead-letter queue it must end in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from foliostream.queues import Queue
+from foliostream_client.transport import Rest
+from tests.chaos.traffic import Desk, Fill, insist
+from tests.e2e.conftest import Cloud, now_ms
+
+FILLS, ORDER_FILLED, PRICE, LIVE = Queue.FILLS, Queue.ORDER_FILLED, Queue.PRICE, Queue.LIVE
+
+
+@dataclass
+class Poison:
+    """``letters``: for each dead-letter queue a word of every message that must be in it. Those that are given up with
+    their reason are there at once; what cannot even be read is tried twenty times first (``unreadable``)."""
+
+    cloud: Cloud
+    rest: Rest
+    desk: Desk
+    name: str
+    with_unreadable: bool
+    letters: dict[Queue, set[str]] = field(default_factory=dict)
+    sent: int = 0
+
+    def send(self) -> int:
+        """One of each kind; how many."""
+        self.sent += 1
+        before = sum(map(len, self.letters.values()))
+        self._other_body()
+        self._event("UNKNOWN", {"instrument_id": "NOBODY"})
+        self._event("NOWHERE", {"portfolio_id": "zerodha_nobody", "instrument_id": next(iter(self._symbols()))})
+        self._queued(FILLS, "no fill", {"MessageGroupId": "poison", "MessageDeduplicationId": self._word("no fill")})
+        if self.with_unreadable:
+            self._queued(PRICE, "no price", {})
+            self._queued(LIVE, "no key", {"MessageGroupId": "poison", "MessageDeduplicationId": self._word("no key")})
+        return sum(map(len, self.letters.values())) - before
+
+    def _other_body(self) -> None:
+        """A fill that was booked, or will be, once more with another quantity under its id: one of both is refused, and
+        since this one waits for the other's acknowledgement and comes after it, it is this one."""
+        portfolio_id, symbols = next(iter(self.desk.cash.items()))
+        fill = Fill(self._word("twice"), portfolio_id, symbols[0], 5, self.desk.draw_price(), Decimal(0), now_ms())
+        self.desk.sent[fill.fill_id] = fill
+        for body in (fill.body(), fill.body() | {"quantity": 6}):
+            insist(self.rest, "POST", "/api/v1/fills", [body])
+        self._expect(FILLS, fill.fill_id)
+
+    def _event(self, kind: str, changes: Mapping[str, Any]) -> None:
+        word = self._word(kind)
+        fill = Fill(word, next(iter(self.desk.cash)), "", 5, self.desk.draw_price(), Decimal(0), now_ms())
+        self.desk.publish(fill.body() | changes)
+        self._expect(ORDER_FILLED, word)
+
+    def _queued(self, queue: Queue, kind: str, more: Mapping[str, str]) -> None:
+        word = self._word(kind)
+        url = self.cloud.outputs.resources[_OUTPUTS[queue]]
+        self.cloud.aws("sqs").send_message(QueueUrl=url, MessageBody=json.dumps({"poison": word}), **more)
+        self._expect(queue, word)
+
+    def _symbols(self) -> set[str]:
+        return {symbol for symbols in self.desk.cash.values() for symbol in symbols}
+
+    def _word(self, kind: str) -> str:
+        return f"{self.name}-{kind.replace(' ', '-')}-{self.sent}"
+
+    def _expect(self, queue: Queue, word: str) -> None:
+        self.letters.setdefault(queue, set()).add(word)
+
+
+_OUTPUTS = {FILLS: "FillsQueueUrl", PRICE: "PriceQueueUrl", LIVE: "DirtyLiveQueueUrl"}
