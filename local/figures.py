@@ -1,7 +1,7 @@
 """The figures of the dashboard, as far as one machine has them: from the status, and from the metrics in the logs."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from foliostream_client.transport import Rest
@@ -19,15 +19,20 @@ def read(rest: Rest, log_lines: Iterable[str]) -> str:
 
 
 def ages_ms(log_lines: Iterable[str]) -> dict[str, list[int]]:
-    """From a price's window to the valuation, by account type, out of lines of CloudWatch's embedded metric format;
-    all other lines are passed over."""
+    """From a price's window to the valuation, by account type."""
     found: dict[str, list[int]] = {}
+    for line in metrics(log_lines):
+        found.setdefault(line.get("AccountType", ""), []).extend(line.get("DirtyAge", []))
+    return {name: sorted(ages) for name, ages in found.items() if name and ages}
+
+
+def metrics(log_lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """Lines of CloudWatch's embedded metric format, decoded; all other lines are passed over."""
     for line in log_lines:
         start = line.find('{"_aws"')
         if start >= 0:
-            metrics, _ = _decoder.raw_decode(line, start)
-            found.setdefault(metrics.get("AccountType", ""), []).extend(metrics.get("DirtyAge", []))
-    return {name: sorted(ages) for name, ages in found.items() if name and ages}
+            found, _ = _decoder.raw_decode(line, start)
+            yield found
 
 
 def shown(status: Mapping[str, Any], ages: Mapping[str, list[int]]) -> str:

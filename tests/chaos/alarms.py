@@ -6,7 +6,6 @@ invocations failed is put together here as CloudWatch would, in the periods the 
 
 from __future__ import annotations
 
-import json
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
+from local.figures import metrics
 from local.sam import function_logs
 from tests.e2e.conftest import Cloud
 from tests.infra.cloudformation import referenced, resources
@@ -61,17 +61,13 @@ class Alarms:
     def _own_samples(self) -> defaultdict[tuple[str, str], list[tuple[int, float]]]:
         """(metric, account type or "") -> (time in ms, value)."""
         found: defaultdict[tuple[str, str], list[tuple[int, float]]] = defaultdict(list)
-        decoder, begun_ms = json.JSONDecoder(), self.begun_at.timestamp() * 1000
-        for line in function_logs(self.cloud.outputs.aws_endpoint):
-            start = line.find('{"_aws"')
-            if start < 0:
-                continue
-            metrics, _ = decoder.raw_decode(line, start)
-            at_ms = metrics["_aws"]["Timestamp"]
-            for name in (item["Name"] for item in metrics["_aws"]["CloudWatchMetrics"][0]["Metrics"]):
-                values = metrics[name] if isinstance(metrics[name], list) else [metrics[name]]
+        begun_ms = self.begun_at.timestamp() * 1000
+        for line in metrics(function_logs(self.cloud.outputs.aws_endpoint)):
+            at_ms = line["_aws"]["Timestamp"]
+            for name in (item["Name"] for item in line["_aws"]["CloudWatchMetrics"][0]["Metrics"]):
+                values = line[name] if isinstance(line[name], list) else [line[name]]
                 if at_ms >= begun_ms:
-                    found[name, metrics.get("AccountType", "")] += [(at_ms, float(value)) for value in values]
+                    found[name, line.get("AccountType", "")] += [(at_ms, float(value)) for value in values]
         return found
 
     def _physical_ids(self) -> dict[str, str]:
