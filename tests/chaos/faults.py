@@ -291,27 +291,44 @@ def _told(admin: Rest, body: object) -> list[Any] | None:
 
 _VALKEY = frozenset({"valkey"})
 ERRORS = "ErrorsAlarm"
+THROTTLED_DYNAMODB = Fault("DynamoDB throttles", throttled_dynamodb)
+FAILING_DYNAMODB = Fault("DynamoDB fails", failing_dynamodb)
+UNPROCESSED_KEYS = Fault("DynamoDB leaves keys unprocessed", unprocessed_keys)
+CONFLICTS = Fault("transactions conflict", transaction_conflicts)
+PARTLY_FAILING_BATCHES = Fault("SQS takes parts of batches", partly_failing_batches)
+REPEATING_QUEUES = Fault("SQS repeats and reorders", repeating_queues)
+FAILING_BUS = Fault("EventBridge fails", failing_bus)
+SLOW_CALLS = Fault("AWS answers late", slow_calls)
+FAILING_POSTS = Fault("posts to clients fail", failing_posts)
+KILLED_WORKERS = Fault("functions are killed", killed_workers, alarm=ERRORS)
+BURDENSOME_CLIENTS = Fault("clients leave and get stuck", burdensome_clients)
+POISON = Fault("the queues hold poison", poisoned_queues)
+LYING_FEED = Fault("the feed lies", lying_feed)
+KILLED_VALKEY = Fault("Valkey is killed", killed_valkey, _VALKEY)
+SLOW_VALKEY = Fault("Valkey is slow", slow_valkey, _VALKEY)
+READ_ONLY_VALKEY = Fault("Valkey is read-only", read_only_valkey, _VALKEY, ERRORS)
+LOST_HOT_STORE = Fault("the hot store is lost", lost_hot_store, alarm="SweepFindsAlarm")
 FAULTS = (
-    Fault("DynamoDB throttles", throttled_dynamodb),
-    Fault("DynamoDB fails", failing_dynamodb),
-    Fault("DynamoDB leaves keys unprocessed", unprocessed_keys),
-    Fault("transactions conflict", transaction_conflicts),
-    Fault("SQS takes parts of batches", partly_failing_batches),
-    Fault("SQS repeats and reorders", repeating_queues),
-    Fault("EventBridge fails", failing_bus),
-    Fault("AWS answers late", slow_calls),
-    Fault("posts to clients fail", failing_posts),
-    Fault("functions are killed", killed_workers, alarm=ERRORS),
-    Fault("clients leave and get stuck", burdensome_clients),
-    Fault("the queues hold poison", poisoned_queues),
-    Fault("the feed lies", lying_feed),
-    Fault("Valkey is killed", killed_valkey, _VALKEY),
-    Fault("Valkey is slow", slow_valkey, _VALKEY),
-    Fault("Valkey is read-only", read_only_valkey, _VALKEY, ERRORS),
-    Fault("the hot store is lost", lost_hot_store, alarm="SweepFindsAlarm"),
+    THROTTLED_DYNAMODB,
+    FAILING_DYNAMODB,
+    UNPROCESSED_KEYS,
+    CONFLICTS,
+    PARTLY_FAILING_BATCHES,
+    REPEATING_QUEUES,
+    FAILING_BUS,
+    SLOW_CALLS,
+    FAILING_POSTS,
+    KILLED_WORKERS,
+    BURDENSOME_CLIENTS,
+    POISON,
+    LYING_FEED,
+    KILLED_VALKEY,
+    SLOW_VALKEY,
+    READ_ONLY_VALKEY,
+    LOST_HOT_STORE,
 )
 # While the last prices are posted, after which nothing comes that could make good what is lost.
-LAST = tuple(fault for fault in FAULTS if fault.during in {failing_dynamodb, unprocessed_keys, partly_failing_batches})
+LAST = (FAILING_DYNAMODB, UNPROCESSED_KEYS, PARTLY_FAILING_BATCHES)
 
 
 @contextmanager
@@ -331,7 +348,7 @@ def storms(store: str, seconds: float, storm_s: float, draw: Random) -> list[tup
     while len(found) < wanted:
         deck = [fault for fault in FAULTS if store in fault.stores]
         draw.shuffle(deck)
-        alone = [fault for fault in deck if fault.during is lost_hot_store]
+        alone = [fault for fault in deck if fault is LOST_HOT_STORE]
         deck = [fault for fault in deck if fault not in alone]
         round_of = [tuple(deck[start : start + 2]) for start in range(0, len(deck), 2)]
         round_of.insert(draw.randrange(len(round_of)), tuple(alone))

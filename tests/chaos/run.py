@@ -41,12 +41,16 @@ ALARMS_OF_POISON = {
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run does; the same seed draws the same storms, traffic and faults, but not the same interleaving."""
+    """What a run does; the same seed draws the same storms, traffic and faults, but not the same interleaving.
+
+    ``storms``: these instead of drawn ones.
+    """
 
     store: str
     seed: int
     seconds: float
     storm_s: float = 12.0
+    storms: tuple[tuple[Fault, ...], ...] = ()
     # Twenty receives of a message that cannot be read take half a minute, hurried.
     with_unreadable: bool = True
 
@@ -137,7 +141,8 @@ class _Run:
         for thread in threads:
             thread.start()
         try:
-            for storm in faults.storms(self.plan.store, self.plan.seconds, self.plan.storm_s, self._draw()):
+            drawn = faults.storms(self.plan.store, self.plan.seconds, self.plan.storm_s, self._draw())
+            for storm in self.plan.storms or drawn:
                 self._storm(scene, storm)
         finally:
             self.say("last words, under faults")

@@ -20,10 +20,13 @@ from foliostream.adapters.dynamodb_transactions import transact_write
 from foliostream.adapters.eventbridge_bus import EventBridgeBus
 from foliostream.adapters.sqs_queues import send_entries
 from foliostream.errors import RetryableError
+from foliostream.settings import Settings
+from foliostream.wiring import Wiring
 from local.services import HOST
 from tests.chaos import acts, faults
 from tests.chaos.alarms import Verdict, _judged
 from tests.chaos.proxy import Act, Proxy, Rule
+from tests.support.environment import ENVIRONMENT
 
 KEYS = [{"pk": {"S": str(number)}, "sk": {"S": "x"}} for number in range(40)]
 
@@ -160,6 +163,19 @@ def test_half_an_answer_is_not_an_item_that_is_not_there(proxy: Proxy, aws: Aws)
     assert len(aws.bodies) == 4
     proxy.rules = (Rule("dynamodb:GetItem", 0.5, acts.truncated),)
     assert client(proxy, "dynamodb", attempts=10).get_item(TableName="t", Key=KEYS[0])["Item"] == KEYS[0]
+
+
+def test_the_deployed_ledger_does_not_take_half_an_answer_for_a_portfolio_that_is_not_there(
+    proxy: Proxy, aws: Aws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    credentials = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": "us-east-1"}
+    for name, value in {**credentials, "AWS_ENDPOINT_URL": proxy.endpoint}.items():
+        monkeypatch.setenv(name, value)
+    ledger = Wiring(Settings.read(ENVIRONMENT)).ledger
+    proxy.rules = (Rule("dynamodb:BatchGetItem", 1.0, acts.truncated),)
+    with pytest.raises(RetryableError):
+        ledger.load(["somebody"])
+    assert aws.bodies
 
 
 def test_what_is_repeated_arrives_twice(proxy: Proxy, aws: Aws) -> None:
