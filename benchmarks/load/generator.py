@@ -88,17 +88,11 @@ class _Generator:
             wait_s = begun + number * STEP_S - time.monotonic()
             self._sent.late_s = max(self._sent.late_s, -wait_s)
             time.sleep(max(wait_s, 0))
-            if ticks := self._share(self._plan.ticks, number):
+            if ticks := share(self._plan.ticks, number):
                 updates = [self._moved(symbol) for symbol in self._draw.choices(self._symbols, k=ticks)]
                 yield pool.submit(self._publish, updates)
-            if fills := self._share(self._plan.fills, number):
+            if fills := share(self._plan.fills, number):
                 yield pool.submit(self._report, [self._fill() for _ in range(fills)])
-
-    @staticmethod
-    def _share(a_second: int, number: int) -> int:
-        """Of a rate in this step, so that a second has all of it."""
-        step = number % STEPS_A_SECOND
-        return a_second * (step + 1) // STEPS_A_SECOND - a_second * step // STEPS_A_SECOND
 
     def _moved(self, symbol: str) -> dict[str, Any]:
         price = max(self._sent.prices[symbol] + self._draw.randint(-50, 50) * CENT, CENT)
@@ -137,3 +131,9 @@ class _Generator:
         answer = self._rest.expect("POST", "/api/v1/fills", body, repeatable=True).body
         if answer["rejected"]:
             raise RuntimeError(f"fills were refused: {answer}")
+
+
+def share(a_second: int, number: int) -> int:
+    """Of a rate in this step, so that every second has all of it."""
+    step = number % STEPS_A_SECOND
+    return a_second * (step + 1) // STEPS_A_SECOND - a_second * step // STEPS_A_SECOND

@@ -7,13 +7,16 @@ import re
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
 SAMPLE_EVERY_S = 5.0
+# A worker that grows by more than both of these from the middle to the end leaks.
+GROWTH_PERCENT, GROWTH_MB = 15, 15.0
+SERVERS = ("emulator", "valkey", "sockets (this process)")
 _FUNCTION = re.compile(r"-([A-Za-z]+)Function-")
 _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 
@@ -63,9 +66,7 @@ class Watch:
         return Sample(time.monotonic(), dict(rss), dict(cpu), _busy_s())
 
     def _processes(self) -> Iterator[tuple[str, int]]:
-        yield "emulator", self._emulator
-        yield "valkey", self._valkey
-        yield "sockets (this process)", os.getpid()
+        yield from zip(SERVERS, (self._emulator, self._valkey, os.getpid()), strict=True)
         for path in Path(f"/proc/{self._emulator}/task").glob("*/children"):
             with suppress(OSError):
                 for child in path.read_text().split():
@@ -87,6 +88,15 @@ class Watch:
         return {"machine": (last.busy_s - first.busy_s) / span_s} | dict(
             sorted(used.items(), key=lambda item: -item[1])
         )
+
+
+def leaks(memory: Mapping[str, tuple[float, float, float]]) -> list[str]:
+    """Workers of functions that go on growing; the servers keep what they are told to."""
+    return [
+        f"a worker of {name} grew from {middle:.0f} to {end:.0f} MB"
+        for name, (_, middle, end) in memory.items()
+        if name not in SERVERS and end - middle > max(GROWTH_MB, middle * GROWTH_PERCENT / 100)
+    ]
 
 
 def _three(values: list[float]) -> tuple[float, float, float]:

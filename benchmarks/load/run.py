@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks.load import sockets
 from benchmarks.load.comparison import Comparison, expected_totals, reference
 from benchmarks.load.generator import Sent, generate
-from benchmarks.load.machine import Watch
+from benchmarks.load.machine import Watch, leaks
 from benchmarks.load.plan import CASH, FIRST_PRICE, FIRST_QUANTITY, Account, Plan
 from benchmarks.load.sockets import Timed
 from benchmarks.measuring import now_ms, percentile
@@ -32,8 +32,6 @@ OPENING_THREADS = 4
 SYMBOLS_AT_ONCE = 100
 # What was queued when the last message was sent, and what is valued after it.
 DRAIN_S = 600.0
-# A worker that grows by more than this from the middle to the end leaks.
-GROWTH_PERCENT, GROWTH_MB = 15, 15.0
 NAMED_FAULTS_MAX = 20
 
 
@@ -228,12 +226,10 @@ class _Load:
         for name, busy in cores.items():
             if busy >= 0.01:
                 self.report.add(f"- {name}", f"{busy:.2f}")
-        for name, (start, middle, end) in watch.memory().items():
+        memory = watch.memory()
+        for name, (start, middle, end) in memory.items():
             self.report.add(f"memory of {name}, MB", f"{start:.0f} {middle:.0f} {end:.0f}")
-            grown = end - middle
-            is_worker = name not in {"emulator", "valkey", "sockets (this process)"}
-            if is_worker and grown > GROWTH_MB and grown > middle * GROWTH_PERCENT / 100:
-                self.report.faults.append(f"a worker of {name} grew from {middle:.0f} to {end:.0f} MB")
+        self.report.faults += leaks(memory)
 
     def _faults(self, sent: Sent, clients: list[Timed], comparison: Comparison) -> None:
         faults = self.report.faults

@@ -7,12 +7,14 @@ invocations failed is put together here as CloudWatch would, in the periods the 
 from __future__ import annotations
 
 import math
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, NamedTuple
 
+from local import services
 from local.figures import metrics
 from local.sam import function_logs
 from tests.e2e.conftest import Cloud
@@ -22,6 +24,7 @@ _BEYOND: dict[str, Callable[[float, float], bool]] = {
     "GreaterThanThreshold": lambda value, limit: value > limit,
     "GreaterThanOrEqualToThreshold": lambda value, limit: value >= limit,
 }
+_FAILED = re.compile(r"^(\S+ \S+) WARNING \[lambda\] ESM: Lambda (\S+) failed processing", re.MULTILINE)
 DEAD_LETTERS = "ApproximateNumberOfMessagesVisible"
 
 
@@ -46,14 +49,14 @@ class Alarms:
 
     def verdicts(self) -> dict[str, Verdict]:
         """Of every alarm on a metric of our own, on failed invocations and on dead letters, by logical id."""
-        own = self._own_samples()
+        own, failures = self._own_samples(), self._failures()
         names = self._physical_ids()
         found = {}
         for name, alarm in resources("AWS::CloudWatch::Alarm").items():
             if alarm["Namespace"] == "Foliostream":
                 found[name] = _judged(alarm, _periods(own[_series(alarm)], alarm["Period"]))
             elif alarm["MetricName"] == "Errors":
-                found[name] = _judged(alarm, self._failed(names[_resource(alarm)], alarm["Period"]))
+                found[name] = _judged(alarm, _periods(failures[names[_resource(alarm)]], alarm["Period"]))
             elif alarm["MetricName"] == DEAD_LETTERS:
                 found[name] = _judged(alarm, [[self._visible(names[_resource(alarm)])]])
         return found
@@ -78,24 +81,26 @@ class Alarms:
             for item in page["StackResourceSummaries"]
         }
 
-    def _failed(self, function: str, period: int) -> list[list[float]]:
-        """Invocations that failed, summed up by period."""
-        answer = self.cloud.aws("cloudwatch").get_metric_statistics(
-            Namespace="AWS/Lambda",
-            MetricName="Errors",
-            Dimensions=[{"Name": "FunctionName", "Value": function}],
-            StartTime=self.begun_at,
-            EndTime=datetime.now(UTC) + timedelta(minutes=1),
-            Period=period,
-            Statistics=["Sum"],
-        )
-        return [[point["Sum"]] for point in answer["Datapoints"]]
+    def _failures(self) -> defaultdict[str, list[tuple[int, float]]]:
+        """Function -> one for each invocation that failed, at its time in ms."""
+        found: defaultdict[str, list[tuple[int, float]]] = defaultdict(list)
+        for at, function in failed_invocations(self.cloud):
+            if at >= self.begun_at:
+                found[function].append((round(at.timestamp() * 1000), 1.0))
+        return found
 
     def _visible(self, queue_url: str) -> float:
         attributes = self.cloud.aws("sqs").get_queue_attributes(
             QueueUrl=queue_url, AttributeNames=["ApproximateNumberOfMessages"]
         )
         return float(attributes["Attributes"]["ApproximateNumberOfMessages"])
+
+
+def failed_invocations(cloud: Cloud) -> list[tuple[datetime, str]]:
+    """When an invocation failed, and of which function. The emulator counts those only that somebody waits for; of all
+    that queues and streams started, its log tells."""
+    log = (cloud.settings.logs / f"{services.EMULATOR}.log").read_text(errors="replace")
+    return [(datetime.fromisoformat(time).astimezone(), function) for time, function in _FAILED.findall(log)]
 
 
 def _series(alarm: Mapping[str, Any]) -> tuple[str, str]:
@@ -128,8 +133,12 @@ def _statistic(name: str, values: list[float]) -> float:
     if name.startswith("p"):
         ordered = sorted(values)
         return ordered[max(math.ceil(len(ordered) * float(name[1:]) / 100) - 1, 0)]
-    return {"Sum": sum, "Maximum": max, "Minimum": min, "Average": _average}[name](values)
+    return _STATISTICS[name](values)
 
 
-def _average(values: list[float]) -> float:
-    return sum(values) / len(values)
+_STATISTICS: dict[str, Callable[[list[float]], float]] = {
+    "Sum": sum,
+    "Maximum": max,
+    "Minimum": min,
+    "Average": lambda values: sum(values) / len(values),
+}

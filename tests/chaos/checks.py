@@ -66,6 +66,7 @@ class Checks:
 
     def client_faults(self) -> Iterator[str]:
         """Versions that fell or had a gap, events with two contents, messages that are not as documented."""
+        yield from self.crowd.broken()
         for client in self.crowd.healthy:
             yield from (f"client {client.number}: {fault}" for fault in client.faults)
 
@@ -144,7 +145,8 @@ class Checks:
                     yield f"{url.removeprefix(base)} has {body[:300]}"
 
     def _letters(self, url: str) -> set[str]:
-        client, bodies = self.cloud.aws("sqs"), set()
+        client = self.cloud.aws("sqs")
+        bodies: set[str] = set()
         options = {"MaxNumberOfMessages": 10, "VisibilityTimeout": 30}
         while found := client.receive_message(QueueUrl=url, **options).get("Messages"):
             bodies.update(message["Body"] for message in found)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -18,6 +17,7 @@ from tests.e2e.conftest import Cloud
 from tests.support.clients import Client
 
 ASK_AGAIN_S = 3.0
+END_S = 30.0
 # What a client may say in a second, with room to spare.
 SPACING_S = 0.12
 
@@ -56,6 +56,12 @@ class Watcher(Client):
                 await asyncio.sleep(SPACING_S)
             await asyncio.sleep(ASK_AGAIN_S)
 
+    def hear(self, text: str | bytes) -> None:
+        try:
+            super().hear(text)
+        except ValueError:
+            self.refusals += 1  # no JSON: the emulator's own words
+
     def take(self, message: dict[str, Any]) -> None:
         if "type" not in message or (message["type"] == "error" and message.get("retryable")):
             self.refusals += 1  # the gateway's own words when the function failed, or ours: to be asked again
@@ -91,25 +97,44 @@ class Crowd:
         self._ws_url, self._token = cloud.outputs.ws_url, token
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="crowd")
-        self._tasks: list[Any] = []
+        self._tasks: dict[int, asyncio.Task[None]] = {}
 
     def __enter__(self) -> Self:
         self._thread.start()
-        for client in [*self.healthy, self.leaving, self.stuck]:
-            self._tasks.append(self._submit(client.stay(self._ws_url, self._token)))
+        for client in self._everybody:
+            self._loop.call_soon_threadsafe(self._begin, client)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for client in [*self.healthy, self.leaving, self.stuck]:
-            client.ended = True
-            self.cut(client)
-        for task in self._tasks:
-            task.cancel()
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(END_S)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+    @property
+    def _everybody(self) -> list[Watcher]:
+        return [*self.healthy, self.leaving, self.stuck]
+
+    def _begin(self, client: Watcher) -> None:
+        self._tasks[client.number] = self._loop.create_task(client.stay(self._ws_url, self._token))
+
+    async def _end(self) -> None:
+        for client in self._everybody:
+            client.ended = True
+            _abort(client)
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    def broken(self) -> list[str]:
+        """Clients whose own program failed."""
+        return [
+            f"client {number} failed: {task.exception()!r}"
+            for number, task in self._tasks.items()
+            if task.done() and not task.cancelled() and task.exception()
+        ]
 
     def cut(self, client: Watcher) -> None:
         """Without a word: nobody is told."""
@@ -122,15 +147,11 @@ class Crowd:
     def arrived(self, patience_s: float) -> bool:
         """Whether all have a snapshot of everything."""
         stop = time.monotonic() + patience_s
-        everybody = [*self.healthy, self.leaving, self.stuck]
-        while any(len(client.versions) < len(client.portfolio_ids) for client in everybody):
+        while any(len(client.versions) < len(client.portfolio_ids) for client in self._everybody):
             if time.monotonic() > stop:
                 return False
             time.sleep(0.1)
         return True
-
-    def _submit(self, work: Coroutine[Any, Any, None]) -> object:
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
 
 
 def _abort(client: Watcher) -> None:

@@ -20,6 +20,7 @@ from foliostream_client.transport import Rest
 from local import rebuild, services
 from local.processes import Records, poll
 from tests.chaos import acts
+from tests.chaos.alarms import failed_invocations
 from tests.chaos.crowd import Crowd
 from tests.chaos.poison import Poison
 from tests.chaos.proxy import Proxy, Rule
@@ -28,7 +29,8 @@ from tests.e2e.conftest import Cloud, lose_hot_store, now_ms
 from tests.support.watching import workers
 
 BOTH = frozenset({"valkey", "dynamodb"})
-KILL_EVERY_S = 0.8
+KILL_EVERY_S = 0.5
+KILLING_S = 60.0
 CONFIGURED_S = 30.0
 
 
@@ -116,10 +118,12 @@ failing_posts = _rules(
 
 @contextmanager
 def killed_workers(scene: Field) -> Iterator[None]:
-    """One function after the other, drawn from all that run, whatever it is doing just then."""
+    """One function after the other, drawn from all that run, whatever it is doing just then; it is not over before one
+    died at work."""
     emulator = Records(scene.cloud.settings.home).find(services.EMULATOR)
     assert emulator
     ended = threading.Event()
+    before = len(failed_invocations(scene.cloud))
 
     def kill() -> None:
         while not ended.wait(KILL_EVERY_S):
@@ -133,9 +137,11 @@ def killed_workers(scene: Field) -> Iterator[None]:
     thread.start()
     try:
         yield
+        poll(lambda: len(failed_invocations(scene.cloud)) > before, KILLING_S, 1.0)
     finally:
         ended.set()
         thread.join()
+    scene.count("of them at work", len(failed_invocations(scene.cloud)) - before)
 
 
 @contextmanager
@@ -328,7 +334,18 @@ FAULTS = (
     LOST_HOT_STORE,
 )
 # While the last prices are posted, after which nothing comes that could make good what is lost.
-LAST = (FAILING_DYNAMODB, UNPROCESSED_KEYS, PARTLY_FAILING_BATCHES)
+LAST = (
+    Fault(
+        "a little of everything",
+        _rules(
+            Rule(_BATCHES, 0.25, acts.unprocessed),
+            Rule("sqs:SendMessageBatch", 0.25, acts.partly_sent),
+            Rule("dynamodb:TransactWriteItems", 0.1, acts.conflicted),
+            Rule(("dynamodb:", "sqs:"), 0.02, acts.unanswered),
+            Rule(("dynamodb:", "sqs:"), 0.02, acts.failed),
+        ),
+    ),
+)
 
 
 @contextmanager

@@ -55,7 +55,7 @@ class Poison:
     def _event(self, kind: str, changes: Mapping[str, Any]) -> None:
         word = self._word(kind)
         fill = Fill(word, next(iter(self.desk.cash)), "", 5, self.desk.draw_price(), Decimal(0), now_ms())
-        self.desk.publish(fill.body() | changes)
+        self.desk.publish({**fill.body(), **changes})
         self._expect(ORDER_FILLED, word)
 
     def _queued(self, queue: Queue, kind: str, more: Mapping[str, str]) -> None:

@@ -30,7 +30,7 @@ CLIENTS = 3
 DRAIN_S = 240.0
 # Twenty tries a second apart, and what was to come again in half a minute when they were hurried.
 BACKLOG_S = 120.0
-ARRIVAL_S = 60.0
+ARRIVAL_S = 180.0
 ALARMS_OF_POISON = {
     Queue.FILLS: "FillsDeadLetterAlarm",
     Queue.ORDER_FILLED: "OrderFilledDeadLetterAlarm",

@@ -42,7 +42,7 @@ class Client:
             beginning = asyncio.create_task(self.begin())
             try:
                 async for text in self.socket:
-                    self.take(loads(text))
+                    self.hear(text)
             except ConnectionClosed:
                 return
             finally:
@@ -56,6 +56,9 @@ class Client:
                 await self.say(action="resume", portfolio_id=name, last_version=version)
             if not known:
                 await self.say(action="subscribe", portfolio_ids=self.portfolio_ids)
+
+    def hear(self, text: str | bytes) -> None:
+        self.take(loads(text))
 
     async def say(self, **message: object) -> None:
         assert self.socket is not None
