@@ -39,11 +39,11 @@ ADJUSTED ?=
 export PYTHONDONTWRITEBYTECODE := 1
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help env env-all up down demo bridge import-history rebuild-hot dlq-list dlq-show dlq-replay status logs token test lint format types template page deploy-page unit contract \
+.PHONY: help env env-all up down demo bridge import-history rebuild-hot dlq-list dlq-show dlq-replay status logs token test lint format types template page pictures deploy-page unit contract \
 	property infra simulation simulate integration e2e streams chaos load bench compare-metrics figures audit audit-env lock build deploy clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 env: ## make the developer's environment (.venv)
 	@$(PYTHON) -m local.environments dev
@@ -125,6 +125,9 @@ audit: audit-env ## look the deployed packages up among known vulnerabilities (a
 
 deploy-page: env ## build the page and put it where a stack with Page=cloudfront serves it: make deploy-page ENV=prod
 	@$(PY) -m local.page_upload "$(ENV)"
+
+pictures: env ## take the README's pictures of the page: while `make demo` runs in another terminal
+	@$(PY) -m local.pictures
 
 page: env ## the dashboard: types, tests and build (needs Node 20)
 	@$(PY) -m local.page

@@ -5,7 +5,9 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from local.browser import BrowserError
 from local.environments import CACHE, ROOT
+from local.page import PageError
 from local.services import CloudError
 
 # The application's own package, which is deployed as a layer and installed nowhere.
@@ -32,16 +34,16 @@ HOME = CACHE / "bench"
 RESULT = CACHE / "bench.json"
 STORE = {"recalculate": recalculation.measure, "prices": prices.measure, "state": state.measure}
 USUAL = (*STORE, "cost", "ledger", "metrics", "init", "ticks")
-# The big sizes take minutes of their own: measured only when named.
-PARTS = (*USUAL, "scale")
+# Measured only when named: the big sizes take minutes of their own, the page needs Node and Chromium.
+PARTS = (*USUAL, "scale", "page")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure the parts named, by default all but `scale`, and bring bench.json up to date with them; the others'
+    """Measure the parts named, by default the usual ones, and bring bench.json up to date with them; the others'
     figures stay in it. 0 if everything could be measured."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="The figures of the design.")
     parser.add_argument(
-        "part", nargs="*", metavar="PART", help=f"only these of {', '.join(PARTS)}; scale only if named"
+        "part", nargs="*", metavar="PART", help=f"only these of {', '.join(PARTS)}; scale and page only if named"
     )
     parser.add_argument(
         "--ticks",
@@ -62,6 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rows = _measure(parts, HOME, file)
     except CloudError as error:
         print(f"\n{error.report()}", file=sys.stderr)
+        return 1
+    except (PageError, BrowserError) as error:
+        print(f"\n{error}", file=sys.stderr)
         return 1
     report.show(rows)
     report.write(rows, RESULT, sorted(parts))
@@ -85,11 +90,19 @@ def _measure(chosen: set[str], home: Path, file: tick_file.TickFile | None) -> l
         "init": lambda: cold_start.measure(home),
         "ticks": lambda: ticks.measure(home, file),
         "scale": lambda: _scale(home),
+        "page": _page,
     }
     for name, work in alone.items():
         if name in chosen:
             rows += _step(name, work)
     return rows
+
+
+def _page() -> list[Row]:
+    """With the browser's own driver, which no other part needs."""
+    from benchmarks import page
+
+    return page.measure()
 
 
 def _scale(home: Path) -> list[Row]:

@@ -88,7 +88,9 @@ class Client:
             self.version = max(self.version, *(update["version"] for update in message["updates"]))
         elif kind == "analysis_result" and self.waiting:
             self.analyze_next(socket)  # in the middle of the one before
-        return not (kind in {"analysis_completed", "analysis_failed", "error"} and not self.waiting)
+        # The one before may be through just as it is told to give way.
+        is_last = not self.waiting and message.get("ticker", self.options.tickers[-1]) == self.options.tickers[-1]
+        return not (kind in {"analysis_completed", "analysis_failed", "error"} and is_last)
 
 
 def main() -> int:

@@ -81,10 +81,18 @@ def _demo(_settings: Settings, _: argparse.Namespace) -> int:
     return demo.main()
 
 
+def _running(settings: Settings) -> cloud.Outputs:
+    """What the running cloud answers with; ``CloudError`` if none was started."""
+    outputs = cloud.read_outputs(settings)
+    if outputs is None:
+        raise CloudError("the cloud is not running: `make up` starts it")
+    return outputs
+
+
 def _status(settings: Settings, _: argparse.Namespace) -> int:
     outputs = cloud.read_outputs(settings)
     if not outputs or not services.running(settings) or not cloud.is_healthy(outputs):
-        print("not running")
+        print("the cloud is not running: `make up` starts it")
         return 1
     _print_addresses(settings, outputs)
     operator = Rest(outputs.rest_url, cloud.local_issuer(settings).token("operator", ["admin"]))
@@ -93,20 +101,13 @@ def _status(settings: Settings, _: argparse.Namespace) -> int:
 
 
 def _logs(settings: Settings, options: argparse.Namespace) -> int:
-    outputs = cloud.read_outputs(settings)
-    if not outputs:
-        print("not running")
-        return 1
+    outputs = _running(settings)
     print("\n".join(sam.function_logs(outputs.aws_endpoint, options.function)))
     return 0
 
 
 def _rebuild_hot(settings: Settings, _: argparse.Namespace) -> int:
-    outputs = cloud.read_outputs(settings)
-    if not outputs:
-        print("not running")
-        return 1
-    return 0 if rebuild.rebuild_hot(outputs).broken == 0 else 1
+    return 0 if rebuild.rebuild_hot(_running(settings)).broken == 0 else 1
 
 
 def _dlq_list(settings: Settings, _: argparse.Namespace) -> int:
@@ -126,30 +127,20 @@ def _dlq_replay(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def _dead_letters(settings: Settings) -> DeadLetters:
-    outputs = cloud.read_outputs(settings)
-    if not outputs:
-        raise CloudError("not running")
-    return DeadLetters(outputs)
+    return DeadLetters(_running(settings))
 
 
 def _import_history(settings: Settings, options: argparse.Namespace) -> int:
-    outputs = cloud.read_outputs(settings)
-    if not outputs:
-        print("not running")
-        return 1
+    outputs = _running(settings)
     rest = Rest(outputs.rest_url, outputs.token)
     refused = price_files.give(rest, price_files.read(options.file), adjusted=options.adjusted, show=print)
     return 1 if refused else 0
 
 
 def _bridge(settings: Settings, _: argparse.Namespace) -> int:
-    outputs = cloud.read_outputs(settings)
-    if outputs:
-        # This process becomes the bridge, so that signals and the exit code are the bridge's own.
-        command = [sys.executable, "-m", "foliostream.bridge"]
-        os.execve(sys.executable, command, bridge_environment(outputs, os.environ))  # noqa: S606 (no shell)
-    print("not running")
-    return 1
+    # This process becomes the bridge, so that signals and the exit code are the bridge's own.
+    command = [sys.executable, "-m", "foliostream.bridge"]
+    os.execve(sys.executable, command, bridge_environment(_running(settings), os.environ))  # noqa: S606 (no shell)
 
 
 def bridge_environment(outputs: cloud.Outputs, environment: Mapping[str, str]) -> dict[str, str]:

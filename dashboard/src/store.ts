@@ -3,15 +3,20 @@
 import { batch, computed, signal, type Signal } from '@preact/signals'
 import { type Amount, toNumber } from './lib/exact'
 import { Live, type LinkState, type Message } from './lib/live'
-import { ApiError, portfolios, Rest, type Summary } from './lib/rest'
+import { ApiError, config, portfolios, Rest, type Summary } from './lib/rest'
 import { applied, type PortfolioState, type Shown, type Update } from './lib/state'
 
 /** A connection watches at most this many portfolios (the server's limit); the list shows the rest without figures. */
 export const MAX_WATCHED = 50
 const MAX_LISTED = 500
 const MAX_EVENTS = 200
+// A quarter of an hour at the least, at two points each half second however often the total moves.
 const MAX_POINTS = 3600
+const POINT_EVERY_MS = 500
 const MAX_WAITING_MESSAGES = 5000
+const ASK_AGAIN_MS = 5000
+// Nobody reads figures that change more often.
+const APPLY_EVERY_MS = 50
 const TOKEN_KEY = 'foliostream.token'
 const SESSION_KEY = 'foliostream.session'
 // Between two `resume` messages, so that a page of many portfolios stays below the server's limit of actions a second.
@@ -45,32 +50,42 @@ export interface Run {
   note: string
 }
 
+/** A portfolio in the list; of a ticket's, no more than the id is known until its snapshot came. */
+export type Listed = Pick<Summary, 'portfolio_id' | 'portfolio_name'> & Partial<Summary>
+
 export interface Notice {
   id: number
   text: string
   code: string
 }
 
-export const token = signal<string | null>(sessionStorage.getItem(TOKEN_KEY))
+/** How the visitor came in: a token may ask for everything, a ticket opens one connection and nothing else. */
+export type Entry = 'none' | 'token' | 'ticket'
+
+export const entry = signal<Entry>('none')
+export const isEntering = signal(false)
 export const signInFault = signal('')
 export const linkState = signal<LinkState>('closed')
 export const retryAtMs = signal<number | null>(null)
-export const summaries = signal<Summary[]>([])
+export const summaries = signal<Listed[]>([])
 export const selectedId = signal<string | null>(null)
 export const happenings = signal<Happening[]>([])
 export const run = signal<Run | null>(null)
 export const notices = signal<Notice[]>([])
 export const resyncs = signal(0)
 export const nowMs = signal(Date.now())
-export const isListLoaded = signal(false)
 
 const shown = new Map<string, Signal<Shown | undefined>>()
+// When what is missing of a portfolio was asked for.
+const gaps = new Map<string, number>()
 const points = new Map<string, Signal<Point[]>>()
 let live: Live | null = null
 let rest: Rest | null = null
 let noticeCount = 0
 let waiting: Message[] = []
 let frame = 0
+let timer: number | undefined
+let appliedAtMs = 0
 
 /** What is shown of a portfolio; undefined until its snapshot came. */
 export function shownOf(portfolioId: string): Signal<Shown | undefined> {
@@ -92,35 +107,57 @@ function kept<Value>(where: Map<string, Signal<Value>>, key: string, first: Valu
 
 /** The API as the caller; only while signed in. */
 export function api(): Rest {
-  if (!rest) throw new ApiError(401, 'UNAUTHORIZED', 'Not signed in.')
+  if (!rest) throw new ApiError(401, 'UNAUTHORIZED', 'This needs a token; a ticket opens the connection only.')
   return rest
 }
 
 /** Take a token, list the caller's portfolios and connect. The fault stands in `signInFault`. */
 export async function signIn(given: string): Promise<void> {
-  signInFault.value = ''
-  isListLoaded.value = false
   const caller = new Rest(given.trim().replace(/^Bearer\s+/i, ''))
-  try {
+  await enter('token', async () => {
     const found = await portfolios(caller, MAX_LISTED)
+    rest = caller
+    sessionStorage.setItem(TOKEN_KEY, caller.token)
+    connect(addressByToken)
+    return found
+  })
+}
+
+/** Watch portfolios over the one connection that a ticket opens; for who has the token elsewhere. */
+export async function enterWithTicket(ticket: string, portfolioIds: string[]): Promise<void> {
+  await enter('ticket', async () => {
+    const { ws_url: url } = await config()
+    connect(addressByTicket(url, ticket))
+    return portfolioIds.slice(0, MAX_WATCHED).map((portfolio_id) => ({ portfolio_id, portfolio_name: portfolio_id }))
+  })
+}
+
+async function enter(by: Entry, open: () => Promise<Listed[]>): Promise<void> {
+  signInFault.value = ''
+  isEntering.value = true
+  try {
+    const found = await open()
     batch(() => {
-      rest = caller
-      sessionStorage.setItem(TOKEN_KEY, caller.token)
-      token.value = caller.token
-      summaries.value = found
-      isListLoaded.value = true
+      entry.value = by
+      summaries.value = [...found].sort((one, other) => one.portfolio_name.localeCompare(other.portfolio_name))
       const asked = new URLSearchParams(location.hash.slice(1)).get('portfolio')
-      selectedId.value = found.find((one) => one.portfolio_id === asked)?.portfolio_id ?? found[0]?.portfolio_id ?? null
+      const shownFirst = found.find((one) => one.portfolio_id === asked) ?? summaries.value[0]
+      selectedId.value = shownFirst?.portfolio_id ?? null
     })
-    connect()
   } catch (fault) {
-    signOut()
-    signInFault.value = fault instanceof ApiError ? `${fault.message}` : String(fault)
+    leave(fault instanceof Error ? fault.message : String(fault))
+  } finally {
+    isEntering.value = false
   }
 }
 
 /** Forget the token and everything shown. */
 export function signOut(): void {
+  leave('')
+  history.replaceState(null, '', location.pathname + location.search)
+}
+
+function leave(why: string): void {
   live?.close()
   live = null
   rest = null
@@ -128,12 +165,14 @@ export function signOut(): void {
   sessionStorage.removeItem(TOKEN_KEY)
   sessionStorage.removeItem(SESSION_KEY)
   batch(() => {
-    token.value = null
+    entry.value = 'none'
+    signInFault.value = why
     summaries.value = []
     selectedId.value = null
     happenings.value = []
     run.value = null
     notices.value = []
+    resyncs.value = 0
     for (const one of shown.values()) one.value = undefined
     for (const one of points.values()) one.value = []
   })
@@ -188,7 +227,7 @@ function watch(portfolioId: string): void {
   live?.send({ action: 'subscribe', portfolio_ids: [portfolioId] })
 }
 
-function connect(): void {
+function connect(address: () => Promise<string>): void {
   live?.close()
   live = new Live({
     address,
@@ -197,15 +236,27 @@ function connect(): void {
     changed: (state, at) => batch(() => ((linkState.value = state), (retryAtMs.value = at))),
     isFinal: (fault) => {
       const isRefused = fault instanceof ApiError && (fault.status === 401 || fault.status === 403)
-      if (isRefused) signInFault.value = 'The token is no longer accepted. Sign in again.'
-      if (isRefused) token.value = null
+      if (isRefused) leave(rest ? 'The token is no longer accepted. Sign in again.' : fault.message)
       return isRefused
     },
   })
 }
 
-async function address(): Promise<string> {
+async function addressByToken(): Promise<string> {
   const { ticket, url } = await api().call<{ ticket: string; url: string }>('POST', 'api/v1/ws-ticket')
+  return withTicket(url, ticket)
+}
+
+function addressByTicket(url: string, ticket: string): () => Promise<string> {
+  let isUsed = false
+  return async () => {
+    if (isUsed) throw new ApiError(401, 'TICKET_USED', 'The ticket was refused, or its connection is over. Another one is needed.')
+    isUsed = true
+    return withTicket(url, ticket)
+  }
+}
+
+function withTicket(url: string, ticket: string): string {
   const target = new URL(url)
   target.searchParams.set('ticket', ticket)
   target.searchParams.set('session_id', sessionId())
@@ -222,6 +273,7 @@ function sessionId(): string {
 
 /** Snapshots of everything come with `subscribe`; `resume` also brings the events missed while away. */
 function subscribe(): void {
+  gaps.clear()
   const ids = watched()
   if (!ids.length) return
   const known = ids.filter((id) => shownOf(id).value)
@@ -235,16 +287,18 @@ function resume(portfolioId: string): void {
   if (last) live?.send({ action: 'resume', portfolio_id: portfolioId, last_version: last.version })
 }
 
-/** Messages are applied once a frame, so that very many a second cost one drawing. A hidden page draws nothing. */
+/** Messages are applied together, so that very many a second cost few drawings. A hidden page draws nothing. */
 function enqueue(message: Message): void {
   waiting.push(message)
   if (document.hidden || waiting.length >= MAX_WAITING_MESSAGES) applyWaiting()
-  else if (!frame) frame = requestAnimationFrame(applyWaiting)
+  else timer ??= window.setTimeout(() => (frame = requestAnimationFrame(applyWaiting)), Math.max(0, appliedAtMs + APPLY_EVERY_MS - performance.now()))
 }
 
 function applyWaiting(): void {
+  window.clearTimeout(timer)
   cancelAnimationFrame(frame)
-  frame = 0
+  timer = undefined
+  appliedAtMs = performance.now()
   const messages = waiting
   waiting = []
   batch(() => messages.forEach(apply))
@@ -257,7 +311,7 @@ function apply(message: Message): void {
     case 'portfolio_update':
       return (message.updates as Update[]).forEach(takeUpdate)
     case 'resync_required':
-      resyncs.value += 1
+      if (!gaps.has(String(message.portfolio_id))) resyncs.value += 1
       return
     case 'margin_call':
     case 'margin_restored':
@@ -285,10 +339,16 @@ function takeSnapshot(message: Message): void {
   const portfolioId = String(message.portfolio_id)
   const version = Number(message.version)
   const before = shownOf(portfolioId).value
+  gaps.delete(portfolioId)
   if (before && version < before.version) return
   const state = message.data as PortfolioState
+  if (entry.value === 'ticket' && !before) introduce(state)
   show(portfolioId, { version, state: { ...state, positions: state.positions ?? [] }, arrivedAtMs: Date.now() })
   if (state.truncated) void completeBySeparateCall(portfolioId)
+}
+
+function introduce(state: PortfolioState): void {
+  summaries.value = summaries.value.map((one) => (one.portfolio_id === state.portfolio_id ? { ...one, ...state } : one))
 }
 
 /** A portfolio too large for a message comes without its positions and says where they are. */
@@ -309,14 +369,21 @@ async function completeBySeparateCall(portfolioId: string): Promise<void> {
 function takeUpdate(update: Update): void {
   const [outcome, after] = applied(shownOf(update.portfolio_id).value, update, Date.now())
   if (outcome === 'applied' && after) {
+    gaps.delete(update.portfolio_id)
     show(update.portfolio_id, after)
     if (update.data.truncated) void completeBySeparateCall(update.portfolio_id)
   }
-  if (outcome === 'gap') {
-    resyncs.value += 1
-    if (after) resume(update.portfolio_id)
-    else live?.send({ action: 'subscribe', portfolio_ids: [update.portfolio_id] })
-  }
+  if (outcome === 'gap') fill(update.portfolio_id)
+}
+
+/** Ask once for what is missing; what else comes meanwhile does not fit either. */
+function fill(portfolioId: string): void {
+  const askedAtMs = gaps.get(portfolioId)
+  if (askedAtMs !== undefined && Date.now() - askedAtMs < ASK_AGAIN_MS) return
+  if (askedAtMs === undefined) resyncs.value += 1
+  gaps.set(portfolioId, Date.now())
+  if (shownOf(portfolioId).value) resume(portfolioId)
+  else live?.send({ action: 'subscribe', portfolio_ids: [portfolioId] })
 }
 
 function show(portfolioId: string, next: Shown): void {
@@ -324,7 +391,14 @@ function show(portfolioId: string, next: Shown): void {
   const value = toNumber(next.state.total_value)
   if (value === null) return
   const line = pointsOf(portfolioId)
-  line.value = [...line.value.slice(-(MAX_POINTS - 1)), { atMs: next.arrivedAtMs, value }]
+  line.value = extended(line.value, { atMs: next.arrivedAtMs, value })
+}
+
+/** The line with a point more; it takes the last one's place where three would be within half a second. */
+export function extended(line: Point[], point: Point): Point[] {
+  const lastButOne = line.at(-2)
+  const isClose = lastButOne !== undefined && point.atMs - lastButOne.atMs < POINT_EVERY_MS
+  return [...(isClose ? line.slice(0, -1) : line), point].slice(-MAX_POINTS)
 }
 
 function takeHappening(message: Message): void {
@@ -362,13 +436,20 @@ export function advanced(current: Run | null, message: Message): Run | null {
   }
 }
 
-/** A token in the address (`#token=...`, as the local cloud prints it) signs in and is taken out of the address. */
+/** What stands in the address (`#token=...` or `#ticket=...&portfolio=...`) signs in and is taken out of the address. */
 export function start(): void {
   setInterval(() => (nowMs.value = Date.now()), 1000)
   const asked = new URLSearchParams(location.hash.slice(1))
-  const given = asked.get('token')
+  const [given, ticket] = [asked.get('token'), asked.get('ticket')]
   asked.delete('token')
-  if (given) history.replaceState(null, '', `${location.pathname}${location.search}${asked.size ? `#${asked}` : ''}`)
-  const known = given ?? token.value
-  if (known) void signIn(known)
+  asked.delete('ticket')
+  if (given || ticket) history.replaceState(null, '', `${location.pathname}${location.search}${asked.size ? `#${asked}` : ''}`)
+  const known = given ?? sessionStorage.getItem(TOKEN_KEY)
+  if (ticket) void enterWithTicket(ticket, idsIn(asked.get('portfolio') ?? ''))
+  else if (known) void signIn(known)
+}
+
+/** Portfolio ids as a visitor writes them: between commas or spaces. */
+export function idsIn(text: string): string[] {
+  return [...new Set(text.split(/[\s,]+/).filter(Boolean))]
 }

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from aws_lambda_powertools import Logger
 
-from foliostream.domain import analysis_task
+from foliostream.application.reading import asked
+from foliostream.domain.analysis_task import Task
 from foliostream.wiring import wiring
 
 logger = Logger()
@@ -15,7 +15,7 @@ logger = Logger()
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     """Invoked asynchronously, possibly more than once; raises where nothing could be stored, for another try."""
-    task = analysis_task.decode(json.dumps(event))
+    task = asked(event, Task)
     report = wiring().computing(task)
     if report.fault is not None:
         logger.error("analysis failed", run_id=task.run.run_id, reason=report.fault)

@@ -6,14 +6,22 @@ from dataclasses import asdict
 from typing import Any
 
 from aws_lambda_powertools import Logger
+from msgspec import Struct
 
 from foliostream import lambda_events
+from foliostream.application.reading import asked
 from foliostream.domain import swaps, times
 from foliostream.wiring import wiring
 
 logger = Logger()
 # What the scheduler writes the time of the run in place of; an emulator may hand it on as it is.
 PLACEHOLDER = "<aws.scheduler.scheduled-time>"
+
+
+class _Ask(Struct):
+    night: str | None = None
+    portfolio_ids: list[str] | None = None
+    scheduled_time: str = PLACEHOLDER
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
@@ -27,11 +35,12 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
             logger.error("not charged", portfolio_id=name, reason=reason)
         logger.info("charged", booked=len(report.booked), nothing=len(report.nothing), failed=len(report.failed))
         return lambda_events.failures(again)
-    scheduled = event.get("scheduled_time", PLACEHOLDER)
-    at_ms = wiring().clock.now_ms() if scheduled == PLACEHOLDER else times.epoch_ms(scheduled)
-    night = booking.night(event.get("night") or swaps.latest(at_ms).day.isoformat())
-    if "portfolio_ids" in event:
-        return {"night": night.day.isoformat(), **asdict(booking.book(night, event["portfolio_ids"]))}
+    ask = asked(event, _Ask)
+    is_scheduled = ask.scheduled_time != PLACEHOLDER
+    at_ms = times.epoch_ms(ask.scheduled_time) if is_scheduled else wiring().clock.now_ms()
+    night = booking.night(ask.night or swaps.latest(at_ms).day.isoformat())
+    if ask.portfolio_ids is not None:
+        return {"night": night.day.isoformat(), **asdict(booking.book(night, ask.portfolio_ids))}
     messages = booking.start(night)
     logger.info("started", night=night.day.isoformat(), messages=messages)
     return {"night": night.day.isoformat(), "started": messages}

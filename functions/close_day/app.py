@@ -6,14 +6,22 @@ from dataclasses import asdict
 from typing import Any
 
 from aws_lambda_powertools import Logger
+from msgspec import Struct
 
 from foliostream import lambda_events
+from foliostream.application.reading import asked
 from foliostream.domain import times
 from foliostream.wiring import wiring
 
 logger = Logger()
 # What the scheduler writes the time of the run in place of; an emulator may hand it on as it is.
 PLACEHOLDER = "<aws.scheduler.scheduled-time>"
+
+
+class _Ask(Struct):
+    day: str | None = None
+    portfolio_ids: list[str] | None = None
+    scheduled_time: str = PLACEHOLDER
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
@@ -36,14 +44,15 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
             closes=report.closes,
         )
         return lambda_events.failures(again)
-    scheduled = event.get("scheduled_time", PLACEHOLDER)
-    at_ms = wiring().clock.now_ms() if scheduled == PLACEHOLDER else times.epoch_ms(scheduled)
-    day = closing.checked_day(event.get("day") or closing.day_of(at_ms))
+    ask = asked(event, _Ask)
+    is_scheduled = ask.scheduled_time != PLACEHOLDER
+    at_ms = times.epoch_ms(ask.scheduled_time) if is_scheduled else wiring().clock.now_ms()
+    day = closing.checked_day(ask.day or closing.day_of(at_ms))
     if closing.is_holiday(day):
         logger.info("not closed: a holiday of the market", day=day)
         return {"day": day, "holiday": True}
-    if "portfolio_ids" in event:
-        return {"day": day, **asdict(closing.close(day, event["portfolio_ids"]))}
+    if ask.portfolio_ids is not None:
+        return {"day": day, **asdict(closing.close(day, ask.portfolio_ids))}
     messages = closing.start(day)
     logger.info("started", day=day, messages=messages)
     return {"day": day, "started": messages}

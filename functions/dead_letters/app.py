@@ -10,6 +10,7 @@ from aws_lambda_powertools import Logger
 from msgspec import Struct
 
 from foliostream.application.dead_letters import LIMIT_MAX
+from foliostream.application.reading import asked
 from foliostream.errors import CallerError
 from foliostream.wiring import wiring
 
@@ -30,15 +31,15 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     """``{"action": "list"}``; ``{"action": "show", "queue": "fills", "ids"?, "limit"?}``;
     ``{"action": "replay", "queue": "fills", "ids" | "all": true, "limit"?}``. Of ``all`` that are more than the limit,
     the answer's ``before_ms`` given back goes on. Raises on anything else."""
-    asked = msgspec.convert(event, _Ask)
+    ask = asked(event, _Ask)
     letters = wiring().dead_letter_office
-    if asked.action == "list":
+    if ask.action == "list":
         return {"queues": _plain(letters.rows())}
-    if asked.action == "show":
-        return {"queue": asked.queue, "letters": _plain(letters.show(asked.queue, asked.ids, asked.limit))}
-    if asked.all == bool(asked.ids):
+    if ask.action == "show":
+        return {"queue": ask.queue, "letters": _plain(letters.show(ask.queue, ask.ids, ask.limit))}
+    if ask.all == bool(ask.ids):
         raise CallerError("replay takes either ids, or all")
-    done = letters.replay(asked.queue, asked.ids, asked.limit, asked.before_ms)
+    done = letters.replay(ask.queue, ask.ids, ask.limit, ask.before_ms)
     logger.info("replayed", queue=done.queue, replayed=done.replayed, failed=done.failed, missing=done.missing)
     answer: dict[str, Any] = _plain(done)
     return answer

@@ -7,6 +7,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 
 from foliostream import lambda_events, metrics
+from foliostream.application.managers import PAPER
 from foliostream.wiring import wiring
 
 # Named for the package: what its modules log comes out here too.
@@ -17,12 +18,11 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     """Messages: symbols with a new price; those that failed come again. Otherwise, as the schedule does: every symbol
     with open orders is told to itself."""
     parts = wiring()
-    filler = parts.order_filler
     if "Records" not in event:
-        told = filler.tell_all()
+        told = parts.managers[PAPER].recover()
         logger.info("told", symbols=told)
         return {"symbols": told}
-    done = filler.work(lambda_events.received(event))
+    done = parts.order_filler.work(lambda_events.received(event))
     metrics.emit(parts.clock.now_ms(), {"Stack": parts.settings.stack}, {"OrdersFilled": done.filled})
     logger.info("orders", looked_at=done.looked_at, filled=done.filled, rejected=done.rejected, unpriced=done.unpriced)
     return lambda_events.failures(done.again)

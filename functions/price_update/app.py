@@ -9,7 +9,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 
 from foliostream import lambda_events, metrics
-from foliostream.application import price_input, topic_input
+from foliostream.application import managers, price_input, topic_input
 from foliostream.application.figures import count_prices
 from foliostream.application.update_prices import PriceReport, update_prices
 from foliostream.domain.price import Refused
@@ -50,7 +50,7 @@ def _store(
         marker=parts.marker,
         clock=parts.clock,
     )
-    orders_told = parts.order_watch.tell(report.symbols)
+    orders_told = managers.ticked(parts.managers, report.symbols)
     report.rejected.extend([*parsed.refused, *unreadable])
     count_prices(parts.hot, report)
     figures: dict[str, int | Sequence[int]] = {

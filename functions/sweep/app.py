@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import Annotated, Any
 
 from aws_lambda_powertools import Logger
+from msgspec import Meta, Struct
 
 from foliostream import metrics
 from foliostream.application.late_promises import LATE_MS
+from foliostream.application.reading import asked
 from foliostream.application.sweep_report import SweepReport
 from foliostream.errors import RetryableError
 from foliostream.wiring import wiring
@@ -17,11 +19,16 @@ from foliostream.wiring import wiring
 logger = Logger(service="foliostream")
 
 
+class _Ask(Struct):
+    # A day is the longest that a promise may wait for.
+    late_seconds: Annotated[int, Meta(ge=0, le=86_400)] = LATE_MS // 1000
+
+
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     """What it did and found. ``{"late_seconds": 5}`` takes promises of that age for lost, for an operator who knows
     that nothing is under way. A step that failed raises once all others are done: the next run goes on with it."""
     parts = wiring()
-    report = parts.sweep(int(event.get("late_seconds", LATE_MS // 1000)) * 1000)
+    report = parts.sweep(asked(event, _Ask).late_seconds * 1000)
     metrics.emit(parts.clock.now_ms(), {"Stack": parts.settings.stack}, _figures(report))
     if report.finds:
         logger.warning("found lost", **asdict(report))

@@ -14,14 +14,15 @@ def handler(event: dict[str, Any], context: object) -> dict[str, int]:
     request = event["requestContext"]
     connection_id = request["connectionId"]
     watching = wiring().watching
-    if request["routeKey"] == "$connect":
+    # Not the route: that is whatever a client says its action is, also "$connect".
+    if request["eventType"] == "CONNECT":
         caller = request["authorizer"]
         asked = (event.get("queryStringParameters") or {}).get("session_id")
         try:
             watching.connect(connection_id, caller["sub"], caller["scope"].split(), int(caller["exp"]) * 1000, asked)
         except CallerError as refusal:
             return {"statusCode": refusal.http_status}
-    elif request["routeKey"] == "$disconnect":
+    elif request["eventType"] == "DISCONNECT":
         watching.disconnect(connection_id)
     else:
         watching.receive(connection_id, event.get("body") or "")

@@ -24,9 +24,11 @@ from foliostream.ports import HotStore, StoredSnapshot
 from foliostream_client.transport import Rest, Socket
 from local import cloud
 from local.issuer import ALL_SCOPES
+from local.sam import function_logs
 from local.settings import Settings
 from local.testing import running_cloud, settings_of
 from tests.support import asyncapi
+from tests.support.log_search import secrets
 
 ACCOUNT_TYPES = ("live", "demo", "paper")
 # Everything arrives within a few windows; a busy machine gets more.
@@ -78,9 +80,11 @@ class Cloud:
 
 @pytest.fixture(scope="session", params=["valkey", "dynamodb"])
 def stack(request: pytest.FixtureRequest) -> Iterator[Cloud]:
-    settings = settings_of(f"test-{request.param}", PORTFOLIO_HOT_STORE=request.param)
+    settings = settings_of(f"test-{request.param}", PORTFOLIO_HOT_STORE=request.param, PORTFOLIO_PAGE="cloudfront")
     with running_cloud(settings) as outputs:
         yield Cloud(outputs, settings)
+        # Whatever the run has made the functions write.
+        assert list(secrets(function_logs(outputs.aws_endpoint))) == []
 
 
 @pytest.fixture

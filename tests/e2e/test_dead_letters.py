@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -160,3 +161,50 @@ def test_all_are_replayed_however_many_calls_it_takes(stack: Cloud, operator: Op
     assert operator.replay("rebuild")
     assert operator.lines == ["rebuild: 100 replayed", "rebuild: 10 replayed"]
     assert operator.show("rebuild") == "no dead letters of rebuild"
+
+
+def test_a_part_of_the_ledgers_stream_that_was_given_up_is_projected_again(
+    stack: Cloud, holder: Callable[[str], Holder], operator: Operator
+) -> None:
+    """As Lambda writes the letter: where in the stream, and nothing of what."""
+    someone = holder("demo")
+    identifier = someone.state()["portfolio_id"]
+    streams = stack.aws("dynamodbstreams")
+    table = stack.outputs.resources["LedgerTableName"]
+    arn = stack.aws("dynamodb").describe_table(TableName=table)["Table"]["LatestStreamArn"]
+    (shard,) = streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]
+    numbers = [
+        record["dynamodb"]["SequenceNumber"]
+        for record in read_all(streams, arn, shard["ShardId"])
+        if record["dynamodb"]["Keys"]["pk"]["S"] == f"PORTFOLIO#{identifier}"
+    ]
+    letter = {
+        "requestContext": {"condition": "RetryAttemptsExhausted", "approximateInvokeCount": 1001},
+        "DDBStreamBatchInfo": {
+            "streamArn": arn,
+            "shardId": shard["ShardId"],
+            "startSequenceNumber": numbers[0],
+            "endSequenceNumber": numbers[-1],
+            "batchSize": len(numbers),
+        },
+    }
+    put_again(stack, "project-ledger-dead", json.dumps(letter))
+    name = eventually(lambda: operator.id_of("ledger", numbers[0]), bool, "the letter")
+    version = someone.state()["version"]
+
+    assert operator.replay("ledger", name)
+    eventually(someone.state, lambda seen: seen["version"] > version, "a valuation")
+    assert operator.id_of("ledger", numbers[0]) == ""
+
+
+def read_all(streams: Any, arn: str, shard: str) -> list[dict[str, Any]]:  # noqa: ANN401 (boto3 has no types of it)
+    """What the stream has of a shard."""
+    iterator = streams.get_shard_iterator(StreamArn=arn, ShardId=shard, ShardIteratorType="TRIM_HORIZON")
+    found: list[dict[str, Any]] = []
+    at: str = iterator["ShardIterator"]
+    while page := streams.get_records(ShardIterator=at):
+        found += page["Records"]
+        at = page.get("NextShardIterator", "")
+        if not at or not page["Records"]:
+            break
+    return found

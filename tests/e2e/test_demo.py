@@ -19,9 +19,9 @@ def test_the_demo_ends_by_itself_and_says_ok_with_its_counts() -> None:
         ["make", "demo"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=240
     )
     assert run.returncode == 0, run.stdout + run.stderr
-    assert "the broker confirms 0 TCS" in run.stdout
-    assert "the broker has 3 TCS, we 0: missing, reported" in run.stdout
-    assert "1 ADJUSTMENT booked on demand, 3 TCS, reconciled" in run.stdout
+    assert "a simulated broker confirms 0 TCS" in run.stdout
+    assert "it now has 3 TCS, the books 0: reported as missing" in run.stdout
+    assert "1 ADJUSTMENT booked on demand, the books have 3 TCS too" in run.stdout
     last = run.stdout.strip().splitlines()[-1]
     counts = re.match(
         r"demo: ok ([\d,]+) ticks, ([\d,]+) valuations, ([\d,]+) pushes, .*p50 [\d,]+ ms p95 [\d,]+ ms", last

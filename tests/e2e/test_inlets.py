@@ -20,9 +20,9 @@ import redis
 
 from foliostream_client.transport import Rest
 from local.__main__ import bridge_environment
+from local.services import free_port
 from tests.e2e.conftest import Cloud, Holder, eventually, now_ms, total
 from tests.e2e.test_fills import fill, given_up, held, state
-from tests.support.servers import free_port
 from tests.support.valkey import valkey_server
 
 ROOT = Path(__file__).parents[2]

@@ -15,7 +15,7 @@ from foliostream.domain.keys import stable_hash
 from foliostream.domain.orders import MAX_OPEN, Order, State
 from foliostream.domain.portfolio import Portfolio, Transaction
 from foliostream.errors import CallerError, ConflictError, RefusedError
-from foliostream.ports import WALK_BUCKETS, OrderChange, OrderPage, Page
+from foliostream.ports import WALK_BUCKETS, Booking, OrderChange, OrderPage, Page
 from tests.fakes.accounts import FakeAccounts
 
 ITEMS_MAX = 100
@@ -73,6 +73,23 @@ class FakeLedger:
             if order is not None:
                 self._keep_order(order.after)
             self._store(portfolio, transactions, opened, removed)
+
+    def commit_together(self, bookings: Sequence[Booking]) -> None:
+        sizes = [
+            1 + len(item.transactions) + len(set(item.opened)) + len(set(item.closed) - set(item.opened))
+            for item in bookings
+        ]
+        for item in bookings:
+            _check(item.portfolio, sum(sizes))
+        with self._lock:
+            for item in bookings:
+                owner = item.portfolio.portfolio_id
+                known = [name for name in map(_id, item.transactions) if (owner, name) in self._transactions]
+                if known:
+                    raise ConflictError(f"already booked: {known}", code="TRANSACTION_EXISTS")
+                self._check_version(item.portfolio)
+            for item in bookings:
+                self._store(item.portfolio, item.transactions, item.opened, set(item.closed) - set(item.opened))
 
     def change(self, change: OrderChange) -> None:
         with self._lock:

@@ -31,8 +31,8 @@ MAY_IMPORT = {
     "bridge_settings": {"errors"},
     "metrics": set(),
     "queues": set(),
-    "wiring": {"adapters", "application", "queues", "settings", *PURE},
-    "functions": {"wiring", "metrics", "api", "application", "settings", "lambda_events", *PURE},
+    "wiring": {"adapters", "application", "metrics", "queues", "settings", *PURE},
+    "functions": {"wiring", "metrics", "api", "application", "queues", "settings", "lambda_events", *PURE},
 }
 # Third parties of the inner parts. None may know AWS, Redis or the process's environment.
 OUTSIDE = {"domain": {"msgspec"}, "errors": set(), "ports": {"msgspec"}, "application": {"msgspec"}}

@@ -363,7 +363,7 @@ def test_the_concurrency_that_is_asked_for_is_the_one_that_is_set() -> None:
     rows = template()["Mappings"]["Concurrency"]
     assert {name: row["Number"] for name, row in rows.items()} == {name: int(name) for name in rows}
     limits = [body["AllowedValues"] for name, body in parameters().items() if name.endswith("MaximumConcurrency")]
-    assert limits == [list(rows)] * 11
+    assert limits == [list(rows)] * 12
     assert all(2 <= row["Number"] <= 1000 for row in rows.values())
 
 
@@ -861,6 +861,12 @@ def test_the_ledgers_index_holds_records_and_no_books() -> None:
     assert index["IndexName"] == "by_sequence"
     assert [key["AttributeName"] for key in index["KeySchema"]] == ["listing", "sequence"]
     assert index["Projection"] == {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["record"]}
+
+
+def test_of_the_ledger_only_what_names_a_time_is_ever_deleted() -> None:
+    """What was booked of a broker's orders; ``tests/contract/accounts`` looks that nothing else has the attribute."""
+    ledger = resources("AWS::DynamoDB::Table")["LedgerTable"]
+    assert ledger["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
 
 
 def test_sessions_expire_by_their_own_attribute() -> None:

@@ -15,6 +15,7 @@ from random import Random
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 
 from foliostream.adapters.dynamodb_connections import DynamoDbConnections
@@ -133,7 +134,7 @@ class Storm:
 
     def deliver(self, task: bytes, delay_s: float) -> None:
         time.sleep(delay_s)
-        decoded = analysis_task.decode(task)
+        decoded = msgspec.json.decode(task, type=analysis_task.Task)
         self.computing(decoded)
         self.look(decoded.session_id)
 

@@ -24,8 +24,9 @@ from foliostream.adapters.redis_subscription import RedisSubscription
 from foliostream.application import price_input
 from foliostream.domain.price import PriceUpdate
 from foliostream.errors import RetryableError
+from local.services import HOST, free_port
 from tests.support.ministack import Emulator
-from tests.support.servers import HOST, free_port, wait_until
+from tests.support.servers import wait_until
 from tests.support.valkey import valkey_server
 
 ROOT = Path(__file__).resolve().parents[2]

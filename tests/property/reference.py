@@ -73,7 +73,6 @@ class Holding:
     lots: list[Lot]
     realized: Fraction = NOTHING
     fees: Fraction = NOTHING
-    opened_by: int = 0
 
     @property
     def quantity(self) -> Fraction:
@@ -161,7 +160,6 @@ class Books:
         self.cash: dict[str, Fraction] = defaultdict(Fraction)
         self.held: dict[str, Holding] = {}
         self.sums = Sums()
-        self.count = 0
         self.carried: dict[str, tuple[Fraction, Fraction | None]] = {}
         self.today: dict[str, list[Today]] = defaultdict(list)
 
@@ -209,7 +207,6 @@ class Books:
         reason = self.refusal(event)
         if reason:
             raise ReferenceRefusedError(reason)
-        self.count += 1
         getattr(self, "_" + event.kind.lower())(event, _Rates(rates, self.base))
 
     def _move(self, currency: str, amount: Fraction, rate: Fraction) -> None:
@@ -312,7 +309,7 @@ class Books:
                 holding = None
         if opening:
             if holding is None:
-                holding = self.held[symbol] = Holding([], opened_by=self.count)
+                holding = self.held[symbol] = Holding([])
             holding.fees += fee - closing_fee
             self._open(holding, opening, abs(opening) * price * paper.multiplier)
         return realized

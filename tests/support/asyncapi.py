@@ -60,9 +60,9 @@ def faults(operation: str, message: Mapping[str, Any]) -> list[str]:
     """What is wrong with a message; nothing, if it is as the document says."""
     known = messages(operation)
     kind = message.get("type" if operation == "tell" else "action")
-    if kind not in known:
+    if not isinstance(kind, str) or kind not in known:
         return [f"no message {kind!r}"]
-    return list(_check(message, known[str(kind)], str(kind)))
+    return list(_check(message, known[kind], kind))
 
 
 def _check(value: object, schema: Mapping[str, Any], path: str) -> Iterator[str]:
@@ -92,9 +92,10 @@ def _pattern(value: object, wanted: Any, _: object, path: str) -> Iterator[str]:
         yield f"{path}: {value!r} does not match {wanted}"
 
 
-def _bound(holds: Callable[[Any, Any], bool]) -> Callable[[Any, Any, object, str], Iterator[str]]:
-    def check(value: Any, wanted: Any, _: object, path: str) -> Iterator[str]:  # noqa: ANN401
-        if not holds(value, wanted):
+def _bound(holds: Callable[[Any, Any], bool]) -> Callable[[Any, Any, Mapping[str, Any], str], Iterator[str]]:
+    def check(value: Any, wanted: Any, schema: Mapping[str, Any], path: str) -> Iterator[str]:  # noqa: ANN401
+        # Null has no length, and what is of another type is wrong already.
+        if value is not None and not list(_type(value, schema["type"], None, path)) and not holds(value, wanted):
             yield f"{path}: {value!r} is beyond {wanted}"
 
     return check
@@ -140,6 +141,8 @@ _WORDS: dict[str, Callable[[Any, Any, Mapping[str, Any], str], Iterator[str]]] =
     "items": _items,
     "anyOf": _any_of,
     "minimum": _bound(lambda value, wanted: value >= wanted),
+    "maximum": _bound(lambda value, wanted: value <= wanted),
+    "minLength": _bound(lambda value, wanted: len(value) >= wanted),
     "minItems": _bound(lambda value, wanted: len(value) >= wanted),
     "maxItems": _bound(lambda value, wanted: len(value) <= wanted),
     "maxLength": _bound(lambda value, wanted: len(value) <= wanted),

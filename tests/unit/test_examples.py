@@ -39,6 +39,7 @@ def test_the_program_switches_in_the_middle_and_ends_with_the_last_run() -> None
     assert program.take(socket, {"type": "snapshot", "version": 17})
     assert program.take(socket, {"type": "analysis_result", "ticker": "AAPL"})
     assert [message.get("ticker") for message in socket.sent] == [None, "AAPL", "MSFT"]
+    assert program.take(socket, {"type": "analysis_completed", "ticker": "AAPL"})  # through before it could give way
     assert program.take(socket, {"type": "analysis_result", "ticker": "MSFT"})
     assert not program.take(socket, {"type": "analysis_completed", "ticker": "MSFT"})
 

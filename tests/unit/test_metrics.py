@@ -17,6 +17,7 @@ from functions.push import app as push
 from functions.recalculate import app as recalculate
 from functions.sweep import app as sweep
 from tests.fakes.queues import FakeOrderQueue
+from tests.support.managers import managers
 from tests.unit.application.system import System, one_by_one
 from tests.unit.domain.examples import NOW
 
@@ -68,7 +69,7 @@ class Parts:
         self.instruments, self.marker, self.valuer = system.instruments, system.marker, system.valuer
         self.pacer = system.pacer
         self.sender, self.each = system.sender, one_by_one
-        self.order_watch = OrderWatch(self.hot, FakeOrderQueue())
+        self.managers = managers(self.clock, self.instruments, watch=OrderWatch(self.hot, FakeOrderQueue()))
         self.settings = SimpleNamespace(
             stack="prod", skew_ms=50, window_ms={"live": 200, "demo": 1_000, "paper": 3_000}
         )

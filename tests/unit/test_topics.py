@@ -22,6 +22,7 @@ from functions.accept_fills import app as accept_fills
 from functions.price_update import app as price_update
 from tests.fakes.fills import FakeFillQueue
 from tests.fakes.queues import FakeOrderQueue
+from tests.support.managers import managers
 from tests.unit.application.system import System
 from tests.unit.domain.examples import stock
 
@@ -61,7 +62,7 @@ def parts(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         instruments=system.instruments,
         marker=system.marker,
         clock=system.clock,
-        order_watch=OrderWatch(system.hot, FakeOrderQueue()),
+        managers=managers(system.clock, system.instruments, watch=OrderWatch(system.hot, FakeOrderQueue())),
         settings=SimpleNamespace(stack="foliostream"),
         dead_letters=queue,
         fill_queue=queue,

@@ -50,6 +50,11 @@ def _run(options: argparse.Namespace) -> int:
     except UnicodeDecodeError as fault:
         sys.stderr.write(f"foliostream: the input is no UTF-8: {fault.reason}\n")
         return BAD_INPUT
+    except BrokenPipeError:
+        raise  # nobody reads any more: not a fault of a file
+    except OSError as fault:
+        sys.stderr.write(f"foliostream: {fault.filename or 'the system'}: {fault.strerror or fault}\n")
+        return commands.REFUSED
     except ClientError as fault:
         sys.stderr.write(f"foliostream: {fault}\n")
         return _code(fault)
@@ -159,7 +164,7 @@ def _completion(options: argparse.Namespace, output: Output) -> int:
 
 
 def _count(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no number above zero")
     return int(text)
 

@@ -78,7 +78,7 @@ def _generic(row: Row, context: Context) -> Update:
 
 def _generic_time(row: Row, context: Context) -> str:
     text = row.needed(*_ALIASES["timestamp"])
-    if text.isdigit() and len(text) == 13:
+    if text.isdecimal() and len(text) == 13:
         return written(datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=int(text)))
     return moment(text, _DAYS, context.zone)
 

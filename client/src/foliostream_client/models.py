@@ -256,8 +256,16 @@ class MarginPreview(Struct, frozen=True):
     assumed: list[str] = []
 
 
+class Part(Struct, frozen=True):
+    """What of a difference is one portfolio's."""
+
+    portfolio_id: str
+    quantity: Decimal
+
+
 class Discrepancy(Struct, frozen=True):
-    """``expected`` is ours, ``actual`` the broker's; ``note`` says what could be done, or why nothing."""
+    """``expected`` is ours, ``actual`` the broker's; ``note`` says what could be done, or why nothing; ``attributed``:
+    whose the difference is."""
 
     kind: str
     expected: Decimal
@@ -266,6 +274,7 @@ class Discrepancy(Struct, frozen=True):
     exchange: str | None = None
     product: str | None = None
     note: str | None = None
+    attributed: list[Part] = []
 
 
 class ReconcileReport(Struct, frozen=True):

@@ -110,8 +110,8 @@ def _csv(number: int, line: str, following: Iterator[tuple[int, str]], name: str
 
 
 def _cell(column: str, cell: str) -> str | int:
-    whole = column in _WHOLE or (column in _TIMES and cell.isdigit())
-    return int(cell) if whole and cell.isdigit() else cell
+    whole = column in _WHOLE or (column in _TIMES and cell.isdecimal())
+    return int(cell) if whole and cell.isdecimal() else cell
 
 
 def _whole(item: Json, number: int, name: str, shape: Shape) -> dict[str, Any]:

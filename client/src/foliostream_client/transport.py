@@ -249,4 +249,4 @@ def _body(raw: bytes) -> Json:
 def _asked_pause_s(headers: Mapping[str, str]) -> float:
     """The answer's ``Retry-After`` in seconds, within reason; 0 where it has none."""
     asked = next((value for name, value in headers.items() if name.lower() == "retry-after"), "")
-    return min(float(asked), MAX_PAUSE_S) if asked.isdigit() else 0.0
+    return min(float(asked), MAX_PAUSE_S) if asked.isdecimal() else 0.0

@@ -48,6 +48,17 @@ function decoded(text: string): unknown {
   }
 }
 
+/** What is known of the deployment beside the page: where its WebSocket is. */
+export async function config(): Promise<{ ws_url: string }> {
+  try {
+    const response = await fetch(new URL('config.json', document.baseURI), { cache: 'no-store' })
+    if (response.ok) return (await response.json()) as { ws_url: string }
+  } catch {
+    // Told below: no answer and no such file are the same to the visitor.
+  }
+  throw new ApiError(0, 'NO_CONFIG', 'It is not known where the WebSocket is: config.json is missing beside this page.')
+}
+
 export interface Summary {
   portfolio_id: string
   portfolio_name: string

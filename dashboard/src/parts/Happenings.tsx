@@ -1,4 +1,4 @@
-import { clock, money, percent, plain } from '../lib/exact'
+import { clock, money, percent, plain, signOf } from '../lib/exact'
 import { type Happening, happenings } from '../store'
 
 const TITLES: Record<string, string> = {
@@ -33,9 +33,9 @@ export function Happenings({ portfolioId }: { portfolioId: string }) {
 function told({ type, content }: Happening): string {
   const text = (name: string) => (content[name] === undefined || content[name] === null ? null : String(content[name]))
   if (type === 'fill') {
-    const sold = text('quantity')?.startsWith('-') || text('side') === 'SELL'
-    const quantity = plain(text('quantity')?.replace('-', '') ?? null)
-    return `${sold ? 'sold' : 'bought'} ${quantity} ${text('instrument_id') ?? ''} at ${plain(text('price') ?? text('fill_price'), 6, 2)}`
+    const done = text('side') === 'SELL' ? 'sold' : 'bought'
+    const trade = `${done} ${plain(text('quantity'))} ${text('instrument_id')} at ${plain(text('price'), 6, 2)} ${text('currency')}`
+    return signOf(text('realized_pnl')) ? `${trade}, realized ${money(text('realized_pnl'), true)}` : trade
   }
   if (type === 'reconciliation') return text('status') ?? ''
   const parts = [

@@ -46,12 +46,11 @@ export function MarginGauge({ margin, currency }: { margin: Margin; currency: st
       </p>
       <dl class="inline">
         <Figure name="Level" text={level === null ? MISSING : percent(margin.level_percent, false)} />
-        <Figure name="Equity" text={money(margin.equity)} />
+        <Figure name={`Equity ${currency}`} text={money(margin.equity)} />
         <Figure name="Used" text={money(margin.used)} />
         <Figure name="Free" text={money(margin.free)} />
         <Figure name="Exposure" text={money(margin.exposure)} />
         <Figure name="Leverage used" text={plain(margin.leverage_used, 2)} />
-        <Figure name="Currency" text={currency} />
       </dl>
     </section>
   )

@@ -1,6 +1,6 @@
 import { useSignal } from '@preact/signals'
 import { useEffect } from 'preact/hooks'
-import { isListLoaded, selectedId, signOut, summaries, token } from '../store'
+import { entry, selectedId, signOut, summaries } from '../store'
 import { Connection } from './Connection'
 import { Notices } from './Notices'
 import { Operations } from './Operations'
@@ -12,7 +12,7 @@ type Tab = 'portfolios' | 'operations'
 
 export function Page() {
   const tab = useSignal<Tab>('portfolios')
-  if (!token.value || !isListLoaded.value) return <SignIn />
+  if (entry.value === 'none') return <SignIn />
   return (
     <>
       <header class="top">
@@ -21,7 +21,7 @@ export function Page() {
           Foliostream
         </h1>
         <nav aria-label="Views" class="tabs">
-          {(['portfolios', 'operations'] as const).map((name) => (
+          {(entry.value === 'token' ? (['portfolios', 'operations'] as const) : (['portfolios'] as const)).map((name) => (
             <button
               key={name}
               type="button"
@@ -39,7 +39,7 @@ export function Page() {
         </button>
       </header>
       <Notices />
-      {tab.value === 'operations' ? (
+      {tab.value === 'operations' && entry.value === 'token' ? (
         <Operations />
       ) : (
         <div class="columns">
@@ -75,6 +75,7 @@ function Theme() {
   const following = THEMES[(THEMES.indexOf(theme.value as 'auto') + 1) % THEMES.length] ?? 'auto'
   return (
     <button type="button" class="quiet" title={`Change to ${following} colours`} onClick={() => (theme.value = following)}>
+      <span aria-hidden="true">◐ </span>
       <span class="unseen">Colours: </span>
       {theme.value}
     </button>

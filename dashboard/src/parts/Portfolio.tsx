@@ -19,9 +19,8 @@ export function Portfolio({ portfolioId }: { portfolioId: string }) {
       <Warnings state={state} />
       <div class="pair">
         <ValueChart portfolioId={portfolioId} currency={state.base_currency} />
-        <Weights state={state} />
+        {state.margin ? <MarginGauge margin={state.margin} currency={state.base_currency} /> : <Weights state={state} />}
       </div>
-      {state.margin && <MarginGauge margin={state.margin} currency={state.base_currency} />}
       <Positions state={state} />
       <div class="pair">
         <Analysis state={state} />
@@ -73,7 +72,7 @@ function Figure(props: { name: string; amount: string | null; after?: string; si
       <dt>{name}</dt>
       <dd class={signed ? `sign${signOf(amount)}` : ''}>
         <Changing amount={amount} text={money(amount, signed)} />
-        {after && <small>{` ${after}`}</small>}
+        {after && amount !== null && <small>{` ${after}`}</small>}
       </dd>
     </div>
   )
@@ -81,7 +80,7 @@ function Figure(props: { name: string; amount: string | null; after?: string; si
 
 function Warnings({ state }: { state: PortfolioState }) {
   const texts = [
-    state.unpriced.length ? `Without a price: ${state.unpriced.join(', ')}. The total leaves nothing out: it is not shown.` : '',
+    state.unpriced.length ? `Without a price: ${state.unpriced.join(', ')}. So there is no total: nothing is guessed.` : '',
     state.stale.length ? `Old prices: ${state.stale.join(', ')}.` : '',
     state.unreconciled_since ? `Not reconciled with the broker since ${new Date(state.unreconciled_since).toLocaleString('en-GB')}.` : '',
   ].filter(Boolean)

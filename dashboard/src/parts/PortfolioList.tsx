@@ -1,7 +1,7 @@
 import { useSignal } from '@preact/signals'
+import { useEffect, useRef } from 'preact/hooks'
 import { age, money, percent, signOf } from '../lib/exact'
-import type { Summary } from '../lib/rest'
-import { MAX_WATCHED, nowMs, select, selectedId, shownOf, summaries } from '../store'
+import { type Listed, MAX_WATCHED, nowMs, select, selectedId, shownOf, summaries } from '../store'
 import { Changing } from './Changing'
 
 const SEARCH_FROM = 8
@@ -35,25 +35,36 @@ export function PortfolioList() {
   )
 }
 
-function Row({ summary }: { summary: Summary }) {
+function Row({ summary }: { summary: Listed }) {
   const shown = shownOf(summary.portfolio_id).value
   const state = shown?.state
   const asOf = state?.as_of ? Date.parse(state.as_of) : null
+  const isSelected = selectedId.value === summary.portfolio_id
+  const element = useRef<HTMLButtonElement>(null)
+  useEffect(() => {
+    const [row, line] = [element.current, element.current?.closest('ul')]
+    // Where the list is a line that scrolls sideways, as on a phone.
+    if (isSelected && row && line) line.scrollLeft = row.offsetLeft - line.offsetLeft
+  }, [isSelected])
   return (
     <button
+      ref={element}
       type="button"
       class="row"
-      aria-current={selectedId.value === summary.portfolio_id ? 'true' : undefined}
+      aria-current={isSelected ? 'true' : undefined}
       onClick={() => select(summary.portfolio_id)}
     >
       <span class="name">{summary.portfolio_name}</span>
-      <span class={`kind ${summary.account_type}`}>{summary.account_type}</span>
-      <Changing class="figure" amount={state?.total_value} text={`${money(state?.total_value)} ${summary.base_currency}`} />
-      <span class={`figure sign${signOf(state?.daily_change)}`}>{percent(state?.daily_change_percent)}</span>
-      <span class="hint age" title="Age of the newest price used">
-        {state?.margin && state.margin.state !== 'ok' && <b class={`badge ${state.margin.state}`}>{state.margin.state.replace('_', ' ')}</b>}
+      <span class="kind" title="Account type, and the age of the newest price used">
+        {[state?.account_type ?? summary.account_type, age(asOf === null ? null : nowMs.value - asOf)].filter(Boolean).join(' · ')}
+      </span>
+      <Changing class="figure" amount={state?.total_value} text={`${money(state?.total_value)} ${state?.base_currency ?? summary.base_currency ?? ''}`} />
+      <span class={`percent sign${signOf(state?.daily_change)}`}>{percent(state?.daily_change_percent)}</span>
+      <span class="marks">
+        {state?.margin && state.margin.state !== 'ok' && (
+          <b class={`badge ${state.margin.state}`}>{`margin ${state.margin.state.replace('_', ' ')}`}</b>
+        )}
         {state && state.calc_status !== 'ok' && <b class="badge warning">{state.calc_status}</b>}
-        {age(asOf === null ? null : nowMs.value - asOf)}
       </span>
     </button>
   )

@@ -51,7 +51,7 @@ function Row({ position, state }: { position: Position; state: PortfolioState })
         {position.position_type === 'SHORT' && <span class="kind">short</span>}
         {mark && <b class="badge warning">{mark}</b>}
       </th>
-      <td>{plain(position.quantity)}</td>
+      <td>{plain(position.quantity, 6, position.position_type === 'CASH' ? 2 : 0)}</td>
       <td>{plain(position.average_price, 6, 2)}</td>
       <td>
         <Changing amount={position.mark} text={plain(position.mark, 6, 2)} />

@@ -15,7 +15,11 @@ export function Weights({ state }: { state: PortfolioState }) {
   return (
     <section class="card" aria-labelledby="weights">
       <h3 id="weights">Weights</h3>
-      {listed.length === 0 && <p class="hint">Not known while something has no price.</p>}
+      {listed.length === 0 && (
+        <p class="hint">
+          {state.unpriced.length ? 'Not known while something has no price.' : 'None: the total is not above zero.'}
+        </p>
+      )}
       <ul class="bars">
         {listed.map((one) => (
           <li key={one.name}>

@@ -14,8 +14,9 @@ from foliostream.adapters.dynamodb_ledger import DynamoDbLedger
 from foliostream.adapters.dynamodb_turns import DynamoDbTurns
 from foliostream.domain.account import BrokerAccount, Portfolio
 from foliostream.domain.fills import Fill
-from foliostream.domain.order_fills import Booked, Member
+from foliostream.domain.order_fills import KEPT_DAYS, ORDER_AGE_DAYS_MAX, Booked, Member
 from foliostream.domain.reconciliation import AccountState
+from foliostream.domain.times import epoch_ms
 from foliostream.errors import ConflictError
 from foliostream.ports import Accounts, Ledger, Turns
 from tests.fakes.accounts import FakeTurns
@@ -110,6 +111,19 @@ def test_what_is_booked_of_an_order_moves_on_from_what_was_read_only(subject: Su
     subject.accounts.book("zerodha", "AB1001", order, first, sent)
     assert subject.accounts.booked_order("zerodha", "AB1001", *order) == sent
     assert subject.accounts.booked_order("zerodha", "AB1001", "2026-11-20", "43") == Booked()
+
+
+def test_what_is_booked_of_an_order_is_deleted_long_after_nobody_books_it_any_more(ministack: Emulator) -> None:
+    client, table = ministack.dynamodb(), ministack.ledger_table()
+    DynamoDbAccounts(client, table).book("zerodha", "AB1001", ("2026-11-20", "42"), Booked(), Booked(Decimal(4)))
+    DynamoDbLedger(client, table).create(on("AB1001", "growth"), [], "r")
+
+    items = client.scan(TableName=table)["Items"]
+
+    assert {item["sk"]["S"]: item.get("expires_at") for item in items if "expires_at" in item} == {
+        "ORDER#2026-11-20#42": {"N": str(epoch_ms("2027-01-04T00:00:00Z") // 1000)}
+    }
+    assert KEPT_DAYS > ORDER_AGE_DAYS_MAX + 7
 
 
 def test_the_state_of_an_account_is_the_last_one_kept(subject: Subject) -> None:

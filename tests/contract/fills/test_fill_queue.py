@@ -10,13 +10,14 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from foliostream.adapters.sqs_fills import SqsFills
 from foliostream.domain.fills import Fill
 from foliostream.ports import FillQueue
 from tests.contract.queues.conftest import HIGH_THROUGHPUT
 from tests.fakes.fills import FakeFillQueue
-from tests.support.ministack import Emulator
+from tests.support.ministack import Emulator, take_all
 
 
 @dataclass(frozen=True)
@@ -36,15 +37,7 @@ class Sqs:
     urls: dict[str, str]
 
     def take(self, name: str) -> list[dict[str, Any]]:
-        taken: list[dict[str, Any]] = []
-        url = self.urls[name]
-        while messages := self.client.receive_message(
-            QueueUrl=url, MaxNumberOfMessages=10, AttributeNames=["All"], MessageAttributeNames=["All"]
-        ).get("Messages"):
-            taken += messages
-            for message in messages:
-                self.client.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-        return taken
+        return take_all(self.client, self.urls[name])
 
     def given_up(self) -> list[tuple[str, str, str, str]]:
         return [
@@ -66,7 +59,7 @@ def sqs(ministack: Emulator) -> Sqs:
         full = f"{name}-{uuid.uuid4().hex}" + (".fifo" if fifo else "")
         return str(client.create_queue(QueueName=full, Attributes=HIGH_THROUGHPUT if fifo else {})["QueueUrl"])
 
-    names = {"fills": True, "fills-dead": True, "order_filled-dead": False}
+    names = {"fills": True, "live_fills": True, "fills-dead": True, "order_filled-dead": False}
     return Sqs(client, {name: create(name, fifo=fifo) for name, fifo in names.items()})
 
 
@@ -80,12 +73,16 @@ def subject(request: pytest.FixtureRequest) -> Subject:
             lambda: [(item.source, item.body, item.code, item.reason) for item in fake.given_up],
         )
     sqs: Sqs = request.getfixturevalue("sqs")
-    return Subject(made(sqs), lambda: [message["Body"] for message in sqs.take("fills")], sqs.given_up)
+    return Subject(
+        made(sqs),
+        lambda: [message["Body"] for name in ("live_fills", "fills") for message in sqs.take(name)],
+        sqs.given_up,
+    )
 
 
 def made(sqs: Sqs) -> SqsFills:
     dead = {"fills": sqs.urls["fills-dead"], "order_filled": sqs.urls["order_filled-dead"]}
-    return SqsFills(sqs.client, sqs.urls["fills"], dead)
+    return SqsFills(sqs.client, sqs.urls["fills"], sqs.urls["live_fills"], dead)
 
 
 def fill(number: int = 1, portfolio_id: str = "paper_a.b-c_D") -> Fill:
@@ -144,6 +141,13 @@ def test_the_group_is_the_portfolio(sqs: Sqs) -> None:
     made(sqs).send([fill(1), fill(2, "zerodha_x")])
     groups = [message["Attributes"]["MessageGroupId"] for message in sqs.take("fills")]
     assert sorted(groups) == ["paper_a.b-c_D", "zerodha_x"]
+
+
+def test_fills_of_live_accounts_do_not_stand_behind_those_of_paper(sqs: Sqs) -> None:
+    sent = [fill(1), replace(fill(2, "zerodha_x"), live=True), fill(3), replace(fill(4, "zerodha_x"), live=True)]
+    made(sqs).send(sent)
+    assert [decode(message["Body"]) for message in sqs.take("live_fills")] == [sent[1], sent[3]]
+    assert [decode(message["Body"]) for message in sqs.take("fills")] == [sent[0], sent[2]]
 
 
 def test_a_message_given_up_twice_is_there_once(sqs: Sqs) -> None:

@@ -14,9 +14,9 @@ from botocore.config import Config
 
 from foliostream.adapters.websocket_gateway import WebSocketGateway
 from foliostream.errors import PermanentError, RetryableError
+from local.services import HOST, free_port
 from tests.fakes.gateway import FakeGateway
 from tests.support.ministack import Emulator
-from tests.support.servers import HOST, free_port
 
 if TYPE_CHECKING:
     from mypy_boto3_apigatewaymanagementapi import ApiGatewayManagementApiClient

@@ -5,6 +5,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
+import redis
 
 from foliostream.ports import Holders, HotStore
 from foliostream.wiring import MAX_POOL_CONNECTIONS
@@ -21,6 +22,14 @@ if TYPE_CHECKING:
 def single_valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with valkey_server(tmp_path_factory.mktemp("single-valkey"), cluster=False) as url:
         yield url
+
+
+@pytest.fixture
+def empty_url(valkey_url: str) -> str:
+    """A cluster without a key."""
+    with redis.Redis.from_url(valkey_url, protocol=2) as client:
+        client.flushall()
+    return valkey_url
 
 
 @pytest.fixture(scope="session")

@@ -17,13 +17,6 @@ FORMS = [str(TS), "2026-02-26T10:30:00Z", "2026-02-26T10:30:00.000Z", "2026-02-2
 
 
 @pytest.fixture
-def empty_url(valkey_url: str) -> str:
-    with redis.Redis.from_url(valkey_url, protocol=2) as client:
-        client.flushall()
-    return valkey_url
-
-
-@pytest.fixture
 def publisher(empty_url: str) -> Iterator["redis.Redis"]:
     with redis.Redis.from_url(empty_url, decode_responses=True, protocol=2) as client:
         yield client

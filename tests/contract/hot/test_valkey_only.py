@@ -35,13 +35,6 @@ MILLION = 1_000_000
 
 
 @pytest.fixture
-def empty_url(valkey_url: str) -> str:
-    with redis.Redis.from_url(valkey_url, protocol=2) as client:
-        client.flushall()
-    return valkey_url
-
-
-@pytest.fixture
 def direct(empty_url: str) -> Iterator["redis.Redis"]:
     with redis.Redis.from_url(empty_url, decode_responses=True, protocol=2) as client:
         yield client

@@ -7,9 +7,9 @@ from decimal import Decimal
 
 import pytest
 
-from foliostream.domain.portfolio import Portfolio, Position, encode
+from foliostream.domain.portfolio import Entry, Portfolio, Position, encode
 from foliostream.errors import CallerError, ConflictError, RefusedError
-from foliostream.ports import Ledger
+from foliostream.ports import Booking, Ledger
 from tests.contract.ledger.books import NOW_MS, booked, buy, commit, commit_until_done, deposit, empty, sell
 from tests.contract.ledger.conftest import Subject
 
@@ -55,6 +55,41 @@ def test_a_commit_stores_the_next_version_and_its_transactions(ledger: Ledger) -
     assert after.version == 2
     assert ledger.load(["p1"]) == {"p1": after}
     assert {t.ledger_version for t in ledger.transactions("p1", ["t1", "t2"]).values()} == {2}
+
+
+def booking(before: Portfolio, *entries: Entry) -> Booking:
+    after, transactions = booked(before, *entries)
+    return Booking(after, transactions, after.symbols - before.symbols, before.symbols - after.symbols)
+
+
+def test_two_portfolios_are_booked_together_or_not_at_all(subject: Subject) -> None:
+    ledger = subject.ledger
+    for name in ("p1", "p2"):
+        ledger.create(empty(name), [], "digest")
+    first = [booking(empty(name), buy("t1", "AAPL")) for name in ("p1", "p2")]
+    ledger.commit_together(first)
+    assert ledger.load(["p1", "p2"]) == {item.portfolio.portfolio_id: item.portfolio for item in first}
+    assert subject.holders("AAPL", "live") == {"live:p1", "live:p2"}
+
+    held = ledger.load(["p1", "p2"])
+    moved = commit(ledger, held["p2"], deposit("t2"))
+    with pytest.raises(ConflictError) as refused:
+        ledger.commit_together([booking(held[name], sell("t3", "AAPL")) for name in ("p1", "p2")])
+    assert refused.value.code == "VERSION_CONFLICT"
+    assert ledger.load(["p1", "p2"]) == {"p1": held["p1"], "p2": moved}
+    with pytest.raises(ConflictError) as refused:
+        ledger.commit_together([booking(held["p1"], deposit("t4")), booking(moved, deposit("t2"))])
+    assert refused.value.code == "TRANSACTION_EXISTS"
+    assert ledger.transactions("p1", ["t3", "t4"]) == {}
+
+
+def test_together_there_are_no_more_items_than_in_one_booking(ledger: Ledger) -> None:
+    for name in ("p1", "p2"):
+        ledger.create(empty(name), [], "digest")
+    many = [booking(empty(name), *(deposit(f"t{number}") for number in range(50))) for name in ("p1", "p2")]
+    with pytest.raises(RefusedError) as refused:
+        ledger.commit_together(many)
+    assert refused.value.code == "TOO_MANY_ITEMS"
 
 
 def test_a_commit_on_an_old_version_is_refused_and_changes_nothing(ledger: Ledger) -> None:

@@ -9,11 +9,14 @@ import pytest
 
 from foliostream import lambda_events
 from foliostream.adapters.dynamodb_ledger import DynamoDbLedger
+from foliostream.adapters.dynamodb_stream import PAGE_SIZE, DynamoDbStream
+from foliostream.application import streaming
 from foliostream.application.receiving import Change
 from foliostream.domain import changes
 from foliostream.domain import portfolio as rules
 from foliostream.domain.changes import Standing
-from foliostream.errors import ConflictError
+from foliostream.domain.letters import Part
+from foliostream.errors import ConflictError, PermanentError
 from tests.contract.ledger.books import booked, buy, commit, deposit, empty, sell
 from tests.support.ministack import Emulator
 
@@ -43,6 +46,10 @@ class Stream:
     def changes(self) -> list[Change]:
         return lambda_events.changes({"Records": self.records()})
 
+    def part(self, first: str, last: str) -> Part:
+        (shard,) = self._streams.describe_stream(StreamArn=self._arn)["StreamDescription"]["Shards"]
+        return Part(self._arn, shard["ShardId"], first, last)
+
 
 @pytest.fixture
 def stream(ministack: Emulator) -> Stream:
@@ -52,6 +59,37 @@ def stream(ministack: Emulator) -> Stream:
 @pytest.fixture
 def ledger(stream: Stream, ministack: Emulator) -> DynamoDbLedger:
     return DynamoDbLedger(ministack.dynamodb(), stream.table)
+
+
+def test_a_part_of_the_stream_is_read_again_from_its_first_to_its_last_record(
+    stream: Stream, ledger: DynamoDbLedger, ministack: Emulator
+) -> None:
+    ledger.create(empty("one"), [], "digest")
+    book = empty("one")
+    for number in range(120):
+        book = commit(ledger, book, deposit(f"t{number}"))
+    everything = stream.records()
+    numbers = [record["dynamodb"]["SequenceNumber"] for record in everything]
+    source = DynamoDbStream(ministack.client("dynamodbstreams"))
+
+    pages = list(source.records(stream.part(numbers[3], numbers[-5])))
+
+    assert [record for page in pages for record in page] == everything[3:-4]
+    assert max(map(len, pages)) <= PAGE_SIZE
+    assert len(pages) > 1
+    (one,) = source.records(stream.part(numbers[7], numbers[7]))
+    assert one == [everything[7]]
+    assert [change.sequence_number for change in streaming.changes(everything[3:-4])]
+
+
+def test_what_the_stream_has_no_more_is_said_so(stream: Stream, ledger: DynamoDbLedger, ministack: Emulator) -> None:
+    ledger.create(empty("one"), [], "digest")
+    source = DynamoDbStream(ministack.client("dynamodbstreams"))
+    place = stream.part("1".zfill(30), "2".zfill(30))
+    for gone in (place, place._replace(shard="shardId-00000000000000000000-00000000")):
+        with pytest.raises(PermanentError) as refused:
+            list(source.records(gone))
+        assert refused.value.code == "STREAM_TRIMMED", refused.value
 
 
 def test_every_commit_is_one_change_with_the_whole_book_in_order(stream: Stream, ledger: DynamoDbLedger) -> None:

@@ -16,7 +16,7 @@ from foliostream.ports import Letters
 from tests.contract.queues.conftest import HIGH_THROUGHPUT
 from tests.fakes.clock import FakeClock
 from tests.fakes.letters import FakeLetters
-from tests.support.ministack import Emulator
+from tests.support.ministack import Emulator, take_all
 
 HOLD_SECONDS = 60
 
@@ -60,12 +60,7 @@ def on_sqs(ministack: Emulator) -> Subject:
         client.send_message(QueueUrl=dead[name], MessageBody=body, MessageAttributes=attributes, **ids)
 
     def received(name: str) -> list[str]:
-        url, taken = sources[name], []
-        while found := client.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
-            for message in found:
-                taken.append(message["Body"])
-                client.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-        return taken
+        return [message["Body"] for message in take_all(client, sources[name])]
 
     return Subject(SqsLetters(client, dead, sources), put, received)
 

@@ -17,7 +17,7 @@ from foliostream.ports import Liquidations
 from tests.contract.queues.conftest import HIGH_THROUGHPUT
 from tests.fakes.clock import FakeClock
 from tests.fakes.liquidations import FakeLiquidations
-from tests.support.ministack import Emulator
+from tests.support.ministack import Emulator, take_all
 
 
 @dataclass(frozen=True)
@@ -29,21 +29,14 @@ class Subject:
     clock: FakeClock = field(default_factory=FakeClock)
 
 
-def taken(client: Any, url: str) -> list[str]:  # noqa: ANN401 (boto3's clients have no common type)
-    bodies: list[str] = []
-    while messages := client.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
-        for message in messages:
-            bodies.append(message["Body"])
-            client.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-    return bodies
-
-
 @pytest.fixture
 def sqs(ministack: Emulator) -> Subject:
     client: Any = ministack.client("sqs")
     url = str(client.create_queue(QueueName=f"{uuid.uuid4().hex}.fifo", Attributes=HIGH_THROUGHPUT)["QueueUrl"])
     clock = FakeClock()
-    return Subject(SqsLiquidations(client, url, clock), lambda: taken(client, url), clock)
+    return Subject(
+        SqsLiquidations(client, url, clock), lambda: [message["Body"] for message in take_all(client, url)], clock
+    )
 
 
 @pytest.fixture(params=["fake", "sqs"])

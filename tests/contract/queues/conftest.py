@@ -14,7 +14,7 @@ from foliostream.adapters.sqs_queues import SqsQueues
 from foliostream.domain.coalescing import DirtyMessage
 from foliostream.ports import Queues
 from tests.fakes.queues import FIFO, QUEUES, FakeQueues
-from tests.support.ministack import Emulator
+from tests.support.ministack import Emulator, take_all
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -44,15 +44,7 @@ class Cloud:
     dead_letter_urls: dict[str, str]
 
     def take(self, url: str) -> list[dict[str, Any]]:
-        """Every message, received and deleted as by a consumer that takes ten at a time."""
-        taken: list[Any] = []
-        while messages := self.client.receive_message(
-            QueueUrl=url, MaxNumberOfMessages=10, AttributeNames=["All"], MessageAttributeNames=["All"]
-        ).get("Messages"):
-            taken += messages
-            for message in messages:
-                self.client.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-        return taken
+        return take_all(self.client, url)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 from foliostream.adapters import http_quotes
 from foliostream.adapters.http_quotes import HttpQuotes
 from foliostream.errors import PermanentError, RetryableError, SettingsError
-from tests.support.servers import HOST, free_port
+from local.services import HOST, free_port
 
 NOW_MS = 1_767_225_600_000
 

@@ -18,6 +18,7 @@ from foliostream.application.amending import Amending
 from foliostream.application.analytics import Analytics
 from foliostream.application.executing import Execution
 from foliostream.application.fill_orders import OrderFiller
+from foliostream.application.managers import Managers
 from foliostream.application.margin_check import MarginCheck, Previewing
 from foliostream.application.marking import Marker
 from foliostream.application.order_watch import OrderWatch
@@ -40,6 +41,7 @@ from tests.fakes.ledger import FakeLedger
 from tests.fakes.notes import FakeAlarms, FakeDepths, FakeNotes
 from tests.fakes.queues import FakeOrderQueue, FakeQueues
 from tests.fakes.tickets import FakeTickets
+from tests.support.managers import managers
 
 EVENTS = Path(__file__).parents[3] / "events"
 NOW_MS = 1_772_101_800_000  # 2026-02-26T10:30:00Z
@@ -100,8 +102,8 @@ class Parts:
         return self.hot
 
     @cached_property
-    def order_watch(self) -> OrderWatch:
-        return OrderWatch(self.hot, self.order_queue)
+    def managers(self) -> Managers:
+        return managers(self.clock, self.instruments, watch=OrderWatch(self.hot, self.order_queue))
 
     @cached_property
     def order_filler(self) -> OrderFiller:

@@ -45,7 +45,7 @@ def api(desk: Desk) -> Api:
     parts: Any = RestParts()
     reconciling = modes(desk)
     manager: Any = reconciling.managers["zerodha"]
-    object.__setattr__(manager, "broker", _Broker(desk))
+    object.__setattr__(manager.postbacks(), "broker", _Broker(desk))
     parts.managers, parts.reconciling = reconciling.managers, reconciling
     return build(parts)
 
@@ -80,6 +80,7 @@ def test_the_report_is_what_the_contract_says(api: Api, desk: Desk) -> None:
         "expected": 0,
         "actual": 10,
         "note": "a missed trade",
+        "attributed": [{"portfolio_id": "zerodha_growth", "quantity": 10}],
     }
 
 

@@ -138,6 +138,38 @@ def test_a_change_that_cannot_be_made_is_refused_and_changes_nothing(
     assert client.parts.ledger.load(["12345"])["12345"].version == 1
 
 
+ZERODHA = {"base_currency": "INR", "broker": {"name": "zerodha", "account": "AB1001"}}
+
+
+def share(client: Client) -> Decimal | None:
+    return client.parts.ledger.load(["12345"])["12345"].broker_share
+
+
+def test_a_portfolio_on_a_brokers_account_has_a_share_of_it_until_it_is_taken_back(client: Client) -> None:
+    assert client.create(**ZERODHA, settings={"broker_share": "0.60"}).status == 201
+    assert client.create(**ZERODHA, settings={"broker_share": 0.6}).status == 200
+    assert share(client) == Decimal("0.6")
+    assert patch(client, settings={"broker_share": 1}).status == 200
+    assert client.send("GET", "/api/v1/portfolios").body["portfolios"][0]["settings"]["broker_share"] == 1
+    assert patch(client, settings={"broker_share": None}).status == 200
+    assert share(client) is None
+    assert [change.after.broker_share for change in client.parts.ledger.changes] == [1, None]
+
+
+@pytest.mark.parametrize("wrong", [0, -0.5, 1.1, "0.3333333"])
+def test_a_share_is_above_nothing_and_at_most_all(client: Client, wrong: object) -> None:
+    assert client.create(**ZERODHA, settings={"broker_share": wrong}).status == 400
+    client.create(**ZERODHA)
+    assert patch(client, settings={"broker_share": wrong}).status == 400
+    assert share(client) is None
+
+
+def test_who_is_on_no_brokers_account_has_no_share_of_one(client: Client) -> None:
+    assert client.create(settings={"broker_share": 1}).status == 400
+    client.create()
+    assert patch(client, settings={"broker_share": 1}).status == 400
+
+
 def levels(client: Client) -> tuple[object, ...]:
     book = client.parts.ledger.load(["12345"])["12345"]
     return book.margin_call_percent, book.stop_out_percent, book.auto_liquidate
@@ -160,6 +192,7 @@ def test_a_margin_account_has_levels_of_its_own_until_they_are_taken_back(client
         "auto_liquidate": True,
         "target_weights": {},
         "benchmark": None,
+        "broker_share": None,
     }
     gone = {"margin_call_percent": None, "stop_out_percent": None, "auto_liquidate": None}
     assert patch(client, settings=gone).status == 200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from base64 import b64encode
 from urllib.parse import quote
 
@@ -65,3 +66,11 @@ def test_a_body_that_is_too_large_too_deep_or_no_json_is_the_callers_fault(
     sent = b64encode(body).decode()
     answer = client.send(call.method, GROUND.path(call.path), sent, scope=EVERY_SCOPE, isBase64Encoded=True)
     assert answer.status == status, answer.text
+
+
+@pytest.mark.parametrize("character", [*string.printable, "\u202e", "\x00", "ß"])
+def test_a_path_that_is_none_of_ours_is_not_said_to_lack_the_method_that_the_path_has(
+    client: Client, character: str
+) -> None:
+    answer = client.send("GET", f"/api/v1/instruments/a{character}b")
+    assert answer.status in {400, 404}, answer.text

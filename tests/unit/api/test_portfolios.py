@@ -127,6 +127,7 @@ def test_the_list_has_ones_own_portfolios_page_by_page(client: Client) -> None:
             "auto_liquidate": False,
             "target_weights": {},
             "benchmark": None,
+            "broker_share": None,
         },
     }
     assert len(first["portfolios"]) == 100

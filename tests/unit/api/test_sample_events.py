@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 
@@ -86,3 +88,16 @@ def test_the_sample_of_a_preview_is_accepted_by_its_account(call: Call) -> None:
     preview = call("preview_margin").body
     assert (preview["accepted"], preview["after"]["used"]) == (True, Decimal("391.74"))  # (11,001 + 751.25) / 30
     assert preview["assumed"] == ["AAPL", "EURUSD"]
+
+
+def test_there_is_a_sample_of_every_call_that_the_description_has(call: Call) -> None:
+    described = call("openapi").body["paths"]
+    calls = {(method.upper(), path) for path, item in described.items() for method in item}
+    samples = [json.loads(path.read_text()) for path in EVENTS.glob("*_api.*.json")]
+    shown = {
+        (method, path)
+        for method, path in calls
+        for sample in samples
+        if sample["httpMethod"] == method and re.fullmatch(re.sub(r"{\w+}", "[^/]+", path), sample["path"])
+    }
+    assert calls - shown == set()

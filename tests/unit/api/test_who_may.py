@@ -8,7 +8,7 @@ import pytest
 
 from foliostream.api.openapi import OPEN_PATHS
 from foliostream.application import protocol
-from foliostream.application.managers import Reconciling
+from foliostream.application.reconcile_on_demand import Reconciling
 from tests.support.access import ACTIONS, CALLS, Call, Ground
 from tests.unit.api.client import CONTEXT, Client, Parts, read, sample
 

@@ -10,6 +10,7 @@ from random import Random
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -62,7 +63,7 @@ class Analysis(System):
             zone=ZoneInfo("America/New_York"),
             each=self._each,
         )
-        return computing(analysis_task.decode(analysis_task.encode(task)))
+        return computing(msgspec.json.decode(analysis_task.encode(task), type=analysis_task.Task))
 
     def _each(self, work: Callable[[str], str | None], items: Iterable[str]) -> list[str | None]:
         done = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from foliostream.application.book_swaps import MAX_AGE_DAYS, MAX_DIRECT, MAX_TOGETHER, Report, SwapBooking
+from foliostream.application.book_swaps import MAX_AGE_DAYS, MAX_TOGETHER, Report, SwapBooking
 from foliostream.application.receiving import Received
+from foliostream.application.walking import MAX_DIRECT
 from foliostream.domain import swaps
 from foliostream.domain.instrument import Instrument, Swap
 from foliostream.domain.portfolio import Portfolio, Transaction
@@ -22,6 +23,7 @@ from foliostream.errors import CallerError, ConflictError, RetryableError
 from foliostream.ports import WALK_BUCKETS
 from functions.book_swaps import app
 from tests.fakes.ledger import FakeLedger
+from tests.fakes.parts import FakePartQueue
 from tests.unit.application.system import ALICE, System, new_portfolio
 from tests.unit.domain.accounts import cfd, forex
 from tests.unit.domain.examples import buy, sell
@@ -52,20 +54,6 @@ class Busy(FakeLedger):
         super().commit(portfolio, transactions, *symbols, **more)
 
 
-class Queue:
-    """Implements ``ports.CloseQueue``."""
-
-    def __init__(self) -> None:
-        self.parts: list[Mapping[str, object]] = []
-
-    def send(self, parts: Sequence[Mapping[str, object]]) -> None:
-        self.parts.extend(parts)
-
-    def receive(self) -> list[Received]:
-        taken, self.parts = self.parts[:10], self.parts[10:]
-        return [Received(f"m{number}", msgspec.json.encode(part).decode(), 1) for number, part in enumerate(taken)]
-
-
 class Desk(System):
     """An hour before the border of Thursday's night; ``p1`` is a demo margin account of 100,000 USD."""
 
@@ -74,7 +62,7 @@ class Desk(System):
         super().__init__(ledger=self.books)
         self.clock.wait_until(BORDER_MS - 3_600_000)
         self.instruments.put(EURUSD)
-        self.queue = Queue()
+        self.queue = FakePartQueue()
         self.booking = SwapBooking(self.ledger, self.hot, self.instruments, self.queue, self.clock, one_by_one)
         self.account("p1")
         self.quote("EURUSD", "1.0999", "1.1001")

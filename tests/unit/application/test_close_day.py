@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from decimal import Decimal
 from types import SimpleNamespace
@@ -12,8 +12,9 @@ import msgspec
 import pytest
 
 from foliostream.application.amending import Amending, Wanted
-from foliostream.application.close_day import MAX_DIRECT, DayClosing
+from foliostream.application.close_day import DayClosing
 from foliostream.application.receiving import Received
+from foliostream.application.walking import MAX_DIRECT
 from foliostream.domain.history import Day
 from foliostream.domain.portfolio import Entry, Portfolio
 from foliostream.domain.price import PriceUpdate
@@ -22,6 +23,7 @@ from foliostream.ports import SYMBOL_BUCKETS, WALK_BUCKETS
 from functions.close_day import app
 from tests.fakes.closes import FakeCloses
 from tests.fakes.ledger import FakeLedger
+from tests.fakes.parts import FakePartQueue
 from tests.unit.application.system import ALICE, System
 from tests.unit.domain.examples import NOW, STALE_AFTER_MS, buy, stock
 
@@ -30,26 +32,12 @@ PARTS = WALK_BUCKETS + SYMBOL_BUCKETS
 HOLIDAY = "2026-02-16"
 
 
-class Queue:
-    """Implements ``ports.CloseQueue``."""
-
-    def __init__(self) -> None:
-        self.parts: list[Mapping[str, object]] = []
-
-    def send(self, parts: Sequence[Mapping[str, object]]) -> None:
-        self.parts.extend(parts)
-
-    def receive(self) -> list[Received]:
-        taken, self.parts = self.parts[:10], self.parts[10:]
-        return [Received(f"m{number}", msgspec.json.encode(part).decode(), 1) for number, part in enumerate(taken)]
-
-
 class Closing(System):
     """A system with the daily close of a market in New York."""
 
     def __init__(self, ledger: FakeLedger | None = None) -> None:
         super().__init__(ledger=ledger)
-        self.queue = Queue()
+        self.queue = FakePartQueue()
         self.closes = FakeCloses()
         self.closing = DayClosing(
             ledger=self.ledger,
@@ -267,7 +255,7 @@ def run(system: Closing) -> list[str]:
 
 
 def test_a_run_closes_every_portfolio_part_by_part(system: Closing, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("foliostream.application.close_day.PAGE_SIZE", 2)
+    monkeypatch.setattr("foliostream.application.walking.PAGE_SIZE", 2)
     names = [f"q{number}" for number in range(100)]
     for name in names:
         system.open(name)

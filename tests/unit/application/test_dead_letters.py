@@ -4,6 +4,8 @@ stands here the contract and end-to-end tests say."""
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from decimal import Decimal
 from itertools import count
 from typing import Any
 
@@ -13,9 +15,14 @@ import pytest
 from foliostream.application.dead_letters import HOLD_SECONDS, LIMIT_MAX, DeadLetters
 from foliostream.application.project_ledger import LedgerProjection
 from foliostream.application.projecting import Projector
+from foliostream.domain import changes
+from foliostream.domain import portfolio as rules
+from foliostream.domain.changes import Standing, amend
 from foliostream.domain.coalescing import DirtyMessage
+from foliostream.domain.letters import Part
+from foliostream.domain.portfolio import Entry, encode
 from foliostream.domain.times import iso
-from foliostream.errors import CallerError
+from foliostream.errors import CallerError, PermanentError
 from foliostream.queues import all_dead_letter_urls, source_urls
 from tests.fakes.letters import FakeFunctions, FakeLetters
 from tests.unit.application.system import System
@@ -37,16 +44,27 @@ class Office:
             projector, system.valuer, system.bus, system.queues, system.clock, system.announce
         )
         nonces = count(1)
+        self.parts: dict[Part, list[dict[str, Any]]] = {}
+        self.pages = 1
         self.use = DeadLetters(
             letters=self.letters,
             depths=self.letters,
             functions=self.functions,
             ledger=system.ledger,
+            stream=self,
             projection=lambda: projection,
             marker=lambda: system.marker,
             clock=self.clock,
             new_nonce=lambda: f"fresh-{next(nonces)}",
         )
+
+    def records(self, part: Part) -> Iterator[list[dict[str, Any]]]:
+        """Implements ``ports.LedgerStream``."""
+        if part not in self.parts:
+            raise PermanentError("a day is over", code="STREAM_TRIMMED")
+        records = self.parts[part]
+        for start in range(0, len(records), self.pages):
+            yield records[start : start + self.pages]
 
     def replay(self, name: str, *ids: str, limit: int = LIMIT_MAX) -> Any:  # noqa: ANN401 (its fields are compared)
         return self.use.replay(name, ids, limit, None)
@@ -202,6 +220,65 @@ def test_a_failing_queue_ends_the_call_and_those_after_it_keep_their_order(offic
     assert (list(done.failed), done.replayed, done.is_complete) == (ids[:1], [], False)
     office.replay("fills")
     assert [message.body for message in office.letters.sent_back] == ["0", "1", "2"]
+
+
+PART = Part("arn:aws:dynamodb:eu-west-1:123456789012:table/l/stream/s", "shardId-1", "100", "102")
+
+
+def given_up_part(part: Part = PART) -> str:
+    batch = {"streamArn": part.stream, "shardId": part.shard, "batchSize": 3}
+    batch |= {"startSequenceNumber": part.first, "endSequenceNumber": part.last}
+    return json.dumps({"requestContext": {"condition": "RetryAttemptsExhausted"}, "DDBStreamBatchInfo": batch})
+
+
+def record(number: int, sk: str, **image: str) -> dict[str, Any]:
+    keys = {"pk": {"S": "PORTFOLIO#p1"}, "sk": {"S": sk}}
+    new = {name: {"S": value} for name, value in image.items()}
+    return {"eventName": "MODIFY", "dynamodb": {"SequenceNumber": str(number), "Keys": keys, "NewImage": new}}
+
+
+def test_a_part_of_the_ledgers_stream_is_read_again_and_projected(office: Office) -> None:
+    office.system.open("p1", account_type="live")
+    before = office.system.ledger.load(["p1"])["p1"]
+    after, transactions = rules.apply(before, [Entry("t", "DEPOSIT", NOW, amount=Decimal(5), currency="USD")], {}, NOW)
+    office.system.ledger.commit(after, transactions, (), ())
+    status = amend(before, Standing("SUSPENDED", allow_short=False), "alice", NOW)
+    assert status is not None
+    office.parts[PART] = [
+        record(100, "PORTFOLIO", account_type="live", book=encode(after).decode()),
+        record(101, "TRANSACTION#t", record="{}"),
+        record(102, "CHANGE#1", record=changes.encode(status[1]).decode()),
+    ]
+    letter = office.letters.put("ledger", given_up_part())
+
+    assert office.replay("ledger").replayed == [letter]
+    assert office.letters.there("ledger") == []
+    version, _ = office.system.hot.books["p1"]
+    assert version == after.version
+    assert {kind for kind, _ in office.system.bus.published} >= {"portfolio_state_updated", "portfolio_status_changed"}
+
+
+def test_a_part_of_which_some_cannot_be_projected_now_stays_whole(office: Office) -> None:
+    office.system.open("p1", account_type="live")
+    book = office.system.ledger.load(["p1"])["p1"]
+    office.parts[PART] = [
+        record(100, "PORTFOLIO", account_type="live", book=encode(book).decode()),
+        record(101, "TRANSACTION#fill:1", record="{}"),
+    ]
+    office.pages = 2
+    letter = office.letters.put("ledger", given_up_part())
+    office.system.bus.failing = 1
+
+    assert "cannot be projected now" in office.replay("ledger").failed[letter]
+    assert office.letters.there("ledger") == [letter]
+    office.clock.advance(HOLD_SECONDS * 1000)
+    assert office.replay("ledger").replayed == [letter]
+
+
+def test_a_part_that_the_stream_has_no_more_stays_and_says_what_to_do(office: Office) -> None:
+    letter = office.letters.put("ledger", given_up_part())
+    assert office.replay("ledger").failed[letter].startswith("STREAM_TRIMMED")
+    assert office.letters.there("ledger") == [letter]
 
 
 def test_one_that_can_never_be_replayed_stays_with_its_reason_and_stops_none(office: Office) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 
 from foliostream.application import fill_input
@@ -14,12 +15,14 @@ from foliostream.application.accept_fills import FillAccepter, FillReport, accep
 from foliostream.application.access import Caller
 from foliostream.application.receiving import Received
 from foliostream.application.record_fill import MAX_CONFLICTS, RATE_RECEIVES_MAX, FillRecorder, Recorded
+from foliostream.domain.fills import Fill
 from foliostream.domain.instrument import Instrument
 from foliostream.domain.portfolio import Portfolio, Transaction
 from foliostream.domain.price import PriceUpdate
 from foliostream.errors import CallerError, ConflictError, RetryableError
 from tests.fakes.fills import FakeFillQueue
 from tests.fakes.ledger import FakeLedger
+from tests.support.managers import managers
 from tests.unit.application.system import System, new_portfolio
 from tests.unit.domain.examples import NOW, stock
 
@@ -80,8 +83,9 @@ class Desk:
         """A recorder that remembers nothing yet."""
         system = self.system
         cash = Decimal(starting_cash)
+        modes = managers(system.clock, system.instruments, starting_cash=cash)
         return FillRecorder(
-            self.ledger, system.instruments, system.hot, self.queue, system.clock, cash, system.margin_check
+            self.ledger, system.instruments, system.hot, self.queue, system.clock, system.margin_check, modes
         )
 
     def report(self, *fills: dict[str, object], by: str = "") -> FillReport:
@@ -247,6 +251,16 @@ def test_what_is_refused_of_events_is_a_dead_letter_with_its_reason_as_it_came(d
 
 
 # New portfolios
+
+
+def test_fills_of_live_accounts_are_told_apart_from_paper_ones(desk: Desk) -> None:
+    desk.report(fill("1"), fill("2", portfolio_id="paper_mine"), fill("3", portfolio_id="paper_new"))
+    queued = [msgspec.json.decode(message.body, type=Fill) for message in desk.queue.receive()]
+    assert [(item.portfolio_id, item.live) for item in queued] == [
+        ("zerodha_trend", True),
+        ("paper_mine", False),
+        ("paper_new", False),
+    ]
 
 
 def test_a_paper_portfolio_is_made_by_its_first_fill_with_its_starting_cash_and_may_go_short(desk: Desk) -> None:

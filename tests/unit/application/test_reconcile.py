@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import itertools
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
+from foliostream.adapters.sqs_fills import encode
+from foliostream.application import managers as modes_of
 from foliostream.application.access import Caller
 from foliostream.application.broker_orders import BrokerOrders
-from foliostream.application.managers import KiteManager, PaperManager, Reconciling
+from foliostream.application.managers import KiteManager, PaperManager
+from foliostream.application.order_watch import OrderWatch
+from foliostream.application.postbacks import Postbacks
 from foliostream.application.receiving import Received
 from foliostream.application.reconcile import Reconciliation
+from foliostream.application.reconcile_on_demand import Reconciling
 from foliostream.application.reconcile_schedule import ACCOUNTS_MAX, ReconcileSchedule
 from foliostream.application.record_fill import FillRecorder
-from foliostream.domain import market_hours, reconciliation
+from foliostream.domain import changes, market_hours, reconciliation
 from foliostream.domain.account import BrokerAccount, Portfolio
 from foliostream.domain.broker import Answer, Row
 from foliostream.domain.fills import Fill
@@ -28,6 +35,8 @@ from tests.fakes.accounts import FakeBroker, FakeTurns
 from tests.fakes.bus import FakeBus
 from tests.fakes.fills import FakeFillQueue
 from tests.fakes.notes import FakeNotes
+from tests.fakes.queues import FakeOrderQueue
+from tests.support.managers import managers
 from tests.unit.application.system import System, price
 from tests.unit.domain.examples import empty
 
@@ -46,6 +55,7 @@ class Desk:
         self.system = System()
         self.clock, self.ledger = self.system.clock, self.system.ledger
         self.broker, self.bus, self.queue = FakeBroker(), FakeBus(), FakeFillQueue()
+        self.counted: list[Report] = []
         for instrument in (
             indian("TCS", token="7"),
             indian("INFY", token="8"),
@@ -58,7 +68,13 @@ class Desk:
         instruments = self.system.instruments
         self.orders = BrokerOrders(self.ledger.accounts, instruments, self.ledger, self.queue, self.clock)
         self.recorder = FillRecorder(
-            self.ledger, instruments, self.system.hot, self.queue, self.clock, Decimal(0), self.system.margin_check
+            self.ledger,
+            instruments,
+            self.system.hot,
+            self.queue,
+            self.clock,
+            self.system.margin_check,
+            managers(self.clock, instruments),
         )
         self.reconciliation = Reconciliation(
             ledger=self.ledger,
@@ -73,6 +89,7 @@ class Desk:
             clock=self.clock,
             hours=market_hours.parse(hours),
             holidays=holidays,
+            count=self.counted.append,
         )
         self.broker.answer = Answer(cash=Decimal(100_000))
 
@@ -363,15 +380,15 @@ def test_the_second_answer_has_to_be_the_same() -> None:
 def test_books_that_changed_meanwhile_are_not_adjusted() -> None:
     desk = Desk()
     desk.owned("TCS", 10, cash="99000")
-    commit = desk.ledger.commit
+    commit = desk.ledger.commit_together
 
-    def late(*arguments: Any) -> None:  # noqa: ANN401
-        desk.ledger.commit = commit  # type: ignore[method-assign]
+    def late(bookings: Any) -> None:  # noqa: ANN401
+        desk.ledger.commit_together = commit  # type: ignore[method-assign]
         held = desk.portfolio()
-        commit(replace(held, version=held.version + 1), [], (), ())
-        commit(*arguments)
+        desk.ledger.commit(replace(held, version=held.version + 1), [], (), ())
+        commit(bookings)
 
-    desk.ledger.commit = late  # type: ignore[method-assign]
+    desk.ledger.commit_together = late  # type: ignore[method-assign]
     report = desk.run(apply=True)
 
     assert (report.applied, str(report.reason)[:7]) == ((), "CHANGED")
@@ -403,6 +420,104 @@ def test_strategies_on_one_account_are_compared_in_sum_and_only_reported() -> No
     report = desk.run(apply=True)
 
     assert (kinds(report), report.applied) == (["quantity"], ())
+
+
+def sharing(desk: Desk, **shares: str) -> None:
+    """What a PATCH of the settings does."""
+    for name, share in shares.items():
+        before = desk.portfolio(name)
+        wanted = replace(changes.standing(before), broker_share=Decimal(share))
+        amended = changes.amend(before, wanted, "alice", desk.clock.now_ms())
+        assert amended is not None
+        desk.ledger.amend(*amended)
+
+
+def strategies(**shares: str) -> Desk:
+    """Two that hold 4 and 6 of what the account owns."""
+    desk = Desk("mom:momentum", "val:value")
+    sharing(desk, **shares)
+    desk.filled("TCS", 4, order_id="1", tags=("momentum",))
+    desk.filled("TCS", 6, order_id="2", tags=("value",))
+    desk.owned("TCS", 10, cash="199000")
+    desk.run()
+    desk.book()
+    assert desk.run().status == "ok"
+    return desk
+
+
+def test_a_difference_is_divided_among_strategies_by_their_shares_in_one_booking() -> None:
+    desk = strategies(mom="0.3", val="0.7")
+    desk.filled("TCS", 10, order_id="3")  # by hand: no tag
+    desk.owned("TCS", 20, cash="198000")
+
+    reported = desk.run()
+    assert kinds(reported) == ["quantity", "external_order", "cash"]
+    shown: Any = reconciliation.shown(reported, "mom")
+    assert shown["discrepancies"][0]["attributed"] == [
+        {"portfolio_id": "mom", "quantity": 3},
+        {"portfolio_id": "val", "quantity": 7},
+    ]
+    assert shown["discrepancies"][1]["attributed"] == []
+    report = desk.run(apply=True)
+
+    assert (report.status, len(report.applied)) == ("ok", 2)
+    held = {name: desk.portfolio(name) for name in ("mom", "val")}
+    assert {name: item.positions["TCS"].quantity for name, item in held.items()} == {"mom": 7, "val": 13}
+    assert {name: item.cash["INR"] for name, item in held.items()} == {"mom": 99_300, "val": 98_700}
+    assert desk.run(apply=True).applied == ()
+
+
+def test_an_order_that_was_adjusted_is_nobodys_fill_later_and_what_it_fills_then_is_told() -> None:
+    desk = strategies(mom="1")
+    desk.filled("TCS", 5, order_id="3")
+    desk.owned("TCS", 15, cash="198500")
+    assert desk.run(apply=True).status == "ok"
+    desk.ledger.create(_live("rest", ""), [], "r")  # takes orders without a tag from now on
+    members = desk.ledger.accounts.members("zerodha", "AB1001")
+
+    again = desk.orders.take("zerodha", "AB1001", desk.broker.today, members)
+    assert (again.queued, again.external) == (0, [])
+    desk.broker.today = [order for order in desk.broker.today if order.order_id != "3"]
+    grown = desk.filled("TCS", 8, order_id="3")
+    told = desk.orders.take("zerodha", "AB1001", [grown], members)
+    assert (told.queued, [order.quantity for order in told.external]) == (0, [3])
+
+
+def test_of_an_adjustment_in_two_portfolios_all_is_booked_or_nothing() -> None:
+    desk = strategies(mom="0.5", val="0.5")
+    desk.owned("TCS", 20, cash="198000")
+    commit = desk.ledger.commit_together
+
+    def late(bookings: Any) -> None:  # noqa: ANN401
+        desk.ledger.commit_together = commit  # type: ignore[method-assign]
+        held = desk.portfolio("val")
+        desk.ledger.commit(replace(held, version=held.version + 1), [], (), ())
+        commit(bookings)
+
+    desk.ledger.commit_together = late  # type: ignore[method-assign]
+    report = desk.run(apply=True)
+
+    assert (report.applied, str(report.reason)[:7]) == ((), "CHANGED")
+    assert [desk.portfolio(name).positions["TCS"].quantity for name in ("mom", "val")] == [4, 6]
+    assert len(desk.run(apply=True).applied) == 2
+
+
+def test_shares_that_do_not_sum_to_one_leave_it_at_the_report() -> None:
+    desk = strategies(mom="0.5", val="0.4")
+    desk.owned("TCS", 12, cash="199000")
+
+    report = desk.run(apply=True)
+
+    assert (kinds(report), report.applied) == (["quantity"], ())
+    assert report.discrepancies[0].note == "the broker_shares on the account sum to 0.9, not to 1"
+
+
+def test_an_order_of_a_day_whose_bookings_may_be_forgotten_is_not_booked_again() -> None:
+    desk = Desk()
+    order = replace(desk.filled("TCS", 10), day="2026-01-20")
+
+    assert desk.orders.take("zerodha", "AB1001", [order], desk.ledger.accounts.members("zerodha", "AB1001")).queued == 0
+    assert desk.queue.receive() == []
 
 
 def test_an_account_is_asked_at_most_once_a_second() -> None:
@@ -448,8 +563,11 @@ def test_paper_and_live_books_of_the_same_fills_are_identical() -> None:
 
 
 def modes(desk: Desk) -> Reconciling:
-    kite = KiteManager(desk.ledger.accounts, desk.broker, desk.orders, desk.reconciliation)
-    return Reconciling(desk.ledger, {"paper": PaperManager(desk.clock), "zerodha": kite})
+    postbacks = Postbacks(desk.ledger.accounts, desk.broker, desk.orders)
+    schedule = schedule_of(desk, FakeReconcileQueue())
+    kite = KiteManager(lambda: postbacks, lambda: desk.reconciliation, lambda: schedule)
+    paper = managers(desk.clock, desk.system.instruments)["paper"]
+    return Reconciling(desk.ledger, {"paper": paper, "zerodha": kite})
 
 
 def test_the_manager_is_chosen_by_the_portfolio() -> None:
@@ -462,6 +580,69 @@ def test_the_manager_is_chosen_by_the_portfolio() -> None:
     assert (paper.broker, paper.status, paper.code) == ("paper", "skipped", "NO_BROKER")
     with pytest.raises(NotFoundError):
         modes(desk)(Caller("bob"), "growth", apply=False, confirm_empty=False)
+
+
+class Failing:
+    """A manager whose mode fails at every turn."""
+
+    def ticked(self, symbols: Any) -> int:  # noqa: ANN401
+        raise RetryableError(f"{len(symbols)} are too many")
+
+
+def test_ticks_reach_every_mode_whatever_fails_in_another() -> None:
+    desk, queue = Desk(), FakeOrderQueue()
+    desk.system.hot.hint(["TCS"])
+    both = managers(desk.clock, desk.system.instruments, watch=OrderWatch(desk.system.hot, queue))
+    failing: Any = {"other": Failing()}
+
+    assert modes_of.ticked(failing | both, {"TCS", "INFY"}) == 1
+    assert queue.receive() == [["TCS"]]
+
+
+def test_a_mode_recovers_in_its_own_way() -> None:
+    desk = Desk()
+    assert modes(desk).managers["zerodha"].recover() == 1  # the account is queued
+    told: Any = SimpleNamespace(tell_all=lambda: 7)
+    paper = PaperManager(desk.clock, desk.system.instruments, Decimal(0), lambda: told, lambda: told)
+    assert paper.recover() == 7
+
+
+def test_a_fill_opens_a_paper_portfolio_and_none_at_a_broker() -> None:
+    desk = Desk()
+    fill = Fill(
+        fill_id="f", portfolio_id="paper_new", instrument_id="TCS", side="BUY", quantity=Decimal(1), price=Decimal(1),
+        timestamp_ms=1, new_owner="alice",
+    )  # fmt: skip
+    desk.queue.send([fill, replace(fill, portfolio_id="zerodha_new")])
+    desk.book()
+
+    assert desk.portfolio("paper_new").positions["TCS"].quantity == 1
+    assert [(item.code, item.group) for item in desk.queue.given_up] == [("PORTFOLIO_NOT_FOUND", "zerodha_new")]
+
+
+def test_fills_of_a_broker_are_live_ones_and_given_up_in_their_own_queues_name() -> None:
+    desk = Desk()
+    desk.orders.take("zerodha", "AB1001", [desk.filled("TCS", 4)], desk.ledger.accounts.members("zerodha", "AB1001"))
+    (message,) = desk.queue.receive()
+    fill = msgspec.json.decode(message.body, type=Fill)
+    assert fill.live
+
+    unknown = encode(replace(fill, instrument_id="NOPE", fill_id="2"))
+    desk.recorder.record([message, Received("m2", unknown, 1), Received("m3", "{", 1)], "live_fills")
+    assert {item.source for item in desk.queue.given_up} == {"live_fills"}
+    assert len(desk.queue.given_up) == 2
+
+
+def test_a_look_that_somebody_asked_for_is_counted_as_the_schedules_is() -> None:
+    desk = Desk()
+    desk.clock.advance(5_000)
+    modes(desk)(ALICE, "growth", apply=False, confirm_empty=False)
+    desk.broker.fault = PermanentError("expired", code="TOKEN_EXPIRED")
+    desk.run()
+
+    names = ["AccountsReconciled", "AccountsDiffering", "AccountsFailed", "BrokerTokensExpired"]
+    assert [list(reconciliation.figures(report)) for report in desk.counted] == [names, names]
+    assert [list(reconciliation.figures(report).values()) for report in desk.counted] == [[1, 0, 0, 0], [0, 0, 1, 1]]
 
 
 def test_a_postback_of_an_unknown_account_is_refused_like_a_wrong_checksum() -> None:

@@ -40,10 +40,11 @@ class Swept:
             hot, system.instruments, hot, system.marker, self.checkpoints, system.clock, STALE_AFTER_MS
         )
         self.repair = Repair(system.ledger, system.instruments, hot, hot, system.marker, self.notes, system.clock)
+        comparison = Comparison(system.ledger, hot, hot, hot, system.marker, self.notes, system.clock)
         self.sweep = Sweep(
-            LatePromises(hot, system.queues, system.marker),
+            LatePromises(hot, system.queues, system.marker, comparison, 50),
             self.symbols,
-            Comparison(system.ledger, hot, hot, hot, system.marker, self.notes, system.clock),
+            comparison,
             self.repair,
             self.notes,
             system.clock,
@@ -146,6 +147,45 @@ def test_a_bundle_that_is_promised_again_and_again_is_given_up_with_its_reason(l
     assert (given_up.queue, given_up.message.keys) == ("live", ["live:one"])
     assert "never valued" in given_up.reason
     assert not [key for key in system.hot.records if key[0] == "live"]
+
+
+def test_a_promise_whose_work_a_newer_price_has_done_is_marked_again_but_was_not_lost(swept: Swept) -> None:
+    system = swept.system
+    now_ms = system.clock.now_ms()
+    # Recorded in a later window than that of the newer price, by somebody who died before it was sent.
+    left = DirtyMessage(1, now_ms + 60_000, ["live:one"], "price")
+    system.tick("AAPL", "150")
+    system.settle()
+    system.hot.records["live", 3, "1-3-left"] = DirtyRecord(now_ms, left)
+    report = swept(LATE_MS + 61_000)
+
+    assert (report.late, report.overtaken, report.finds) == (0, 1, 0)
+    assert [bundle.message.keys for bundle in system.queues.receive("live")] == [["live:one"]]
+    assert ("live", 3, "1-3-left") not in system.hot.records
+
+
+def test_a_promise_that_was_kept_is_not_lost_though_a_newer_price_is_on_its_way(swept: Swept) -> None:
+    system = swept.system
+    left = DirtyMessage(1, system.clock.now_ms(), ["live:one"], "price")
+    system.hot.records["live", 3, "1-3-left"] = DirtyRecord(system.clock.now_ms(), left)
+    system.clock.advance(1_000)
+    system.tick("AAPL", "150")
+    system.settle()
+    system.clock.advance(LATE_MS)
+    system.tick("AAPL", "151")
+
+    assert (report := swept(1_000)).late == 0
+    assert report.overtaken == 1
+
+
+def test_what_others_have_done_is_never_given_up(swept: Swept) -> None:
+    system = swept.system
+    left = DirtyMessage(1, system.clock.now_ms(), ["live:gone", "live:one"], "price", attempt=MAX_ATTEMPTS)
+    system.hot.records["live", 3, "1-3-left"] = DirtyRecord(system.clock.now_ms(), left)
+    report = swept((LATE_MS << MAX_ATTEMPTS) + 1_000)
+
+    assert (report.given_up, report.overtaken) == (1, 1)
+    assert [item.message.keys for item in system.queues.given_up] == [["live:gone"]]
 
 
 def test_an_outage_of_two_hours_gives_nothing_up(swept: Swept) -> None:

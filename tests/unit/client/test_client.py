@@ -142,6 +142,26 @@ def test_an_order_without_an_id_of_its_own_is_given_one() -> None:
     assert len(server.requests) > 1
 
 
+def test_an_order_is_looked_at_before_and_taken_back_after_it_was_placed() -> None:
+    figures = dict.fromkeys(models.Margin.__struct_fields__) | {"balance": 100, "free": 100, "state": "ok"}
+    preview = {"portfolio_id": "p", "base_currency": "USD", "ledger_version": 1, "accepted": True}
+    preview |= {"before": figures, "after": figures}
+    named = {"order_id": "2026/1", "portfolio_id": "p", "instrument_id": "AAPL", "side": "SELL", "quantity": 3}
+    order = named | {"order_type": "market", "state": "CANCELLED", "created_at": "", "updated_at": ""}
+    replies = {"POST": Reply(200, preview), "DELETE": Reply(200, order)}
+    with http(lambda request: replies[request.method]) as server:
+        client = Client(server.url)
+        seen = client.margin_preview("p", [{"instrument_id": "AAPL", "quantity": -3}])
+        gone = client.cancel_order("p", "2026/1")
+    assert seen.after is not None
+    assert (seen.accepted, seen.after.free, gone.state) == (True, 100, "CANCELLED")
+    asked = [(request.method, request.path, request.body) for request in server.requests]
+    assert asked == [
+        ("POST", "/api/v1/portfolio/p/margin/preview", {"orders": [{"instrument_id": "AAPL", "quantity": -3}]}),
+        ("DELETE", "/api/v1/portfolio/p/orders/2026%2F1", None),
+    ]
+
+
 @pytest.mark.parametrize(
     "call", [lambda client: client.reset("p"), lambda client: client.reconcile("p", apply=True)], ids=["reset", "apply"]
 )

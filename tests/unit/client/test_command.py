@@ -136,6 +136,21 @@ def test_a_refusal_is_told_on_the_standard_error_and_by_the_exit_code(person: Pe
     assert err.startswith("foliostream: GET /api/v1/portfolio/growth/state: ")
 
 
+def test_a_file_that_cannot_be_written_is_told_without_a_traceback(person: Person, tmp_path: Path) -> None:
+    code, out, err = person.run("export", "growth", "state", "--out", str(tmp_path))
+    assert (code, out) == (1, "")
+    assert err == f"foliostream: {tmp_path}: Is a directory\n"
+
+
+def test_a_place_for_the_token_that_is_none_is_told_without_a_traceback(
+    person: Person, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "config").write_text("")
+    monkeypatch.setattr("sys.stdin", io.StringIO("a-secret\n"))
+    code, _, err = person.run("login", "--url", person.server.url)
+    assert (code, err) == (1, f"foliostream: {home / 'config' / 'foliostream'}: Not a directory\n")
+
+
 def test_prices_come_from_csv_in_batches_and_rejected_ones_are_told(person: Person, tmp_path: Path) -> None:
     rejected = [{"symbol": "MSFT", "code": "STALE", "message": "older"}]
     person.answers["/api/v1/prices"] = Reply(202, {"accepted": 1, "rejected": rejected})

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import pytest
 
 from foliostream.domain import broker, reconciling
+from foliostream.domain.attributing import Holder, Part
 from foliostream.domain.broker import Answer, Holding, Row
 from foliostream.domain.reconciling import Adjustment, Comparison, ExternalOrder, Ours, Rules
 from foliostream.errors import RetryableError
@@ -60,7 +61,7 @@ def held(settled: str, **other: object) -> Holding:
 
 
 class Case(NamedTuple):
-    """``report``: (kind, symbol, expected, actual) of each discrepancy."""
+    """``report``: (kind, symbol, expected, actual) of each discrepancy; ``parts``: of the adjustment, whose it is."""
 
     name: str
     ours: list[Ours]
@@ -69,9 +70,20 @@ class Case(NamedTuple):
     report: list[tuple[str, str | None, str, str]]
     adjustment: tuple[str, str, bool] | None = None
     rules: Rules = Rules()
+    parts: dict[str, str] | None = None
 
 
-SHARED = Rules(is_attributed=False)
+def shared(*holders: tuple[str, str | None, str], step: str | None = None) -> Rules:
+    """Portfolios with their shares, and how much RELIANCE each holds."""
+    known = (Holder(name, dec(share) if share else None, {"RELIANCE": dec(held)}) for name, share, held in holders)
+    return Rules(holders=tuple(known), steps={"RELIANCE": dec(step)} if step else {})
+
+
+def several(*quantities: str) -> list[Ours]:
+    return reconciling.sums({str(number): [ours(quantity)] for number, quantity in enumerate(quantities)})
+
+
+SHARED = Rules(holders=(Holder("a"), Holder("b")))
 CASES = [
     Case("nothing anywhere", [], [], [], []),
     Case("bought today, both know it", [ours("10")], [row("10")], [], []),
@@ -196,6 +208,48 @@ CASES = [
     Case("a difference of several strategies is only reported",
          reconciling.sums({"a": [ours("4")], "b": [ours("6")]}), [row("12")], [],
          [("quantity", "RELIANCE", "10", "12")], None, SHARED),
+    Case("an external purchase is divided by the shares",
+         several("40", "60"), [row("110")], [], [("quantity", "RELIANCE", "100", "110")], ("10", "100", False),
+         shared(("a", "0.3", "40"), ("b", "0.7", "60")), {"a": "3", "b": "7"}),
+    Case("what cannot be divided goes to the largest remainder, of equal ones to the first id",
+         several("1", "1", "1"), [row("8")], [], [("quantity", "RELIANCE", "3", "8")], ("5", "100", False),
+         shared(("a", "0.3333", "1"), ("b", "0.3333", "1"), ("c", "0.3334", "1")), {"a": "2", "b": "1", "c": "2"}),
+    Case("one share for all that no tag attributes",
+         several("4", "6"), [row("13")], [], [("quantity", "RELIANCE", "10", "13")], ("3", "100", False),
+         shared(("a", "1", "4"), ("b", None, "6")), {"a": "3"}),
+    Case("lots are not torn apart",
+         several("75", "75"), [row("375")], [], [("quantity", "RELIANCE", "150", "375")], ("225", "100", False),
+         shared(("a", "0.5", "75"), ("b", "0.5", "75"), step="75"), {"a": "150", "b": "75"}),
+    Case("fractions are divided in their own decimals",
+         several("1", "1"), [row("2.5")], [], [("quantity", "RELIANCE", "2", "2.5")], ("0.5", "100", False),
+         shared(("a", "0.5", "1"), ("b", "0.5", "1")), {"a": "0.3", "b": "0.2"}),
+    Case("shares that do not sum to one decide nothing",
+         several("4", "6"), [row("12")], [], [("quantity", "RELIANCE", "10", "12")], None,
+         shared(("a", "0.5", "4"), ("b", "0.4", "6"))),
+    Case("a missed sale is taken from who holds it",
+         several("10", "0"), [row("10", "4")], [], [("quantity", "RELIANCE", "10", "6")], ("-4", "100", False),
+         shared(("a", "0.5", "10"), ("b", "0.5", "0")), {"a": "-4"}),
+    Case("a missed sale beyond one's holding is taken from the others'",
+         several("1", "9"), [row("10", "4")], [], [("quantity", "RELIANCE", "10", "6")], ("-4", "100", False),
+         shared(("a", "0.9", "1"), ("b", "0.1", "9")), {"a": "-1", "b": "-3"}),
+    Case("everything sold makes everybody flat, whatever the shares",
+         several("7", "3"), [row("10", "10")], [], [("extra", "RELIANCE", "10", "0")], ("-10", "100", False),
+         shared(("a", "0.5", "7"), ("b", "0.5", "3")), {"a": "-7", "b": "-3"}),
+    Case("sold through zero: first what is held, then by shares",
+         several("7", "3"), [row("10", "16", product="MIS")], [], [("sign", "RELIANCE", "10", "-6")],
+         ("-16", "100", False), shared(("a", "0.5", "7"), ("b", "0.5", "3")), {"a": "-10", "b": "-6"}),
+    Case("what a portfolio without a share holds is nobody else's to lose",
+         several("2", "8"), [row("10", "6")], [], [("quantity", "RELIANCE", "10", "4")], None,
+         shared(("a", "1", "2"), ("b", None, "8"))),
+    Case("a missed cover of a short is given to who is short",
+         several("-10", "0"), [row("4", "10", product="MIS")], [], [("quantity", "RELIANCE", "-10", "-6")],
+         ("4", "100", False), shared(("a", "0.1", "-10"), ("b", "0.9", "0")), {"a": "4"}),
+    Case("shares do not book what is without evidence",
+         several("4", "6"), [row("11", buy_value=dec(3000))], [], [("quantity", "RELIANCE", "10", "11")], None,
+         shared(("a", "0.5", "4"), ("b", "0.5", "6"))),
+    Case("shares do not book a split",
+         several("4", "6"), [], [held("20", average_price=dec(50))], [("corporate_action", "RELIANCE", "10", "20")],
+         None, shared(("a", "0.5", "4"), ("b", "0.5", "6"))),
     Case("an instrument that is not registered",
          [], [row("10", symbol=None, isin=None)], [], [("unknown_instrument", None, "0", "10")]),
     Case("a holding that is not registered",
@@ -220,6 +274,10 @@ def test_a_difference_is_reported_by_its_kind_and_only_evidence_is_booked(case: 
     assert shown(result) == case.report
     proposed = [(str(item.quantity), str(item.price), item.in_kind) for item in result.adjustments]
     assert proposed == ([case.adjustment] if case.adjustment else [])
+    if case.parts:
+        parts = {part.portfolio_id: part.quantity for part in result.adjustments[0].parts}
+        assert parts == {name: dec(quantity) for name, quantity in case.parts.items()}
+        assert result.discrepancies[0].parts == result.adjustments[0].parts
 
 
 def test_there_are_at_least_forty_cases() -> None:
@@ -273,11 +331,12 @@ def test_an_order_that_nobody_of_us_placed_is_reported() -> None:
 
 def test_the_same_adjustment_over_the_same_books_is_the_same_transaction() -> None:
     adjustment = Adjustment("M&M", dec(4), dec("120.5"), in_kind=False)
-    first = reconciling.entry(adjustment, "growth", 7, 1_000)
+    mine, others = Part("growth", dec(4)), Part("other", dec(4))
+    first = reconciling.entry(adjustment, mine, 7, 1_000)
 
-    assert first.transaction_id == reconciling.entry(adjustment, "growth", 7, 9_000).transaction_id
-    assert first.transaction_id != reconciling.entry(adjustment, "growth", 8, 1_000).transaction_id
-    assert first.transaction_id != reconciling.entry(adjustment, "other", 7, 1_000).transaction_id
+    assert first.transaction_id == reconciling.entry(adjustment, mine, 7, 9_000).transaction_id
+    assert first.transaction_id != reconciling.entry(adjustment, mine, 8, 1_000).transaction_id
+    assert first.transaction_id != reconciling.entry(adjustment, others, 7, 1_000).transaction_id
     assert (first.quantity, first.price, first.in_kind) == (dec(4), dec("120.5"), False)
 
 

@@ -2,31 +2,18 @@
 
 import json
 import queue
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
-from websockets.sync.server import ServerConnection, serve
+from websockets.sync.server import ServerConnection
 
 from foliostream_client.errors import SocketError
 from foliostream_client.transport import Json, Socket
 from local.demo_feed import Arrived, Event, Feed, Lost, Opened
+from tests.unit.client.servers import websocket
 
 WAIT_S = 10.0
-
-
-@contextmanager
-def server(handle: Callable[[ServerConnection], None]) -> Iterator[str]:
-    """A WebSocket server of its own on a free port; its address."""
-    with serve(handle, "127.0.0.1", 0) as running:
-        thread = threading.Thread(target=running.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield f"ws://127.0.0.1:{running.socket.getsockname()[1]}"
-        finally:
-            running.shutdown()
-            thread.join(WAIT_S)
 
 
 @contextmanager
@@ -53,7 +40,7 @@ def test_it_subscribes_to_everything_and_hands_on_what_arrives() -> None:
         connection.send('{"type": "subscribed", "value": 1.10}')
         connection.recv()
 
-    with server(handle) as url, running(Feed(lambda: Socket(url, "secret"), ["a", "b"])) as next_event:
+    with websocket(handle) as url, running(Feed(lambda: Socket(url, "secret"), ["a", "b"])) as next_event:
         assert next_event() == Opened()
         arrived = next_event()
         assert isinstance(arrived, Arrived)
@@ -69,7 +56,7 @@ def test_after_a_dropped_connection_it_connects_and_subscribes_again() -> None:
         if connections.qsize() > 1:
             connection.recv()
 
-    with server(handle) as url, running(Feed(lambda: Socket(url), ["a"])) as next_event:
+    with websocket(handle) as url, running(Feed(lambda: Socket(url), ["a"])) as next_event:
         assert next_event() == Opened()
         lost = next_event()
         assert isinstance(lost, Lost)
@@ -79,7 +66,7 @@ def test_after_a_dropped_connection_it_connects_and_subscribes_again() -> None:
 
 
 def test_it_goes_on_trying_where_nobody_answers_and_says_why() -> None:
-    with server(lambda _: None) as url:
+    with websocket(lambda _: None) as url:
         pass
     with running(Feed(lambda: Socket(url), ["a"])) as next_event:
         for _ in range(2):
@@ -96,7 +83,7 @@ def test_it_asks_for_a_fresh_snapshot_by_subscribing_once_more() -> None:
             asked.put(subscription(connection))
 
     feed = Feed(lambda: Socket(url), ["a", "b"])
-    with server(handle) as url, running(feed) as next_event:
+    with websocket(handle) as url, running(feed) as next_event:
         assert next_event() == Opened()
         asked.get(timeout=WAIT_S)
         feed.resubscribe(["b"])
@@ -106,7 +93,7 @@ def test_it_asks_for_a_fresh_snapshot_by_subscribing_once_more() -> None:
 @pytest.mark.parametrize("text", ["[1]", "nonsense"])
 def test_a_message_that_is_no_object_ends_the_connection(text: str) -> None:
     with (
-        server(lambda connection: connection.send(text)) as url,
+        websocket(lambda connection: connection.send(text)) as url,
         Socket(url) as socket,
         pytest.raises(SocketError, match="no JSON object"),
     ):

@@ -7,11 +7,11 @@ from base64 import b64decode
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from foliostream.application import streaming
 from foliostream.application.receiving import Amended, Booked, Change, Received, TopicRecord
 
 # Traces told in one line of a log: a message of each is enough to go on from.
 CAUSES_MAX = 20
-_FILLS = ("TRANSACTION#fill:", "TRANSACTION#order:")
 
 
 def received(event: Mapping[str, Any]) -> list[Received]:
@@ -39,41 +39,17 @@ def causes(event: Mapping[str, Any]) -> list[str]:
 
 def changes(event: Mapping[str, Any]) -> list[Change]:
     """The portfolio items of a DynamoDB stream event, in order; others (transactions, holders) are left out."""
-    return [_change(record) for record in _written(event) if _sort_key(record) == "PORTFOLIO"]
+    return streaming.changes(event["Records"])
 
 
 def amended(event: Mapping[str, Any]) -> list[Amended]:
     """The records of changes of status or settings in the same event, in order."""
-    found = [record for record in _written(event) if _sort_key(record).startswith("CHANGE#")]
-    return [Amended(record["SequenceNumber"], _key(record), _text(record, "record")) for record in found]
+    return streaming.amended(event["Records"])
 
 
 def booked_fills(event: Mapping[str, Any]) -> list[Booked]:
     """The transactions of fills, reported and simulated ones, in the same event, in order."""
-    found = [record for record in _written(event) if _sort_key(record).startswith(_FILLS)]
-    return [Booked(record["SequenceNumber"], _key(record), _text(record, "record")) for record in found]
-
-
-def _written(event: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return [record["dynamodb"] for record in event["Records"] if record["eventName"] != "REMOVE"]
-
-
-def _sort_key(record: Mapping[str, Any]) -> str:
-    return str(record["Keys"]["sk"]["S"])
-
-
-def _change(record: Mapping[str, Any]) -> Change:
-    return Change(record["SequenceNumber"], _key(record), _text(record, "book"))
-
-
-def _key(record: Mapping[str, Any]) -> str:
-    account_type = record.get("NewImage", {}).get("account_type", {}).get("S", "")
-    return f"{account_type}:{record['Keys']['pk']['S'].partition('#')[2]}"
-
-
-def _text(record: Mapping[str, Any], name: str) -> bytes | None:
-    text = record.get("NewImage", {}).get(name, {}).get("S")
-    return None if text is None else text.encode()
+    return streaming.booked_fills(event["Records"])
 
 
 def topic_records(event: Mapping[str, Any]) -> list[TopicRecord]:

@@ -6,10 +6,10 @@ after the adapter's own bounded retries, ``ConflictError`` when a condition did 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from foliostream.domain.notices import CHANNELS
 from foliostream.domain.sessions import NOTHING_TOLD
@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # each function loads what it works with itself
     from foliostream.domain.fills import Fill, Side
     from foliostream.domain.history import Day
     from foliostream.domain.instrument import Instrument
+    from foliostream.domain.letters import Part
     from foliostream.domain.liquidation import Liquidation
     from foliostream.domain.notices import Channel, NoticeKind
     from foliostream.domain.order_fills import Booked, Member, OrderState
@@ -34,6 +35,9 @@ if TYPE_CHECKING:  # each function loads what it works with itself
     from foliostream.domain.reconciliation import AccountState
     from foliostream.domain.sessions import RunStatus, Session, Told
     from foliostream.domain.snapshot import Snapshot
+
+# Runs a function over items, possibly several at a time, and returns the results in order.
+Each = Callable[[Callable[[str], str | None], Iterable[str]], Iterable[str | None]]
 
 
 class Clock(Protocol):
@@ -92,6 +96,9 @@ class Ledger(Protocol):
         ``PORTFOLIO_TOO_LARGE`` beyond the item size.
         """
 
+    def commit_together(self, bookings: Sequence[Booking]) -> None:
+        """Several portfolios in one transaction, each as in ``commit``: all of them or none; errors as there."""
+
     def transactions(self, portfolio_id: str, transaction_ids: Collection[str]) -> dict[str, Transaction]:
         """Those already booked, by transaction id."""
 
@@ -119,6 +126,23 @@ class Ledger(Protocol):
     def walk(self, bucket: int, after: str | None, limit: int) -> Page:
         """Ids of all portfolios of a bucket in an order of its own, those after the cursor (an id); one created or
         restored less than seconds ago may be missing."""
+
+
+class Booking(NamedTuple):
+    """A portfolio's next version and what made it; ``opened``, ``closed``: symbols it depends on from now, or no
+    more."""
+
+    portfolio: Portfolio
+    transactions: Sequence[Transaction]
+    opened: Collection[str]
+    closed: Collection[str]
+
+
+class LedgerStream(Protocol):
+    """The changes of the ledger of the last day, in the order in which they were delivered."""
+
+    def records(self, part: Part) -> Iterator[Sequence[Mapping[str, Any]]]:
+        """Records as DynamoDB writes them, page by page. ``PermanentError`` ``STREAM_TRIMMED`` where they are gone."""
 
 
 class OrderChange(NamedTuple):

@@ -23,6 +23,7 @@ class Queue(StrEnum):
     PUSH = "push.fifo"
     ORDER_FILLED = "order-filled"
     FILLS = "fills.fifo"
+    LIVE_FILLS = "live-fills.fifo"
     FEED = "feed"
     REBUILD = "rebuild"
     CLOSE_DAY = "close-day"
@@ -66,6 +67,7 @@ SHOWN: Final = (
     Queue.PUSH,
     Queue.ORDER_FILLED,
     Queue.FILLS,
+    Queue.LIVE_FILLS,
     Queue.ORDERS,
 )
 
@@ -83,6 +85,12 @@ def dead_letter_urls(base: str) -> dict[str, str]:
 def all_dead_letter_urls(base: str) -> dict[str, str]:
     """Addresses of all dead letters there are, by the name of what gave them up (``fills``, ``close_day_schedule``)."""
     return dead_letter_urls(base) | {name: base + address for name, address in DEAD_STARTS.items()}
+
+
+def name_of(base: str, arn: str) -> str:
+    """What a queue is called here (``live_fills``) whose messages came with this ARN; "" for none of ours."""
+    names = {url.rpartition("/")[2]: name for name, url in urls(base).items()}
+    return names.get(arn.rpartition(":")[2], "")
 
 
 def source_urls(base: str) -> dict[str, str]:

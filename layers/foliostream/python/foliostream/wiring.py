@@ -8,7 +8,7 @@ use to put another part in.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, cached_property
 from typing import TYPE_CHECKING
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from foliostream.application.dead_letters import DeadLetters
     from foliostream.application.fill_orders import OrderFiller
     from foliostream.application.liquidating import Liquidator
-    from foliostream.application.managers import Manager, Reconciling
+    from foliostream.application.managers import Managers
     from foliostream.application.margin_check import MarginCheck, Previewing
     from foliostream.application.margin_events import MarginFollowUp
     from foliostream.application.marking import Marker
@@ -48,11 +48,13 @@ if TYPE_CHECKING:
     from foliostream.application.ordering import Ordering
     from foliostream.application.pacing import Pacer
     from foliostream.application.portfolios import Portfolios
+    from foliostream.application.postbacks import Postbacks
     from foliostream.application.project_ledger import LedgerProjection
     from foliostream.application.projecting import Projector
     from foliostream.application.push import Sender
     from foliostream.application.rebuild_hot import HotRebuild
     from foliostream.application.reconcile import Reconciliation
+    from foliostream.application.reconcile_on_demand import Reconciling
     from foliostream.application.reconcile_schedule import ReconcileSchedule
     from foliostream.application.record_fill import FillRecorder
     from foliostream.application.resetting import Resetting
@@ -65,6 +67,7 @@ if TYPE_CHECKING:
     from foliostream.application.watching import Watching
     from foliostream.domain.margin_states import MarginRules
     from foliostream.domain.market_hours import Hours
+    from foliostream.domain.reconciliation import Report
 
 # Connections of one client, and the threads that use them: one core is busy with 16.
 MAX_POOL_CONNECTIONS = 16
@@ -201,7 +204,7 @@ class Wiring:
         from foliostream.adapters.sqs_fills import SqsFills
 
         base = self.settings.queues
-        return SqsFills(self._sqs, base + Queue.FILLS, queues.dead_letter_urls(base))
+        return SqsFills(self._sqs, base + Queue.FILLS, base + Queue.LIVE_FILLS, queues.dead_letter_urls(base))
 
     @cached_property
     def dead_letters(self) -> ports.DeadLetters:
@@ -226,8 +229,8 @@ class Wiring:
             prices=self.hot,
             queue=self.fill_queue,
             clock=self.clock,
-            starting_cash=self.settings.starting_cash,
             margin_check=self.margin_check,
+            managers=self.managers,
         )
 
     @cached_property
@@ -481,10 +484,14 @@ class Wiring:
         from foliostream.application.repairing import Repair
         from foliostream.application.sweep import Sweep
 
+        hot, comparison = (
+            self.hot,
+            Comparison(self.ledger, self.hot, self.hot, self.hot, self.marker, self._notes, self.clock),
+        )
         return Sweep(
-            promises=LatePromises(self.hot, self.queues, self.marker),
+            promises=LatePromises(hot, self.queues, self.marker, comparison, self.settings.skew_ms),
             symbols=self.symbols,
-            comparison=Comparison(self.ledger, self.hot, self.hot, self.hot, self.marker, self._notes, self.clock),
+            comparison=comparison,
             repair=Repair(
                 self.ledger, self.instruments, self.holders, self.dependents, self.marker, self._notes, self.clock
             ),
@@ -554,7 +561,14 @@ class Wiring:
             clock=self.clock,
             hours=_hours(self.settings.kite_hours),
             holidays=self.settings.market_holidays,
+            count=self._count_report,
         )
+
+    def _count_report(self, report: Report) -> None:
+        from foliostream import metrics
+        from foliostream.domain.reconciliation import figures
+
+        metrics.emit(self.clock.now_ms(), {"Stack": self.settings.stack}, figures(report))
 
     @cached_property
     def reconcile_schedule(self) -> ReconcileSchedule:
@@ -573,20 +587,35 @@ class Wiring:
         )
 
     @cached_property
-    def managers(self) -> Mapping[str, Manager]:
+    def managers(self) -> Managers:
         """What execution modes do on their own, by mode."""
         from foliostream.application.managers import PAPER, KiteManager, PaperManager
-        from foliostream.domain.kite import BROKER
 
         return {
-            PAPER: PaperManager(self.clock),
-            BROKER: KiteManager(self.accounts, self.kite, self.broker_orders, self.reconciliation),
+            PAPER: PaperManager(
+                clock=self.clock,
+                instruments=self.instruments,
+                starting_cash=self.settings.starting_cash,
+                watch=lambda: self.order_watch,
+                filler=lambda: self.order_filler,
+            ),
+            "zerodha": KiteManager(
+                postbacks=lambda: self._postbacks,
+                reconciliation=lambda: self.reconciliation,
+                schedule=lambda: self.reconcile_schedule,
+            ),
         }
+
+    @cached_property
+    def _postbacks(self) -> Postbacks:
+        from foliostream.application.postbacks import Postbacks
+
+        return Postbacks(self.accounts, self.kite, self.broker_orders)
 
     @cached_property
     def reconciling(self) -> Reconciling:
         """Reconciliation on demand."""
-        from foliostream.application.managers import Reconciling
+        from foliostream.application.reconcile_on_demand import Reconciling
 
         return Reconciling(self.ledger, self.managers)
 
@@ -743,6 +772,9 @@ class Wiring:
     @cached_property
     def dead_letter_office(self) -> DeadLetters:
         """Dead letters for operators. What marks and projects is made only for letters that need it."""
+        import boto3
+
+        from foliostream.adapters.dynamodb_stream import DynamoDbStream
         from foliostream.adapters.lambda_functions import LambdaFunctions
         from foliostream.adapters.sqs_depths import SqsDepths
         from foliostream.adapters.sqs_letters import SqsLetters
@@ -755,6 +787,7 @@ class Wiring:
             depths=SqsDepths(self._sqs, urls, self._pool),
             functions=LambdaFunctions(lambda: self._lambda),
             ledger=self.ledger,
+            stream=DynamoDbStream(boto3.client("dynamodbstreams", config=_config())),
             projection=lambda: self.ledger_projection,
             marker=lambda: self.marker,
             clock=self.clock,

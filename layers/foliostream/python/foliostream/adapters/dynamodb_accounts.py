@@ -7,10 +7,11 @@ ACCOUNTS              {broker}#{account}       the list of all accounts
 ACCOUNT#{broker}#...  ACCOUNT                  owner: whose portfolios may be on it; never changed
 ACCOUNT#{broker}#...  PORTFOLIO#{id}           tag; a portfolio on it
 ACCOUNT#{broker}#...  STATE                    record: how its reconciliation stands
-ACCOUNT#{broker}#...  ORDER#{day}#{order id}   record: what of an order became fills
+ACCOUNT#{broker}#...  ORDER#{day}#{order id}   record: what of an order became fills; expires_at
 ====================  =======================  =======================================================
 
-The first three are written with the portfolio, in its transaction.
+The first three are written with the portfolio, in its transaction. The last ones are the only items of the table that
+DynamoDB deletes by itself (``expires_at``, epoch seconds); ``order_fills`` takes no order of a day so long ago.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import msgspec
 
 from foliostream.adapters.dynamodb_batch import Item, our_errors
 from foliostream.domain.account import BrokerAccount, Portfolio
-from foliostream.domain.order_fills import Booked, Member
+from foliostream.domain.order_fills import Booked, Member, kept_until_ms
 from foliostream.domain.reconciliation import AccountState
 from foliostream.ports import AccountPage
 
@@ -123,6 +124,7 @@ class DynamoDbAccounts:
         item = _key(broker, account) | {
             "sk": {"S": "ORDER#" + "#".join(order)},
             "record": {"S": _encoder.encode(after).decode()},
+            "expires_at": {"N": str(kept_until_ms(order[0]) // 1000)},
         }
         with our_errors(f"PutItem order in {self._table}"):
             self._client.put_item(TableName=self._table, Item=item, **condition)

@@ -44,7 +44,7 @@ from foliostream.domain.history import Day
 from foliostream.domain.keys import stable_hash
 from foliostream.domain.portfolio import Portfolio, Transaction
 from foliostream.errors import ConflictError, RefusedError, RetryableError
-from foliostream.ports import WALK_BUCKETS, OrderChange, Page
+from foliostream.ports import WALK_BUCKETS, Booking, OrderChange, Page
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -128,6 +128,26 @@ class DynamoDbLedger:
         )
         if broken:
             raise _conflict(portfolio, transactions, broken)
+
+    def commit_together(self, bookings: Sequence[Booking]) -> None:
+        """The next versions of several portfolios, all or nothing."""
+        parts = [
+            [
+                self._next_version(item.portfolio),
+                *self._transactions(item.portfolio, item.transactions),
+                *self._opened(item.portfolio, item.opened),
+                *self._closed(item.portfolio, set(item.closed) - set(item.opened)),
+            ]
+            for item in bookings
+        ]
+        codes = self._write(*(write for part in parts for write in part))
+        if not codes:
+            return
+        for item, part in zip(bookings, parts, strict=True):
+            own, codes = codes[: len(part)], codes[len(part) :]
+            if CONDITION_FAILED in own:
+                raise _conflict(item.portfolio, item.transactions, own)
+        raise _moved_on(bookings[0].portfolio)
 
     def transactions(self, portfolio_id: str, transaction_ids: Collection[str]) -> dict[str, Transaction]:
         """Those already booked, by transaction id."""

@@ -1,4 +1,5 @@
-"""Accepted fills on SQS FIFO: a group a portfolio, every accepted fill a message of its own."""
+"""Accepted fills on SQS FIFO: a group a portfolio, every accepted fill a message of its own; live accounts have a queue
+of theirs."""
 
 from __future__ import annotations
 
@@ -28,21 +29,22 @@ def encode(fill: Fill) -> str:
 
 
 class SqsFills:
-    """Implements ``ports.FillQueue``. ``dead_letter_urls``: by the name of the queue whose messages are given up."""
+    """Implements ``ports.FillQueue``. ``url``: of paper's and demo's fills, ``live_url``: of the others;
+    ``dead_letter_urls``: by the name of the queue whose messages are given up."""
 
-    def __init__(self, client: SQSClient, url: str, dead_letter_urls: Mapping[str, str]) -> None:
+    def __init__(self, client: SQSClient, url: str, live_url: str, dead_letter_urls: Mapping[str, str]) -> None:
         self._client = client
         self._url = url
+        self._live_url = live_url
         self._dead_letter_urls = dict(dead_letter_urls)
 
     def send(self, fills: Sequence[Fill]) -> None:
-        """One batch after the other, so that a portfolio's fills keep their order."""
+        """Live ones first; one batch after the other, so that a portfolio's fills keep their order."""
         refused = [
             reason
-            for part in chunks(fills, ENTRIES_MAX)
-            for reason in send_entries(
-                self._client, self._url, [_entry(number, fill) for number, fill in enumerate(part)]
-            )
+            for url, live in ((self._live_url, True), (self._url, False))
+            for part in chunks([fill for fill in fills if fill.live == live], ENTRIES_MAX)
+            for reason in send_entries(self._client, url, [_entry(number, fill) for number, fill in enumerate(part)])
         ]
         if refused:
             raise PermanentError(f"SQS refused {len(refused)} of {len(fills)} fills: {refused[0]}")

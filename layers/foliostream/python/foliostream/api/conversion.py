@@ -53,6 +53,7 @@ def new_portfolio(body: PortfolioRequest, owner: str, idempotency_key: str | Non
         margin_call_percent=body.settings.margin_call_percent,
         stop_out_percent=body.settings.stop_out_percent,
         auto_liquidate=bool(body.settings.auto_liquidate),
+        broker_share=body.settings.broker_share,
         request_digest=request_digest(body, portfolio_id),
     )
 
@@ -307,6 +308,7 @@ def wanted(body: PortfolioChange) -> Wanted:
         settings.margin_call_percent if "margin_call_percent" in given else UNSET,
         settings.stop_out_percent if "stop_out_percent" in given else UNSET,
         bool(settings.auto_liquidate) if "auto_liquidate" in given else UNSET,
+        settings.broker_share if "broker_share" in given else UNSET,
     )
 
 

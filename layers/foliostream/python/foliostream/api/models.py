@@ -98,7 +98,10 @@ class PortfolioSettings(_Body):
 
     Of margin accounts: ``margin_call_percent`` and ``stop_out_percent``, its own levels, the stop-out below the call
     and the warning 20 above it; null for the deployment's. ``auto_liquidate``: whether the stop-out of a live account
-    may be executed at the broker; demo and paper accounts always are."""
+    may be executed at the broker; demo and paper accounts always are.
+
+    ``broker_share``: where several portfolios share a broker's account, this one's part (above 0, at most 1; they sum
+    to 1) of what the account owns beside all their books, and no order's tag attributes."""
 
     allow_short: StrictBool = False
     update_interval_ms: UpdateInterval | None = None
@@ -107,11 +110,12 @@ class PortfolioSettings(_Body):
     margin_call_percent: Amount | None = None
     stop_out_percent: Amount | None = None
     auto_liquidate: StrictBool | None = None
+    broker_share: Amount | None = None
 
 
 class SettingsChange(_Body):
-    """Settings to be changed; those left out stay. ``update_interval_ms``, ``target_weights`` or ``benchmark`` null
-    ends it, a level null makes it the deployment's, ``auto_liquidate`` null is false."""
+    """Settings to be changed; those left out stay. ``update_interval_ms``, ``target_weights``, ``benchmark`` or
+    ``broker_share`` null ends it, a level null makes it the deployment's, ``auto_liquidate`` null is false."""
 
     allow_short: StrictBool | None = None
     update_interval_ms: UpdateInterval | None = None
@@ -120,6 +124,7 @@ class SettingsChange(_Body):
     margin_call_percent: Amount | None = None
     stop_out_percent: Amount | None = None
     auto_liquidate: StrictBool | None = None
+    broker_share: Amount | None = None
 
 
 class PortfolioChange(_Body):

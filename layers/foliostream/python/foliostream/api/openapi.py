@@ -44,6 +44,8 @@ _SHAPES = (
     shapes.Error,
 )
 _DECIMAL = {"type": "string", "format": "decimal"}
+# What the router takes for a parameter; a path with anything else in its place is none of ours.
+_PARAMETER = r"[-._~()'!*:@,;=+&$%<> \[\]{}|^\w]+"
 
 
 def ref(shape: type) -> dict[str, str]:
@@ -105,7 +107,7 @@ def describe(resolver: APIGatewayRestResolver) -> dict[str, Any]:
 def methods_of(document: Mapping[str, Any], path: str) -> Sequence[str]:
     """The methods described for a path."""
     for template, operations in document["paths"].items():
-        if re.fullmatch(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(template)), path.rstrip("/")):
+        if re.fullmatch(re.sub(r"\\\{\w+\\\}", lambda _: _PARAMETER, re.escape(template)), path.rstrip("/")):
             return sorted(method.upper() for method in operations)
     return []
 

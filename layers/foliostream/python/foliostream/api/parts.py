@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import tzinfo
 from typing import Protocol
 
 from foliostream.application.accept_fills import FillAccepter
 from foliostream.application.amending import Amending
 from foliostream.application.analytics import Analytics
-from foliostream.application.managers import Manager, Reconciling
+from foliostream.application.managers import Managers
 from foliostream.application.margin_check import Previewing
 from foliostream.application.marking import Marker
-from foliostream.application.order_watch import OrderWatch
 from foliostream.application.ordering import Ordering
 from foliostream.application.portfolios import Portfolios
+from foliostream.application.reconcile_on_demand import Reconciling
 from foliostream.application.resetting import Resetting
 from foliostream.application.status import Operations
 from foliostream.application.tickets import TicketOffice
@@ -74,10 +73,6 @@ class Parts(Protocol):
         """Changes of status and settings."""
 
     @property
-    def order_watch(self) -> OrderWatch:
-        """Tells new prices to whoever fills open orders."""
-
-    @property
     def resetting(self) -> Resetting:
         """Brings paper accounts back to their start."""
 
@@ -102,7 +97,7 @@ class Parts(Protocol):
         """The use cases of portfolios."""
 
     @property
-    def managers(self) -> Mapping[str, Manager]:
+    def managers(self) -> Managers:
         """What execution modes do on their own."""
 
     @property

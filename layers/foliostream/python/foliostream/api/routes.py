@@ -31,7 +31,7 @@ from foliostream.api.shapes import (
     SplitOut,
     TransactionList,
 )
-from foliostream.application import price_input
+from foliostream.application import managers, price_input
 from foliostream.application import statements as booked
 from foliostream.application.access import Caller
 from foliostream.application.figures import count_prices
@@ -187,7 +187,7 @@ def market_routes(api: APIGatewayRestResolver, parts: Parts) -> None:
             marker=parts.marker,
             clock=parts.clock,
         )
-        parts.order_watch.tell(report.symbols)
+        managers.ticked(parts.managers, report.symbols)
         count_prices(parts.hot, report)
         rejected = [RefusedPrice(*refused) for refused in (*parsed.refused, *report.rejected)]
         return answer(202, PricesTaken(report.accepted, rejected))
@@ -261,6 +261,7 @@ def _summary(portfolio: Portfolio) -> PortfolioSummary:
             auto_liquidate=portfolio.auto_liquidate,
             target_weights=portfolio.target_weights,
             benchmark=portfolio.benchmark,
+            broker_share=portfolio.broker_share,
         ),
     )
 

@@ -40,6 +40,7 @@ class SettingsOut(Struct):
     auto_liquidate: bool
     target_weights: dict[str, Decimal]
     benchmark: str | None
+    broker_share: Decimal | None
 
 
 class PortfolioSummary(Struct):
@@ -71,8 +72,16 @@ class LotOut(Struct):
     opened_at: str
 
 
+class PartOut(Struct):
+    """What of a difference is one portfolio's."""
+
+    portfolio_id: str
+    quantity: Decimal
+
+
 class DiscrepancyOut(Struct):
-    """``expected`` is ours, ``actual`` the broker's; ``note`` says what could be done, or why nothing."""
+    """``expected`` is ours, ``actual`` the broker's; ``note`` says what could be done, or why nothing; ``attributed``:
+    whose the difference in quantity is, empty where nothing says so."""
 
     kind: DiscrepancyKind
     symbol: str | None
@@ -81,10 +90,12 @@ class DiscrepancyOut(Struct):
     expected: Decimal
     actual: Decimal
     note: str | None
+    attributed: list[PartOut]
 
 
 class ReconcileReport(Struct):
-    """``protected``: symbols that differ, but were traded too recently to say so. ``applied``: transaction ids."""
+    """Of the whole account. ``protected``: symbols that differ, but were traded too recently to say so. ``applied``:
+    transaction ids."""
 
     portfolio_id: str
     broker: str

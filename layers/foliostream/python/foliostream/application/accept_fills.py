@@ -33,14 +33,14 @@ class FillReport(NamedTuple):
 class FillAccepter:
     """``default_owner`` owns the paper portfolios that fills create ("": they must name an owner).
 
-    ``owners`` remembers whose the portfolios seen are: neither existence nor owner ever changes.
+    ``owners`` remembers whose the portfolios seen are, and whether they are live: none of it ever changes.
     """
 
     ledger: Ledger
     instruments: Instruments
     queue: FillQueue
     default_owner: str
-    owners: dict[str, str] = field(default_factory=dict)
+    owners: dict[str, tuple[str, bool]] = field(default_factory=dict)
 
     def accept(self, parsed: Parsed, reported_by: str = "") -> FillReport:
         """Queue what can be booked. ``reported_by`` owns new paper portfolios where nobody else is named.
@@ -83,14 +83,16 @@ class FillAccepter:
         if len(self.owners) + len(unseen) > OWNERS_MAX:
             self.owners.clear()
             unseen = list(portfolio_ids)
-        self.owners.update({name: found.owner for name, found in self.ledger.load(unseen).items()})
+        found = self.ledger.load(unseen)
+        self.owners.update({name: (book.owner, book.account_type == "live") for name, book in found.items()})
 
     def _resolved(self, fill: Fill, reported_by: str) -> Fill:
-        owner = self.owners.get(fill.portfolio_id)
-        if owner is not None:
+        known = self.owners.get(fill.portfolio_id)
+        if known is not None:
+            owner, live = known
             if fill.owner not in (None, owner):
                 raise CallerError(f"{fill.portfolio_id} has another owner", code="OWNER_MISMATCH")
-            return fill
+            return changed(fill, live=live)
         new_owner = fill.owner or self.default_owner or reported_by
         if not fills.may_create(fill.portfolio_id):
             raise CallerError(

@@ -30,6 +30,7 @@ class Wanted(NamedTuple):
     margin_call_percent: Decimal | UnsetType | None = UNSET
     stop_out_percent: Decimal | UnsetType | None = UNSET
     auto_liquidate: bool | UnsetType = UNSET
+    broker_share: Decimal | UnsetType | None = UNSET
 
     def of(self, now: Standing) -> Standing:
         """The standing asked for."""
@@ -42,6 +43,7 @@ class Wanted(NamedTuple):
             now.margin_call_percent if self.margin_call_percent is UNSET else self.margin_call_percent,
             now.stop_out_percent if self.stop_out_percent is UNSET else self.stop_out_percent,
             now.auto_liquidate if self.auto_liquidate is UNSET else self.auto_liquidate,
+            now.broker_share if self.broker_share is UNSET else self.broker_share,
         )
 
 

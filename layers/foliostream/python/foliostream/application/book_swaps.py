@@ -1,38 +1,35 @@
 """The nightly swap: what every margin account held as the night began is charged, in bounded parts, once a night.
 
-A run is a message for each bucket of portfolios; a message does one page of them and sends the next one. Ids name
-portfolio, symbol and night, so whatever comes twice finds them booked. One portfolio that fails stops none of the
-others: it gets a message of its own, which ends in the dead-letter queue when it never succeeds.
+A run is a walk over all portfolios. Ids name portfolio, symbol and night, so whatever comes twice finds them booked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal, localcontext
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
+from foliostream.application import walking
+from foliostream.application.reading import decoded
 from foliostream.application.receiving import Received
-from foliostream.domain import history, keys, marking, money, portfolio, splitting, swaps
+from foliostream.domain import history, marking, money, portfolio, splitting, swaps
 from foliostream.domain.instrument import Instrument
 from foliostream.domain.portfolio import FUTURE_ALLOWANCE_MS, Entry, Portfolio, Transaction
 from foliostream.domain.swaps import Night
 from foliostream.errors import (
     CallerError,
     ConflictError,
-    FoliostreamError,
     PermanentError,
     RefusedError,
     RetryableError,
 )
-from foliostream.ports import WALK_BUCKETS, Clock, CloseQueue, Instruments, Ledger, Prices
+from foliostream.ports import WALK_BUCKETS, Clock, CloseQueue, Each, Instruments, Ledger, Prices
 
-PAGE_SIZE = 100
 MAX_ROUNDS = 5
-MAX_DIRECT = 100
 # Of one transaction of the ledger, which takes a hundred items with the portfolio.
 MAX_TOGETHER = 90
 # A month: older nights are corrected by hand, with what is known about them.
@@ -41,17 +38,11 @@ MAX_AGE_DAYS = 31
 SINCE_PAGE_SIZE = 25
 MAX_SINCE = 10_000
 
-Each = Callable[[Callable[[str], str | None], Iterable[str]], Iterable[str | None]]
 
-
-class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A message: a page of a bucket after an id, or these portfolios alone. ``night``: the New York date at whose 17:00
-    it began."""
+class Part(walking.Part, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A part of the walk of a night: the New York date at whose 17:00 it began."""
 
     night: str
-    bucket: int | None = None
-    after: str | None = None
-    portfolio_ids: list[str] = []
 
 
 @dataclass
@@ -94,37 +85,30 @@ class SwapBooking:
 
     def start(self, night: Night) -> int:
         """Ask for the whole walk; the number of messages."""
-        parts = [Part(night.day.isoformat(), bucket) for bucket in range(WALK_BUCKETS)]
-        self.queue.send([_message(part) for part in parts])
+        parts = [Part(night=night.day.isoformat(), bucket=bucket) for bucket in range(WALK_BUCKETS)]
+        self.queue.send(walking.messages(parts))
         return len(parts)
 
     def book(self, night: Night, portfolio_ids: Sequence[str]) -> Report:
-        """Charge these now. ``RetryableError`` from a failing store; what was booked before stays booked."""
-        if len(portfolio_ids) > MAX_DIRECT:
-            raise CallerError(f"at most {MAX_DIRECT} portfolios at once, not {len(portfolio_ids)}")
+        """Charge these now, at most ``walking.MAX_DIRECT``. ``RetryableError`` from a failing store; what was booked
+        before stays booked."""
         report = Report()
-        ids = [keys.portfolio_id(name) for name in dict.fromkeys(portfolio_ids)]
-        for name, outcome in zip(ids, list(self.each(lambda name: self._outcome(night, name), ids)), strict=True):
+        for name, outcome in walking.outcomes(self.each, lambda name: self._book_one(night, name), portfolio_ids):
             if outcome in {"booked", "nothing"}:
                 getattr(report, outcome).append(name)
             else:
-                report.failed[name] = str(outcome)
+                report.failed[name] = outcome
         return report
 
     def work(self, received: Sequence[Received]) -> tuple[Report, list[str]]:
         """Do what the messages ask for; what became of it, and the ids of messages that have to come again."""
-        total, again = Report(), []
-        for item in received:
-            try:
-                report = self._work(_decoder.decode(item.body))
-            except (msgspec.MsgspecError, FoliostreamError) as fault:
-                total.failed[f"message {item.message_id}"] = str(fault)
-                again.append(item.message_id)
-                continue
+        reports, again = walking.work(received, lambda body: self._work(decoded(_decoder, body)))
+        total = Report(failed={f"message {name}": reason for name, reason in again.items()})
+        for report in reports:
             total.booked += report.booked
             total.nothing += report.nothing
             total.failed |= report.failed
-        return total, again
+        return total, list(again)
 
     def _work(self, part: Part) -> Report:
         night = self.night(part.night)
@@ -133,25 +117,14 @@ class SwapBooking:
             if report.failed:
                 raise RetryableError(f"not charged: {report.failed}")
             return report
-        page = self.ledger.walk(part.bucket, part.after, PAGE_SIZE)
+        page = self.ledger.walk(part.bucket, part.after, walking.PAGE_SIZE)
         report = self.book(night, page.portfolio_ids)
-        messages = [_message(Part(part.night, portfolio_ids=[name])) for name in report.failed]
-        if page.cursor is not None:
-            messages.append(_message(Part(part.night, part.bucket, page.cursor)))
-        self.queue.send(messages)
+        self.queue.send(walking.further(part, report.failed, page.cursor))
         return report
 
-    def _outcome(self, night: Night, portfolio_id: str) -> str:
-        """The name of the list of the report, or why it failed."""
-        try:
-            return self._book_one(night, portfolio_id)
-        except (ArithmeticError, ValueError, FoliostreamError) as fault:  # msgspec's errors are ValueErrors
-            if isinstance(fault, RetryableError):
-                raise
-            return repr(fault)
-
     def _book_one(self, night: Night, portfolio_id: str) -> str:
-        """Currency by currency: one without a rate keeps none of the others from being charged."""
+        """The name of the list of the report, or why it failed. Currency by currency: one without a rate keeps none of
+        the others from being charged."""
         outcome, conflicts, refused = "nothing", 0, dict[str, str]()
         while conflicts < MAX_ROUNDS:
             before = self.ledger.load([portfolio_id]).get(portfolio_id)
@@ -238,8 +211,3 @@ class SwapBooking:
 
 
 _decoder = msgspec.json.Decoder(Part)
-
-
-def _message(part: Part) -> dict[str, Any]:
-    builtins: dict[str, Any] = msgspec.to_builtins(part)
-    return builtins

@@ -7,7 +7,9 @@ it once.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -20,6 +22,8 @@ from foliostream.domain.order_fills import Booked, Member, OrderState
 from foliostream.domain.reconciling import ExternalOrder
 from foliostream.errors import ConflictError
 from foliostream.ports import Accounts, Clock, FillQueue, Instruments, Ledger
+
+log = logging.getLogger(__name__)
 
 MAX_ROUNDS = 5
 
@@ -40,15 +44,23 @@ def names_of(registry: Instruments, items: Collection[Row | Holding | OrderState
 
 @dataclass
 class Taken:
-    """``queued``: fills; ``known``: orders that told nothing new; ``external``: orders that nobody of us placed, or of
-    an instrument that nobody registered; ``recent``: symbols traded so recently that the books may not show it;
-    ``pending``: symbols with fills that the books do not show, however long ago."""
+    """``queued``: fills; ``known``: orders that told nothing new; ``strays``: the ``external`` ones with what is known
+    of each; ``recent``: symbols traded so recently that the books may not show it; ``pending``: symbols with fills that
+    the books do not show, however long ago."""
 
     queued: int = 0
     known: int = 0
-    external: list[ExternalOrder] = field(default_factory=list)
+    strays: list[tuple[OrderState, Booked]] = field(default_factory=list)
     recent: set[str] = field(default_factory=set)
     pending: set[str] = field(default_factory=set)
+
+    @property
+    def external(self) -> list[ExternalOrder]:
+        """Orders that nobody of us placed, or of an instrument that nobody registered."""
+        return [
+            ExternalOrder(order.symbol, order.exchange, order.product, order_fills.unanswered(order, before))
+            for order, before in self.strays
+        ]
 
 
 @dataclass(frozen=True)
@@ -64,7 +76,7 @@ class BrokerOrders:
 
     def take(self, broker: str, account: str, orders: Sequence[OrderState], members: Sequence[Member]) -> Taken:
         """Queue what is new in the orders; ``RetryableError`` where a store or queue fails, all may be given again."""
-        filled = [order for order in orders if order.filled > 0]
+        filled = [order for order in orders if order.filled > 0 and not self._is_outdated(order)]
         names = names_of(self.instruments, filled)
         days = {order.day for order in filled}
         booked = {
@@ -78,13 +90,30 @@ class BrokerOrders:
             symbol = kite.symbol_of(order, names.by_token, names.instruments)
             before = booked.get((order.day, order.order_id), Booked())
             owner = before.portfolio_id or order_fills.placed_by(order, members)
-            if symbol is None or owner is None:
-                taken.external.append(ExternalOrder(symbol, order.exchange, order.product, order.signed))
+            if symbol is None or owner is None or before.is_settled:
+                if order_fills.unanswered(order, before):
+                    taken.strays.append((replace(order, symbol=symbol), before))
                 continue
             known = replace(order, symbol=symbol)
             current.append((known, self._one(broker, account, known, before, owner, taken)))
         self._note_behind(current, taken)
         return taken
+
+    def settle(self, broker: str, account: str, taken: Taken, symbols: Collection[str]) -> None:
+        """External orders of symbols whose difference was just adjusted are answered for: nobody is told of them again,
+        and they become no fills, whoever takes untagged orders later."""
+        for order, before in taken.strays:
+            if order.symbol in symbols:
+                after = order_fills.settled(order, self.clock.now_ms())
+                with suppress(ConflictError):  # it has moved on: the next run tells what is new
+                    self.accounts.book(broker, account, (order.day, order.order_id), before, after)
+        taken.strays = [item for item in taken.strays if item[0].symbol not in symbols]
+
+    def _is_outdated(self, order: OrderState) -> bool:
+        found = order_fills.is_outdated(order, self.clock.now_ms())
+        if found:
+            log.warning("order %s of %s is too old to be booked: a reconciliation shows it", order.order_id, order.day)
+        return found
 
     def _one(self, broker: str, account: str, order: OrderState, before: Booked, owner: str, taken: Taken) -> Booked:
         """Claim and queue what is new of one order; what is booked of it then."""

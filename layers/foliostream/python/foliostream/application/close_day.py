@@ -1,45 +1,49 @@
 """The daily close: every portfolio's day is written down and its next day begun, in bounded parts, once a day.
 
-A run is a message for each bucket of portfolios; a message does one page of them and sends the next one. Whatever
-comes twice finds the day closed. One portfolio that fails stops none of the others: it gets a message of its own, which
-ends in the dead-letter queue when it never succeeds. A message for each bucket of instruments keeps their closes.
+A run is a walk over all portfolios, and a message for each bucket of instruments that keeps their closes. Whatever
+comes twice finds the day closed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from decimal import Decimal, localcontext
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
+from foliostream.application import walking
 from foliostream.application.close_symbols import SymbolClosing
+from foliostream.application.reading import decoded
 from foliostream.application.receiving import Received
-from foliostream.domain import closes, daily, history, keys, marking, money, valuation
+from foliostream.domain import closes, daily, history, marking, money, valuation
 from foliostream.domain.history import Day
 from foliostream.domain.instrument import Instrument
 from foliostream.domain.portfolio import Portfolio
 from foliostream.domain.price import Price
-from foliostream.errors import CallerError, ConflictError, FoliostreamError, RetryableError
-from foliostream.ports import SYMBOL_BUCKETS, WALK_BUCKETS, Clock, CloseQueue, Instruments, Ledger, PriceHistory, Prices
+from foliostream.errors import CallerError, ConflictError, RetryableError
+from foliostream.ports import (
+    SYMBOL_BUCKETS,
+    WALK_BUCKETS,
+    Clock,
+    CloseQueue,
+    Each,
+    Instruments,
+    Ledger,
+    PriceHistory,
+    Prices,
+)
 
-PAGE_SIZE = 100
 MAX_ROUNDS = 5
-MAX_DIRECT = 100
 MAX_CLOSED = 90
 
-Each = Callable[[Callable[[str], str | None], Iterable[str]], Iterable[str | None]]
 
-
-class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A message: a page of a bucket after an id, or these portfolios alone, or a bucket of instruments."""
+class Part(walking.Part, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A part of the walk of a day, or a bucket of instruments (``symbols``)."""
 
     day: str
-    bucket: int | None = None
-    after: str | None = None
-    portfolio_ids: list[str] = []
     symbols: int | None = None
 
 
@@ -95,42 +99,34 @@ class DayClosing:
 
     def start(self, day: str) -> int:
         """Ask for the whole walk; the number of messages."""
-        parts = [Part(day, bucket) for bucket in range(WALK_BUCKETS)]
-        parts += [Part(day, symbols=bucket) for bucket in range(SYMBOL_BUCKETS)]
-        self.queue.send([_message(part) for part in parts])
+        parts = [Part(day=day, bucket=bucket) for bucket in range(WALK_BUCKETS)]
+        parts += [Part(day=day, symbols=bucket) for bucket in range(SYMBOL_BUCKETS)]
+        self.queue.send(walking.messages(parts))
         return len(parts)
 
     def close(self, day: str, portfolio_ids: Sequence[str]) -> Report:
-        """Close these now. ``RetryableError`` from a failing store; what was closed before stays closed."""
-        if len(portfolio_ids) > MAX_DIRECT:
-            raise CallerError(f"at most {MAX_DIRECT} portfolios at once, not {len(portfolio_ids)}")
+        """Close these now, at most ``walking.MAX_DIRECT``. ``RetryableError`` from a failing store; what was closed
+        before stays closed."""
         report = Report()
-        ids = [keys.portfolio_id(name) for name in dict.fromkeys(portfolio_ids)]
-        outcomes = list(self.each(lambda name: self._outcome(day, name), ids))
-        for name, outcome in zip(ids, outcomes, strict=True):
+        for name, outcome in walking.outcomes(self.each, lambda name: self._close_one(day, name), portfolio_ids):
             if outcome in {"written", "unpriced", "skipped", "late"}:
                 getattr(report, outcome).append(name)
             else:
-                report.failed[name] = str(outcome)
+                report.failed[name] = outcome
         return report
 
     def work(self, received: Sequence[Received]) -> tuple[Report, list[str]]:
         """Do what the messages ask for; what became of it, and the ids of messages that have to come again."""
-        total, again = Report(), []
-        for item in received:
-            try:
-                report = self._work(_decoder.decode(item.body))
-            except (msgspec.MsgspecError, FoliostreamError) as fault:
-                total.failed[f"message {item.message_id}"] = str(fault)
-                again.append(item.message_id)
-                continue
+        reports, again = walking.work(received, lambda body: self._work(decoded(_decoder, body)))
+        total = Report(failed={f"message {name}": reason for name, reason in again.items()})
+        for report in reports:
             total.written += report.written
             total.unpriced += report.unpriced
             total.skipped += report.skipped
             total.late += report.late
             total.failed |= report.failed
             total.closes += report.closes
-        return total, again
+        return total, list(again)
 
     def _work(self, part: Part) -> Report:
         self.checked_day(part.day)
@@ -142,24 +138,13 @@ class DayClosing:
             if report.failed:
                 raise RetryableError(f"not closed: {report.failed}")
             return report
-        page = self.ledger.walk(part.bucket, part.after, PAGE_SIZE)
+        page = self.ledger.walk(part.bucket, part.after, walking.PAGE_SIZE)
         report = self.close(part.day, page.portfolio_ids)
-        messages = [_message(Part(part.day, portfolio_ids=[name])) for name in report.failed]
-        if page.cursor is not None:
-            messages.append(_message(Part(part.day, part.bucket, page.cursor)))
-        self.queue.send(messages)
+        self.queue.send(walking.further(part, report.failed, page.cursor))
         return report
 
-    def _outcome(self, day: str, portfolio_id: str) -> str:
-        """The name of the list of the report, or why it failed."""
-        try:
-            return self._close_one(day, portfolio_id)
-        except (ArithmeticError, ValueError, FoliostreamError) as fault:  # msgspec's errors are ValueErrors
-            if isinstance(fault, RetryableError):
-                raise
-            return repr(fault)
-
     def _close_one(self, day: str, portfolio_id: str) -> str:
+        """The name of the list of the report, or why it failed."""
         for _ in range(MAX_ROUNDS):
             before = self.ledger.load([portfolio_id]).get(portfolio_id)
             if before is None:
@@ -218,8 +203,3 @@ class DayClosing:
 
 
 _decoder = msgspec.json.Decoder(Part)
-
-
-def _message(part: Part) -> dict[str, Any]:
-    builtins: dict[str, Any] = msgspec.to_builtins(part)
-    return builtins

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import tzinfo
 
 from foliostream.domain import closes
 from foliostream.errors import FoliostreamError, RetryableError
-from foliostream.ports import Instruments, PriceHistory, Prices
+from foliostream.ports import Each, Instruments, PriceHistory, Prices
 
 
 @dataclass(frozen=True)
@@ -19,7 +18,7 @@ class SymbolClosing:
     instruments: Instruments
     price_history: PriceHistory
     zone: tzinfo
-    each: Callable[[Callable[[str], str | None], Iterable[str]], Iterable[str | None]]
+    each: Each
 
     def close(self, day: str, bucket: int) -> int:
         """Keep the day's closes of all instruments of a bucket; how many had one. What has not traded on that day, or

@@ -65,6 +65,25 @@ class Comparison:
         if after != before:
             self.notes.keep(_NAME, msgspec.json.encode(after))
 
+    def done_otherwise(self, due_ms: Mapping[str, int], report: SweepReport) -> set[str]:
+        """Those of the promised keys (with when what is read for them may be read at the earliest) whose promise
+        somebody else kept: valued from reads after it, or by now from the newest prices and book. Read in parts."""
+        keys = list(due_ms)
+        kept: set[str] = set()
+        for start in range(0, len(keys), PAGE_SIZE):
+            ids = {split_key(key)[1]: key for key in keys[start : start + PAGE_SIZE]}
+            found = self.snapshots.read(list(ids))
+            portfolios = self._portfolios(self.books.load(list(ids)), report)
+            symbols = {symbol for portfolio in portfolios.values() for symbol in portfolio.symbols}
+            prices = self.prices.get(symbols) if symbols else {}
+            kept |= {
+                ids[name]
+                for name, portfolio in portfolios.items()
+                if (one := found.get(name)) is not None
+                and (one.head.read_at_ms >= due_ms[ids[name]] or not is_outdated(one, portfolio, prices))
+            }
+        return kept
+
     def _judged(self, suspects: Mapping[str, int], promised: Collection[str]) -> tuple[list[str], dict[str, int]]:
         """Those that are lost, and those that are looked at again: too young, or promised by now."""
         due_ms = self.clock.now_ms() - SECOND_LOOK_MS

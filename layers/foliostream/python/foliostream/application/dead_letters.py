@@ -6,7 +6,8 @@ twice. That is harmless, since everything that consumes them bears repetition:
 - price, price_rule: a price as old as the stored one marks its dependents again, an older one is refused.
 - live, demo, paper, bulk, delayed, refresh: valued from what the stores say now; the version only rises.
 - push: the connection is sent what it has not been sent, which may be nothing.
-- ledger: the newest book is projected; an older one never replaces it. The event has the id of its version.
+- ledger: the newest book is projected; an older one never replaces it. The event has the id of its version. A part of
+  the stream is read again and projected as it was delivered; a day later it is gone.
 - order_filled, order_filled_rule, fills: the ledger takes a transaction id once, for ever.
 - orders: the fill of an order has a transaction id of its own, and only an open order fills.
 - liquidations: closes are named by their plan; a plan whose book or time is over is left.
@@ -25,6 +26,7 @@ from dataclasses import dataclass, field
 import msgspec
 from msgspec import Struct
 
+from foliostream.application import streaming
 from foliostream.application.marking import Marker
 from foliostream.application.project_ledger import LedgerProjection
 from foliostream.application.receiving import Change
@@ -32,9 +34,10 @@ from foliostream.domain import letters as reading
 from foliostream.domain import portfolio as portfolios
 from foliostream.domain.coalescing import DirtyMessage, Reason
 from foliostream.domain.keys import split_key
+from foliostream.domain.letters import Part
 from foliostream.domain.times import iso
 from foliostream.errors import CallerError, FoliostreamError, PermanentError, RetryableError
-from foliostream.ports import Clock, Functions, Ledger, Letter, Letters, QueueDepths
+from foliostream.ports import Clock, Functions, Ledger, LedgerStream, Letter, Letters, QueueDepths
 
 # Of one call: with a second for three requests a letter it is far from over when the function's time is.
 LIMIT_MAX = 100
@@ -98,6 +101,7 @@ class DeadLetters:
     depths: QueueDepths
     functions: Functions
     ledger: Ledger
+    stream: LedgerStream
     projection: Callable[[], LedgerProjection]
     marker: Callable[[], Marker]
     clock: Clock
@@ -162,11 +166,11 @@ class DeadLetters:
     def _work_in(self, name: str, letter: Letter) -> None:
         if start := reading.start(letter.body, letter.attributes):
             self.functions.start(start.function, start.payload)
+        elif place := reading.part(letter.body):
+            self._project_part(place)
         elif reading.names_a_place_only(letter.body):
             raise PermanentError(
-                "it says where, not what: the sweep finds what a stream lost (rebuild_hot does it at once), "
-                "a topic is read again from the offset",
-                code="NOTHING_TO_REPLAY",
+                "it says where, not what: a topic is read again from the offset", code="NOTHING_TO_REPLAY"
             )
         elif name in (*DIRTY, PUSH, REFRESH, LEDGER):
             self._mark(name, _message(letter.body))
@@ -207,6 +211,15 @@ class DeadLetters:
         )
         if report.again:
             raise RetryableError(f"{', '.join(keys)} cannot be projected now")
+
+    def _project_part(self, place: Part) -> None:
+        """What Lambda gave up, as it would have delivered it. What can never be projected gets a letter of its own."""
+        for records in self.stream.records(place):
+            report = self.projection()(
+                streaming.changes(records), streaming.amended(records), streaming.booked_fills(records)
+            )
+            if report.again:
+                raise RetryableError(f"{len(report.again)} changes of {place.shard} cannot be projected now")
 
     def _oldest(self, name: str) -> int | None:
         with _Held(self.letters, name) as held:

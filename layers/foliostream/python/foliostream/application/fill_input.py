@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeVar
 import msgspec
 from msgspec import Raw, Struct
 
+from foliostream.application.reading import decoded
 from foliostream.domain import fills, keys, times
 from foliostream.domain.fills import Fill
 from foliostream.domain.money import ZERO
@@ -87,7 +88,7 @@ def from_body(body: str) -> Parsed:
     """A request body: a fill or a list of at most ``MAX_FILLS``; ``CallerError`` if it is neither."""
     if not body.lstrip().startswith("["):
         return parse([Raw(body.encode())]) if _is_object(body) else parse([])
-    items = _decode(_lists, body)
+    items = decoded(_lists, body)
     if not 0 < len(items) <= MAX_FILLS:
         raise CallerError(
             f"a list has 1 to {MAX_FILLS} fills, not {len(items)}",
@@ -99,7 +100,7 @@ def from_body(body: str) -> Parsed:
 
 def from_event(event: str) -> Raw:
     """The fill of an EventBridge event, unread; ``CallerError`` if it is no event with a detail."""
-    return _decode(_events, event).detail
+    return decoded(_events, event).detail
 
 
 def parse(items: Sequence[Raw]) -> Parsed:
@@ -116,17 +117,8 @@ def parse(items: Sequence[Raw]) -> Parsed:
 
 
 def _is_object(body: str) -> bool:
-    _decode(msgspec.json.Decoder(dict[str, Raw]), body)
+    decoded(msgspec.json.Decoder(dict[str, Raw]), body)
     return True
-
-
-def _decode(decoder: msgspec.json.Decoder[_T], raw: str) -> _T:
-    try:
-        return decoder.decode(raw)
-    except msgspec.ValidationError as fault:
-        raise CallerError(str(fault), code="INVALID") from None
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as fault:  # also: nested a thousand times
-        raise CallerError(f"not JSON: {fault}", code="INVALID_JSON") from None
 
 
 def _one(index: int, item: _FillIn) -> ReadFill:

@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from foliostream.application.executing import Execution
+from foliostream.application.reading import decoded
 from foliostream.application.receiving import Received
 from foliostream.domain import orders
 from foliostream.domain.fills import Side
@@ -65,7 +66,7 @@ class OrderFiller:
         report = FillReport()
         for message in received:
             try:
-                for symbol in _decoder.decode(message.body).symbols:
+                for symbol in decoded(_decoder, message.body).symbols:
                     self.look(symbol, report)
             except (FoliostreamError, msgspec.MsgspecError) as fault:
                 log.warning("open orders are looked at again: %r", fault)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from foliostream.application.reading import decoded
 from foliostream.application.receiving import Received
 from foliostream.domain import changes, events, liquidation, portfolio
 from foliostream.domain.entries import Entry
@@ -54,7 +55,7 @@ class Liquidator:
         done = Worked()
         for message in received:
             try:
-                self._work_off(_decoder.decode(message.body), done)
+                self._work_off(decoded(_decoder, message.body), done)
             except Exception as fault:
                 # Whatever it is: it comes again, and in the end is a dead letter.
                 expected = isinstance(fault, FoliostreamError)

@@ -53,6 +53,7 @@ class NewPortfolio:
     margin_call_percent: Decimal | None = None
     stop_out_percent: Decimal | None = None
     auto_liquidate: bool = False
+    broker_share: Decimal | None = None
 
 
 class Created(NamedTuple):
@@ -121,7 +122,9 @@ class Portfolios:
             cash={new.base_currency: Decimal(0)},
             broker=new.broker,
             unreconciled_since_ms=now_ms if new.broker else None,
+            broker_share=new.broker_share,
         )
+        changes.check_share(empty)
         changes.check_levels(empty, self.valuer.rules.limits[new.account_type])
         deposit = Entry("initial_cash", "DEPOSIT", now_ms, amount=new.initial_cash, currency=new.base_currency)
         return portfolio.apply(empty, [deposit] if new.initial_cash else [], {}, now_ms)

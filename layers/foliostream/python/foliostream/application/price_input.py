@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from decimal import Decimal
-from typing import Annotated, NamedTuple, TypeVar
+from typing import Annotated, NamedTuple
 
 import msgspec
 from msgspec import Meta, Raw, Struct
 
+from foliostream.application.reading import decoded
 from foliostream.application.receiving import Received
 from foliostream.domain import keys, times
 from foliostream.domain.price import PriceUpdate, Refused
@@ -18,7 +19,6 @@ MAX_UPDATES = 1_000
 # Of one message of a publisher or a topic, which nobody can send again in parts: memory, not a rule.
 MESSAGE_UPDATES_MAX = 20_000
 _MAX_SEQ = 2**53 - 1
-_T = TypeVar("_T")
 
 
 class _Body(Struct):
@@ -65,7 +65,7 @@ class Parsed(NamedTuple):
 
 def from_body(body: str | bytes) -> Parsed:
     """A request body ``{"updates": [...]}``; ``CallerError`` if it is no such document or has too many updates."""
-    items = _decode(_bodies, body).updates
+    items = decoded(_bodies, body).updates
     if len(items) > MAX_UPDATES:
         raise CallerError(
             f"updates has at most {MAX_UPDATES} entries, not {len(items)}",
@@ -77,13 +77,13 @@ def from_body(body: str | bytes) -> Parsed:
 
 def from_event(event: str | bytes) -> Parsed:
     """An EventBridge event whose ``detail`` is such a body; ``CallerError`` if it is not."""
-    return _parse(_decode(_events, event).detail.updates)
+    return _parse(decoded(_events, event).detail.updates)
 
 
 def from_message(message: bytes) -> Parsed:
     """A publisher's message: ``{"updates": [...]}``, a list of updates or a single one; ``CallerError`` if it is none
     of them or has too many."""
-    items = _decode(_lists, message) if message.lstrip()[:1] == b"[" else _decode(_objects, message).updates
+    items = decoded(_lists, message) if message.lstrip()[:1] == b"[" else decoded(_objects, message).updates
     if items is None:
         return _parse([Raw(message)])
     if len(items) > MESSAGE_UPDATES_MAX:
@@ -91,15 +91,6 @@ def from_message(message: bytes) -> Parsed:
             f"a message has at most {MESSAGE_UPDATES_MAX} updates, not {len(items)}", code="TOO_MANY_UPDATES"
         )
     return _parse(items)
-
-
-def _decode(decoder: msgspec.json.Decoder[_T], raw: str | bytes) -> _T:
-    try:
-        return decoder.decode(raw)
-    except msgspec.ValidationError as fault:
-        raise CallerError(str(fault), code="INVALID") from None
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as fault:  # also: nested a thousand times
-        raise CallerError(f"not JSON: {fault}", code="INVALID_JSON") from None
 
 
 def _parse(items: list[Raw]) -> Parsed:

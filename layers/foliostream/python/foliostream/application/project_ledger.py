@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import msgspec
-
 from foliostream.application.announcing import Announcer
 from foliostream.application.projecting import Projector
+from foliostream.application.reading import UNREADABLE
 from foliostream.application.receiving import Amended, Booked, Change
 from foliostream.application.rendering import Rendered
 from foliostream.application.valuing import Valuer
@@ -89,7 +88,7 @@ class LedgerProjection:
             report.again.append(item.sequence_number)
         except PermanentError as fault:
             self._give_up(item, f"the event cannot be published: {fault.message}", report)
-        except msgspec.MsgspecError as fault:
+        except UNREADABLE as fault:
             self._give_up(item, f"the record cannot be read: {fault}", report)
 
     def _announce_fills(self, fills: Sequence[Booked], report: LedgerReport) -> None:
@@ -100,7 +99,7 @@ class LedgerProjection:
                 transaction = portfolios.decode_transaction(item.record or b"")
                 notice = noticing.fill(item.key.partition(":")[2], transaction)
                 len(notice.payload)  # one that is too large stops none of the others
-            except msgspec.MsgspecError as fault:
+            except UNREADABLE as fault:
                 self._give_up(item, f"the transaction cannot be read: {fault}", report)
             except PermanentError as fault:
                 self._give_up(item, fault.message, report)
@@ -119,7 +118,7 @@ class LedgerProjection:
                 continue
             try:
                 read.append((change, portfolios.decode(change.book)))
-            except msgspec.MsgspecError as fault:
+            except UNREADABLE as fault:
                 self._give_up(change, f"the book cannot be read: {fault}", report)
         return read
 

@@ -2,12 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from foliostream.application.reading import decoded
+from foliostream.application.receiving import Received
+from foliostream.errors import CallerError
 from foliostream.ports import Clock, EventBus, FeedTimer, QuoteSource
 
 MINUTE_MS = 60_000
 UPDATES_PER_EVENT = 200
 # A wake-up this late that a later tick has overtaken was delivered again after a failure: its quotes are history.
 LATE_MS_MAX = 5_000
+
+
+class _Wake(Struct):
+    # Of the year 9999 with an interval of a second.
+    slot: Annotated[int, Meta(ge=0, le=253_402_300_799)]
+
+
+_wakes = msgspec.json.Decoder(_Wake)
+
+
+def slots(received: Sequence[Received]) -> tuple[list[int], list[str]]:
+    """The ticks that messages say are due, and the ids of those that cannot be read."""
+    found, broken = [], []
+    for item in received:
+        try:
+            found.append(decoded(_wakes, item.body).slot)
+        except CallerError:
+            broken.append(item.message_id)
+    return found, broken
 
 
 def on_minute(interval_seconds: int, *, clock: Clock, timer: FeedTimer) -> int:

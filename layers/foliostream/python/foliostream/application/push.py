@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import NamedTuple
@@ -21,6 +21,7 @@ from foliostream.ports import (
     Connection,
     Connections,
     ConnectionView,
+    Each,
     Gateway,
     Outgoing,
     Sessions,
@@ -34,9 +35,6 @@ SENT_EVENTS_MAX = 100
 OUTBOX_MAX = 1_000
 # For so long a session can go on from what its last connection was sent.
 RESUMABLE_MS = 86_400_000
-
-# Runs a function over items, possibly several at a time, and returns the results in order.
-Each = Callable[[Callable[[str], str | None], Iterable[str]], Iterable[str | None]]
 
 
 class Tally(NamedTuple):

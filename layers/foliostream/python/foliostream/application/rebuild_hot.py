@@ -13,14 +13,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+
+import msgspec
+from msgspec import Meta, Struct
 
 from foliostream.application.loading import readable
 from foliostream.application.marking import Marker
 from foliostream.application.projecting import Projector
+from foliostream.application.reading import decoded
+from foliostream.application.receiving import Received
 from foliostream.application.symbols import Symbols
 from foliostream.domain.times import iso
-from foliostream.errors import ConflictError, NotFoundError, RefusedError, RetryableError
+from foliostream.errors import CallerError, ConflictError, NotFoundError, RefusedError, RetryableError
 from foliostream.ports import (
     SYMBOL_BUCKETS,
     WALK_BUCKETS,
@@ -54,6 +59,27 @@ class Ask(NamedTuple):
     message_id: str
     run_id: str
     bucket: int
+
+
+class _Message(Struct):
+    run_id: str
+    bucket: Annotated[int, Meta(ge=0, le=WATCHERS)]
+
+
+_messages = msgspec.json.Decoder(_Message)
+
+
+def asks(received: Sequence[Received]) -> tuple[list[Ask], list[str]]:
+    """What messages ask for, and the ids of those that cannot be read."""
+    found, broken = [], []
+    for item in received:
+        try:
+            message = decoded(_messages, item.body)
+        except CallerError:
+            broken.append(item.message_id)
+        else:
+            found.append(Ask(item.message_id, message.run_id, message.bucket))
+    return found, broken
 
 
 @dataclass

@@ -7,8 +7,10 @@ from typing import NamedTuple
 
 import msgspec
 
+from foliostream.application.reading import decoded
 from foliostream.domain import coalescing
 from foliostream.domain.coalescing import DirtyMessage
+from foliostream.errors import CallerError
 from foliostream.ports import Clock
 
 # No window is longer than 10 s: whoever promises a later end has a broken clock, and the message is returned.
@@ -79,8 +81,8 @@ def wait_until_due(received: Sequence[Received], clock: Clock, skew_ms: int) -> 
     latest = clock.now_ms() + MAX_WAIT_MS
     for item in received:
         try:
-            message = _decoder.decode(item.body)
-        except msgspec.MsgspecError:
+            message = decoded(_decoder, item.body)
+        except CallerError:
             failed.append(item.message_id)
             continue
         if not message.keys or coalescing.due_ms(message, skew_ms) > latest:

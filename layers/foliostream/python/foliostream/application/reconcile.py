@@ -3,13 +3,13 @@
 By default it only reports. A broker that does not answer, answers in part, contradicts itself, is somebody else's or
 asks for patience changes nothing: the report says ``failed`` and why, the portfolios say since when nobody confirms
 them, and the next run that works takes all of it back by itself. What is applied was found twice, over books that
-nobody changed in between, within market hours, in an account with one portfolio.
+nobody changed in between, within market hours, and is one portfolio's, or several ones' by their configured shares.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from typing import NamedTuple
@@ -20,15 +20,16 @@ from foliostream.application.announcing import Announcer
 from foliostream.application.broker_orders import BrokerOrders, Taken, names_of
 from foliostream.domain import changes, kite, market_hours, money, reconciliation, reconciling
 from foliostream.domain import portfolio as books
+from foliostream.domain.attributing import Holder
 from foliostream.domain.broker import Answer
 from foliostream.domain.instrument import Instrument
 from foliostream.domain.money import ZERO
 from foliostream.domain.order_fills import Member
 from foliostream.domain.portfolio import Portfolio
 from foliostream.domain.reconciliation import AccountState, Report
-from foliostream.domain.reconciling import Comparison, Ours, Rules
+from foliostream.domain.reconciling import Adjustment, Comparison, Ours, Rules
 from foliostream.errors import ConflictError, FoliostreamError, PermanentError, RetryableError
-from foliostream.ports import Accounts, Broker, Clock, EventBus, Instruments, Ledger, Prices, Turns
+from foliostream.ports import Accounts, Booking, Broker, Clock, EventBus, Instruments, Ledger, Prices, Turns
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,8 @@ MAX_COMMIT_ROUNDS = 5
 
 @dataclass(frozen=True)
 class Reconciliation:
-    """``brokers`` by name; ``hours``: when the market trades, as of ``market_hours``."""
+    """``brokers`` by name; ``hours``: when the market trades, as of ``market_hours``; ``count``: gets every report, be
+    it of the schedule's look at an account or of somebody's who asked."""
 
     ledger: Ledger
     instruments: Instruments
@@ -59,10 +61,16 @@ class Reconciliation:
     clock: Clock
     hours: market_hours.Hours
     holidays: frozenset[str]
+    count: Callable[[Report], None]
 
     def __call__(self, broker: str, account: str, *, apply: bool = False, confirm_empty: bool = False) -> Report:
         """``apply``: book what is proposed, where that is allowed. ``confirm_empty``: the account is known to own
         nothing any more."""
+        report = self._looked_at(broker, account, apply=apply, confirm_empty=confirm_empty)
+        self.count(report)
+        return report
+
+    def _looked_at(self, broker: str, account: str, *, apply: bool, confirm_empty: bool) -> Report:
         members = self.accounts.members(broker, account)
         if not members:
             return self._report(broker, account, "skipped", "NO_PORTFOLIO", "no portfolio is on the account")
@@ -205,10 +213,8 @@ class _Run:
                 for name, item in held.items()
             }
             cash = sum((amount for item in held.values() for amount in item.cash.values()), ZERO)
-        rules = Rules(
-            protected=frozenset(taken.recent),
-            is_attributed=len(self.members) == 1,
-        )
+        steps = {name: item.lot_step for name, item in names.instruments.items() if item.lot_step is not None}
+        rules = Rules(protected=frozenset(taken.recent), holders=_holders(held.values()), steps=steps)
         found = reconciling.compare(reconciling.sums(mine), answer, rules, cash=cash, external=taken.external)
         safe = tuple(item for item in found.adjustments if item.symbol not in taken.pending)
         return replace(found, adjustments=safe)
@@ -232,20 +238,34 @@ class _Run:
         again, seen = self._compare(self._catch_up())
         if again.adjustments != found.adjustments:
             return self._report(again, "CHANGED: the second answer differs from the first, nothing was applied")
-        before = seen.held[self.members[0].portfolio_id]
-        now_ms = parts.clock.now_ms()
-        entries = [reconciling.entry(item, before.portfolio_id, before.version, now_ms) for item in again.adjustments]
         instruments = parts.instruments.get({item.symbol for item in again.adjustments})
-        needed = books.price_symbols(before, entries, instruments)
-        prices = parts.prices.get(needed) if needed else {}
+        booked = [self._booked(book, again.adjustments, instruments) for book in seen.held.values()]
         try:
-            after, transactions = books.apply(before, entries, instruments, now_ms, prices)
-            opened, closed = after.symbols - before.symbols, before.symbols - after.symbols
-            parts.ledger.commit(after, transactions, opened, closed)
+            parts.ledger.commit_together([item for item in booked if item.transactions])
         except ConflictError:
             return self._report(again, "CHANGED: the books changed meanwhile, nothing was applied")
-        left = self._judged(seen.answer, {after.portfolio_id: after}, seen.taken)
-        return replace(self._report(left, ""), applied=tuple(entry.transaction_id for entry in entries))
+        parts.orders.settle(self.broker, self.account, seen.taken, {item.symbol for item in again.adjustments})
+        left = self._judged(seen.answer, {item.portfolio.portfolio_id: item.portfolio for item in booked}, seen.taken)
+        applied = tuple(one.entry.transaction_id for item in booked for one in item.transactions)
+        return replace(self._report(left, ""), applied=applied)
+
+    def _booked(
+        self, before: Portfolio, adjustments: Sequence[Adjustment], instruments: Mapping[str, Instrument]
+    ) -> Booking:
+        """A portfolio with its parts of the adjustments; as it is, without any transaction, where it has none."""
+        now_ms = self.parts.clock.now_ms()
+        entries = [
+            reconciling.entry(item, part, before.version, now_ms)
+            for item in adjustments
+            for part in item.parts
+            if part.portfolio_id == before.portfolio_id
+        ]
+        if not entries:
+            return Booking(before, (), (), ())
+        needed = books.price_symbols(before, entries, instruments)
+        prices = self.parts.prices.get(needed) if needed else {}
+        after, transactions = books.apply(before, entries, instruments, now_ms, prices)
+        return Booking(after, transactions, after.symbols - before.symbols, before.symbols - after.symbols)
 
     def _report(self, found: Comparison, reason: str) -> Report:
         shown = found.discrepancies[:DISCREPANCIES_MAX]
@@ -260,6 +280,13 @@ class _Run:
             discrepancies=shown,
             protected=found.protected,
         )
+
+
+def _holders(portfolios: Iterable[Portfolio]) -> tuple[Holder, ...]:
+    return tuple(
+        Holder(item.portfolio_id, item.broker_share, {name: held.quantity for name, held in item.positions.items()})
+        for item in sorted(portfolios, key=lambda one: one.portfolio_id)
+    )
 
 
 def holding(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from foliostream.application.reading import decoded
 from foliostream.application.receiving import Received
 from foliostream.application.reconcile import Reconciliation
 from foliostream.domain.reconciliation import Report, Turn
@@ -15,6 +16,7 @@ from foliostream.ports import Accounts, Clock, Notes, ReconcileQueue
 
 ACCOUNTS_MAX = 1_000
 _NOTE = "reconcile"
+_turns = msgspec.json.Decoder(Turn)
 
 
 class _Progress(msgspec.Struct, frozen=True):
@@ -55,11 +57,10 @@ class ReconcileSchedule:
         is over is done by the slots after it."""
         reports, again = [], []
         for message in received:
-            turn = msgspec.json.decode(message.body, type=Turn)
-            if turn.slot < self.clock.now_ms() // self.interval_ms - 1:
-                continue
             try:
-                reports.append(self.reconcile(turn.broker, turn.account))
+                turn = decoded(_turns, message.body)
+                if turn.slot >= self.clock.now_ms() // self.interval_ms - 1:
+                    reports.append(self.reconcile(turn.broker, turn.account))
             except FoliostreamError:
                 again.append(message.message_id)
         return reports, again

@@ -11,16 +11,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import NamedTuple
 
 import msgspec
 
+from foliostream.application.managers import Managers
 from foliostream.application.margin_check import MarginCheck
+from foliostream.application.reading import decoded
 from foliostream.application.receiving import Received
 from foliostream.domain import fills, portfolio
 from foliostream.domain.fills import Fill
-from foliostream.domain.portfolio import Entry, Portfolio, Transaction
+from foliostream.domain.portfolio import Portfolio
 from foliostream.errors import CallerError, ConflictError, FoliostreamError, RetryableError
 from foliostream.ports import Clock, FillQueue, Instruments, Ledger, Prices
 
@@ -45,9 +46,10 @@ class _Waiting(NamedTuple):
 
 @dataclass
 class Recorded:
-    """Of a batch: transactions booked now, fills that were booked before, fills given up (code each), and the ids of
-    the messages that have to come again."""
+    """Of a batch from the queue ``source``: transactions booked now, fills that were booked before, fills given up
+    (code each), and the ids of the messages that have to come again."""
 
+    source: str = "fills"
     booked: int = 0
     known: int = 0
     given_up: list[str] = field(default_factory=list)
@@ -64,20 +66,20 @@ class FillRecorder:
     prices: Prices
     queue: FillQueue
     clock: Clock
-    starting_cash: Decimal
     margin_check: MarginCheck
+    managers: Managers
     cache: dict[str, Portfolio] = field(default_factory=dict)
 
-    def record(self, received: Sequence[Received]) -> Recorded:
+    def record(self, received: Sequence[Received], source: str = "fills") -> Recorded:
         """Book a batch, each portfolio's fills in their order. A portfolio whose turn fails gives back all that is
-        left of it, the others go on."""
-        done = Recorded()
+        left of it, the others go on. ``source``: the queue it is from."""
+        done = Recorded(source)
         groups: dict[str, list[_Waiting]] = {}
         for message in received:
             try:
-                fill = _decoder.decode(message.body)
-            except (msgspec.MsgspecError, RecursionError) as fault:
-                self._give_up_unread(message, str(fault), done)
+                fill = decoded(_decoder, message.body)
+            except CallerError as fault:
+                self._give_up_unread(message, fault.message, done)
             else:
                 groups.setdefault(fill.portfolio_id, []).append(_Waiting(message, fill))
         self._read_ahead(groups.keys() - self.cache.keys())
@@ -98,7 +100,7 @@ class FillRecorder:
 
     def _give_up_unread(self, message: Received, reason: str, done: Recorded) -> None:
         try:
-            self.queue.give_up("fills", message.body, message.message_id, "INVALID", reason)
+            self.queue.give_up(done.source, message.body, message.message_id, "INVALID", reason)
         except FoliostreamError as fault:
             log.warning("a message that is no fill comes again: %r", fault)
             done.again.append(message.message_id)
@@ -176,14 +178,11 @@ class _Booking:
         return found
 
     def _open(self, fill: Fill) -> Portfolio:
-        """A paper portfolio with its starting cash, in the currency of its first trade, or somebody else's of now."""
-        if not fills.may_create(self.portfolio_id) or not fill.new_owner:
+        """As its mode opens portfolios, or somebody else's of now."""
+        manager = self.recorder.managers.get(fills.mode_of(self.portfolio_id))
+        if manager is None:
             raise CallerError(f"no portfolio {self.portfolio_id}", code="PORTFOLIO_NOT_FOUND")
-        instrument = self.recorder.instruments.get([fill.instrument_id]).get(fill.instrument_id)
-        if instrument is None:
-            raise CallerError(f"no instrument {fill.instrument_id} is registered", code="UNKNOWN_SYMBOL")
-        now_ms = self.recorder.clock.now_ms()
-        first, transactions = _opened(fill, instrument.currency, self.recorder.starting_cash, now_ms)
+        first, transactions = manager.opened(fill)
         try:
             self.recorder.ledger.create(first, transactions, CREATED_BY_FILL)
         except ConflictError:
@@ -259,7 +258,8 @@ class _Booking:
 
     def _give_up(self, item: _Waiting, code: str, reason: str) -> None:
         message = item.received
-        self.recorder.queue.give_up("fills", message.body, message.message_id, code, reason, group=self.portfolio_id)
+        queue, source = self.recorder.queue, self.done.source
+        queue.give_up(source, message.body, message.message_id, code, reason, group=self.portfolio_id)
         self.done.given_up.append(code)
         self.waiting.remove(item)
         log.error("fill %s of %s given up: %s: %s", item.fill.fill_id, self.portfolio_id, code, reason)
@@ -274,25 +274,6 @@ def _bookable_together(waiting: Sequence[_Waiting], owner: str) -> list[_Waiting
             return list(waiting[:number])
         seen.add(item.fill.fill_id)
     return list(waiting)
-
-
-def _opened(fill: Fill, currency: str, starting_cash: Decimal, now_ms: int) -> tuple[Portfolio, list[Transaction]]:
-    empty = Portfolio(
-        portfolio_id=fill.portfolio_id,
-        portfolio_name=fill.portfolio_id,
-        owner=fill.new_owner,
-        account_type="paper",
-        account_kind="cash",
-        base_currency=currency,
-        cost_basis="average",
-        created_at_ms=now_ms,
-        updated_at_ms=now_ms,
-        version=0,
-        allow_short=True,
-        cash={currency: Decimal(0)},
-    )
-    deposit = Entry("initial_cash", "DEPOSIT", now_ms, amount=starting_cash, currency=currency)
-    return portfolio.apply(empty, [deposit] if starting_cash else [], {}, now_ms)
 
 
 def _expected(fault: Exception) -> bool:

@@ -21,8 +21,6 @@ BUCKET_MS = 4 * 3_600_000
 # Of one run; it goes on with the next.
 PORTFOLIOS_MAX = 2_000
 PAGE_SIZE = 250
-# Removals of one portfolio in one transaction of a store.
-REMOVALS_MAX = 99
 # A change this young may be on its way into the hot store.
 SETTLED_MS = 60_000
 _NAME = "repair"

@@ -11,9 +11,9 @@ class SweepReport:
     up; records nobody can read; snapshots older than their prices with no promise (``lost``); prices the hot store
     lost (``restored``); dependents that were missing.
 
-    Work: portfolios compared and repaired, symbols gone stale and rechecked, prices checkpointed, dependents removed
-    that were not needed. ``broken``: portfolio id -> why its book cannot be read. ``failed``: step -> why; it goes on
-    with the next run.
+    Work: portfolios whose promise was left but kept by others (``overtaken``), compared and repaired ones, symbols gone
+    stale and rechecked, prices checkpointed, dependents removed that were not needed. ``broken``: portfolio id -> why
+    its book cannot be read. ``failed``: step -> why; it goes on with the next run.
     """
 
     late: int = 0
@@ -22,6 +22,7 @@ class SweepReport:
     lost: int = 0
     restored: int = 0
     missing: int = 0
+    overtaken: int = 0
     compared: int = 0
     repaired: int = 0
     stale: int = 0

@@ -57,14 +57,12 @@ class Pending(NamedTuple):
 @dataclass
 class Valued:
     """What became of the portfolios: ids valued (``degraded``: those of them that are not ``ok``), ids skipped as
-    fresh, ids held back, why others failed; ``pending``: margin accounts for ``MarginFollowUp``. Only recalculate
-    follows up: what makes anybody else value a portfolio marks it too, and it is not skipped as long as something is
-    pending."""
+    fresh, why others failed; ``pending``: margin accounts for ``MarginFollowUp``. Only recalculate follows up: what
+    makes anybody else value a portfolio marks it too, and it is not skipped as long as something is pending."""
 
     written: list[str] = field(default_factory=list)
     degraded: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
-    held_back: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     pending: list[Pending] = field(default_factory=list)
 
@@ -135,7 +133,7 @@ class Valuer:
                 del stored[identifier]
             done.skipped += fresh
         with localcontext(money.EXACT):
-            plans = _due(self._plans(stored, done), hold_back, done)
+            plans = _due(self._plans(stored, done), hold_back)
             market = self._market(plans)
             candidates = self._assessed(plans, stored, market, read_at_ms, done)
         answers = self.snapshots.save(candidates) if candidates else []
@@ -248,13 +246,10 @@ class Valuer:
         return {name: shown for name, stored in found.items() if (shown := self.renderer(name, stored)) is not None}
 
 
-def _due(plans: list[Plan], hold_back: HoldBack, done: Valued) -> list[Plan]:
+def _due(plans: list[Plan], hold_back: HoldBack) -> list[Plan]:
     """Those that are to be valued now."""
     intervals = {plan.portfolio_id: plan.update_interval_ms for plan in plans if plan.update_interval_ms is not None}
     held = frozenset(hold_back(intervals)) if intervals else frozenset[str]()
-    if not held:
-        return plans
-    done.held_back += held
     return [plan for plan in plans if plan.portfolio_id not in held]
 
 

@@ -124,7 +124,8 @@ class Portfolio(Struct, frozen=True):
     its stop-out made it LIQUIDATING, and has again afterwards.
     ``update_interval_ms``: prices have it valued at most once in that time, also where its window is shorter.
     ``unreconciled_since_ms``: since when its broker has not confirmed the books; None where it has, or where there is
-    no broker.
+    no broker. ``broker_share``: its part of what the account owns beside every portfolio's books and no order's tag
+    attributes; None: none.
     """
 
     portfolio_id: str
@@ -166,6 +167,7 @@ class Portfolio(Struct, frozen=True):
     benchmark: str | None = None
     broker: BrokerAccount | None = None
     unreconciled_since_ms: int | None = None
+    broker_share: Decimal | None = None
 
     @property
     def key(self) -> str:

@@ -29,14 +29,8 @@ class Task(Struct, frozen=True):
 
 
 _encoder = msgspec.json.Encoder(decimal_format="string")
-_decoder = msgspec.json.Decoder(Task)
 
 
 def encode(task: Task) -> bytes:
     """JSON with every Decimal as a string."""
     return _encoder.encode(task)
-
-
-def decode(raw: bytes | str) -> Task:
-    """The inverse of ``encode``; ``msgspec.ValidationError`` for anything else."""
-    return _decoder.decode(raw)

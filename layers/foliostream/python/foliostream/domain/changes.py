@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from foliostream.domain import keys, money
+from foliostream.domain import attributing, keys, money
 from foliostream.domain.margin_states import DEFAULT_THRESHOLDS, Thresholds, thresholds
 from foliostream.domain.portfolio import Portfolio, Status
 from foliostream.domain.standing import check_change
@@ -35,6 +35,7 @@ class Standing(Struct, frozen=True):
     margin_call_percent: Decimal | None = None
     stop_out_percent: Decimal | None = None
     auto_liquidate: bool = False
+    broker_share: Decimal | None = None
 
 
 class Change(Struct, frozen=True):
@@ -78,6 +79,7 @@ def standing(portfolio: Portfolio) -> Standing:
         portfolio.margin_call_percent,
         portfolio.stop_out_percent,
         portfolio.auto_liquidate,
+        portfolio.broker_share,
     )
 
 
@@ -91,13 +93,19 @@ def check_levels(portfolio: Portfolio, defaults: Thresholds) -> None:
         thresholds(defaults.call if call is None else call, defaults.stop_out if stop_out is None else stop_out)
 
 
+def check_share(portfolio: Portfolio) -> None:
+    """``CallerError`` for a share that is none, or of no account."""
+    if attributing.checked_share(portfolio.broker_share) is not None and portfolio.broker is None:
+        raise CallerError("only a portfolio on a broker's account has a broker_share")
+
+
 def amend(
     portfolio: Portfolio, wanted: Standing, by: str, now_ms: int, defaults: Thresholds = DEFAULT_THRESHOLDS
 ) -> tuple[Portfolio, Change] | None:
     """The portfolio one version on and the record of the change; None where nothing would change.
 
-    ``RefusedError`` as ``standing.check_change``, ``CallerError`` as ``check_levels``. Short positions stay where
-    ``allow_short`` ends.
+    ``RefusedError`` as ``standing.check_change``, ``CallerError`` as ``check_levels`` and ``check_share``. Short
+    positions stay where ``allow_short`` ends.
     """
     before = standing(portfolio)
     if wanted == before:
@@ -115,7 +123,9 @@ def amend(
         margin_call_percent=wanted.margin_call_percent,
         stop_out_percent=wanted.stop_out_percent,
         auto_liquidate=wanted.auto_liquidate,
+        broker_share=wanted.broker_share,
     )
+    check_share(after)
     if _levels(wanted) != _levels(before):  # what was taken once stays, also where the deployment's levels moved
         check_levels(after, defaults)
     return after, Change(portfolio.portfolio_id, after.version, now_ms, by, before, wanted)

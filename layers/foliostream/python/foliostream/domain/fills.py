@@ -17,7 +17,6 @@ from foliostream.errors import CallerError
 Side = Literal["BUY", "SELL"]
 # An execution mode names the portfolio of a strategy: paper_momentum, zerodha_momentum.
 EXECUTION_MODES = ("paper", "zerodha")
-_PAPER_PREFIX = "paper_"
 _TRANSACTION_PREFIX = "fill:"
 _MAX_TEXT_LENGTH = 128
 # What has happened may be finer than what a caller may ask for; the books note it (definitions 5).
@@ -28,7 +27,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 class Fill(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """An accepted fill, as it waits in the queue. ``quantity`` > 0, the ``side`` gives the direction; ``owner`` is
     named by the fill itself, ``new_owner`` owns a portfolio that this fill creates ("": nobody, it creates none).
-    ``order_id``, ``tag``, ``exchange`` and ``product`` are the broker's names for it, kept as they came."""
+    ``order_id``, ``tag``, ``exchange`` and ``product`` are the broker's names for it, kept as they came. ``live``: of
+    a live account, and in its queue: real money waits for no simulation's fills."""
 
     fill_id: str
     portfolio_id: str
@@ -46,6 +46,7 @@ class Fill(Struct, frozen=True, omit_defaults=True, kw_only=True):
     exchange: str | None = None
     product: str | None = None
     v: int = 1
+    live: bool = False
 
     @property
     def transaction_id(self) -> str:
@@ -79,9 +80,14 @@ def is_of_fill(transaction_id: str) -> bool:
     return transaction_id.startswith(_TRANSACTION_PREFIX)
 
 
+def mode_of(portfolio_id: str) -> str:
+    """The execution mode that the id of a strategy's portfolio names; "" for any other id."""
+    return next((mode for mode in EXECUTION_MODES if portfolio_id.startswith(f"{mode}_")), "")
+
+
 def may_create(portfolio_id: str) -> bool:
     """Whether a fill creates the portfolio where there is none: paper money only."""
-    return portfolio_id.startswith(_PAPER_PREFIX)
+    return mode_of(portfolio_id) == EXECUTION_MODES[0]
 
 
 def portfolio_of(execution_mode: str, strategy_id: str) -> str:

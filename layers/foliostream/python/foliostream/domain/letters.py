@@ -34,6 +34,15 @@ class Start(NamedTuple):
     payload: bytes
 
 
+class Part(NamedTuple):
+    """A part of a DynamoDB stream that Lambda gave up: numbers of its first and last record."""
+
+    stream: str
+    shard: str
+    first: str
+    last: str
+
+
 def why(body: str, attributes: Mapping[str, str], receives: int) -> Why:
     """As far as the letter says it."""
     if "reason" in attributes:
@@ -43,7 +52,7 @@ def why(body: str, attributes: Mapping[str, str], receives: int) -> Why:
         )
     if "ERROR_CODE" in attributes:
         attempts = attributes.get("RETRY_ATTEMPTS", "")
-        retries = int(attempts) if attempts.isdigit() else 0
+        retries = int(attempts) if attempts.isdecimal() and len(attempts) < 10 else 0
         return Why(attributes["ERROR_CODE"], attributes.get("ERROR_MESSAGE", ""), retries + 1)
     record = _fields(body)
     context = _mapping(record, "requestContext")
@@ -65,6 +74,14 @@ def start(body: str, attributes: Mapping[str, str]) -> Start | None:
         return None
     # The event as it stands there: through a decoder its amounts would become floats.
     return Start(function, bytes(_raw(body)["requestPayload"]))
+
+
+def part(body: str) -> Part | None:
+    """The part of a stream that the letter names; None where it is something else."""
+    place = _mapping(_fields(body), "DDBStreamBatchInfo")
+    names = ("streamArn", "shardId", "startSequenceNumber", "endSequenceNumber")
+    found = [str(place.get(name, "")) for name in names]
+    return Part(*found) if all(found) and found[2].isdecimal() and found[3].isdecimal() else None
 
 
 def names_a_place_only(body: str) -> bool:

@@ -7,6 +7,7 @@ trades seen both ways count once: the fill is named by order, day and cumulative
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal, localcontext
 
 from msgspec import Struct
@@ -16,6 +17,11 @@ from foliostream.domain.fills import Fill, Side
 from foliostream.domain.money import ZERO
 
 _PRICE_DECIMALS = 10
+# Who has the part of an order that a reconciliation adjusted: no portfolio has such an id.
+_SETTLED = "~reconciled"
+# Nobody is told of an older order any more: what was booked of it is kept for longer, and then not known.
+ORDER_AGE_DAYS_MAX = 30
+KEPT_DAYS = 45
 
 
 class OrderState(Struct, frozen=True, kw_only=True):
@@ -50,6 +56,11 @@ class Booked(Struct, frozen=True):
     unsent: tuple[Fill, ...] = ()
     changed_at_ms: int = 0
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether it was nobody's, and a reconciliation booked what the account had more or less for it."""
+        return self.portfolio_id == _SETTLED
+
 
 class Member(Struct, frozen=True):
     """A portfolio on an account; ``tag``: that of its orders, "" where it takes those that nobody else's tag names."""
@@ -65,6 +76,31 @@ def placed_by(order: OrderState, members: Sequence[Member]) -> str | None:
     if len(tagged) == 1:
         return tagged[0]
     return untagged[0] if not tagged and len(untagged) == 1 else None
+
+
+def is_outdated(order: OrderState, now_ms: int) -> bool:
+    """Whether what was booked of the order may be forgotten: it could count twice."""
+    return now_ms >= _days_after(order.day, ORDER_AGE_DAYS_MAX)
+
+
+def kept_until_ms(day: str) -> int:
+    """For how long what was booked of a day's orders is kept."""
+    return _days_after(day, KEPT_DAYS)
+
+
+def _days_after(day: str, days: int) -> int:
+    return int(datetime.combine(date.fromisoformat(day) + timedelta(days), time.min, UTC).timestamp()) * 1000
+
+
+def unanswered(order: OrderState, before: Booked) -> Decimal:
+    """What of an order nobody has booked, with its sign."""
+    left = max(order.filled - before.filled, ZERO)
+    return left if order.side == "BUY" else -left
+
+
+def settled(order: OrderState, now_ms: int) -> Booked:
+    """An order of nobody whose quantity is in the books by an adjustment."""
+    return Booked(order.filled, order.value, _SETTLED, (), now_ms)
 
 
 def fill_id(day: str, order_id: str, filled: Decimal, broker: str) -> str:
@@ -94,5 +130,6 @@ def advanced(order: OrderState, before: Booked, portfolio_id: str, broker: str, 
         tag=order.tags[0] if order.tags else None,
         exchange=order.exchange,
         product=order.product,
+        live=True,
     )
     return Booked(order.filled, order.value, owner, (*before.unsent, fill), now_ms)

@@ -39,6 +39,16 @@ class Report(Struct, frozen=True, kw_only=True):
         return blake2b(_encoder.encode(parts), digest_size=8).hexdigest()
 
 
+def figures(report: Report) -> dict[str, int]:
+    """What is counted of a look at an account, whoever asked for it."""
+    return {
+        "AccountsReconciled": int(report.status == "ok"),
+        "AccountsDiffering": int(report.status == "discrepancies"),
+        "AccountsFailed": int(report.status == "failed"),
+        "BrokerTokensExpired": int(report.code == "TOKEN_EXPIRED"),
+    }
+
+
 class AccountState(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """``since_ms``: since when the account is not reconciled, None where it is. ``changes`` counts findings that were
     another than the one before. ``expired_token``: digest of a token that the broker refused. ``empty_since_ms``:
@@ -112,4 +122,5 @@ def _shown(item: Discrepancy) -> dict[str, object]:
         "expected": item.expected,
         "actual": item.actual,
         "note": item.note or None,
+        "attributed": [{"portfolio_id": part.portfolio_id, "quantity": part.quantity} for part in item.parts],
     }

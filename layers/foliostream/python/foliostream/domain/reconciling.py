@@ -1,9 +1,10 @@
 """What a broker says is owned against the books of the portfolios on that account.
 
-Compared is the sum over the portfolios. Quantities are exact; profit is compared through the sums of what was bought
-and sold, never through an average price. Delivery (CNC) positions and holdings of one ISIN count together, whatever
-exchange they were traded on; other products count by symbol. Nothing here changes anything: what could be done about a
-difference is proposed as ``Adjustment`` (definitions 7) or named as a split, and most kinds are only reported.
+Compared is the sum over the portfolios; ``attributing`` says whose a difference is. Quantities are exact; profit is
+compared through the sums of what was bought and sold, never through an average price. Delivery (CNC) positions and
+holdings of one ISIN count together, whatever exchange they were traded on; other products count by symbol. Nothing here
+changes anything: what could be done about a difference is proposed as ``Adjustment`` (definitions 7) or named as a
+split, and most kinds are only reported.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from typing import Literal
 
 from msgspec import Struct
 
-from foliostream.domain import money
+from foliostream.domain import attributing, money
+from foliostream.domain.attributing import Holder, Part
 from foliostream.domain.broker import DELIVERY, PLEDGED, Answer, Holding, Row
 from foliostream.domain.entries import Entry
 from foliostream.domain.money import ONE, ZERO
@@ -58,7 +60,8 @@ class Ours(Struct, frozen=True, kw_only=True):
 
 
 class ExternalOrder(Struct, frozen=True):
-    """An order of today that no portfolio of the account is known to have placed; ``quantity`` signed."""
+    """An order of today that no portfolio of the account is known to have placed; ``quantity``: signed, what of it
+    nobody answered for yet."""
 
     symbol: str | None
     exchange: str
@@ -68,7 +71,7 @@ class ExternalOrder(Struct, frozen=True):
 
 class Discrepancy(Struct, frozen=True):
     """A difference. ``expected`` is ours, ``actual`` the broker's; of ``corporate_action`` both are quantities too.
-    ``note``: why nothing is proposed, or what is."""
+    ``note``: why nothing is proposed, or what is. ``parts``: whose the difference is, where that is known."""
 
     kind: Kind
     symbol: str | None
@@ -77,24 +80,28 @@ class Discrepancy(Struct, frozen=True):
     expected: Decimal
     actual: Decimal
     note: str = ""
+    parts: tuple[Part, ...] = ()
 
 
 class Adjustment(Struct, frozen=True):
-    """A quantity to be booked at ``price``; ``in_kind``: without cash."""
+    """A quantity to be booked at ``price``, in ``parts``; ``in_kind``: without cash."""
 
     symbol: str
     quantity: Decimal
     price: Decimal
     in_kind: bool
+    parts: tuple[Part, ...] = ()
 
 
 class Rules(Struct, frozen=True):
     """``value_tolerance``: of profit and cash, in currency units. ``protected``: symbols that were traded so recently
-    that one side may not know it yet. ``is_attributed``: whether a difference belongs to one portfolio for sure."""
+    that one side may not know it yet. ``holders``: the portfolios on the account. ``steps``: the smallest quantities
+    that symbols are traded in."""
 
     value_tolerance: Decimal = ONE
     protected: frozenset[str] = frozenset()
-    is_attributed: bool = True
+    holders: tuple[Holder, ...] = (Holder(""),)
+    steps: Mapping[str, Decimal] = {}
 
 
 class Comparison(Struct, frozen=True):
@@ -171,8 +178,10 @@ class _Unit(Struct):
                 return item.last_price
         return next((item.mark for item in self.ours if item.mark is not None and item.mark > ZERO), None)
 
-    def difference(self, kind: Kind, expected: Decimal, actual: Decimal, note: str = "") -> Discrepancy:
-        return Discrepancy(kind, self.symbol, self.exchange, self.product, expected, actual, note)
+    def difference(
+        self, kind: Kind, expected: Decimal, actual: Decimal, note: str = "", parts: tuple[Part, ...] = ()
+    ) -> Discrepancy:
+        return Discrepancy(kind, self.symbol, self.exchange, self.product, expected, actual, note, parts)
 
 
 def compare(
@@ -256,8 +265,9 @@ def _compared(unit: _Unit, rules: Rules) -> tuple[list[Discrepancy], Adjustment 
     if ratio is not None:
         note = f"propose SPLIT {ratio.numerator}:{ratio.denominator}"
         return [*found, unit.difference("corporate_action", expected, actual, note)], None
-    adjustment, note = (None, f"not while {blocked} differs") if blocked else _proposal(unit, rules)
-    return [*found, unit.difference(_kind(expected, actual), expected, actual, note)], adjustment
+    whose = attributing.attributed(unit.symbol, actual - expected, rules.steps.get(unit.symbol), rules.holders)
+    adjustment, note = (None, f"not while {blocked} differs") if blocked else _proposal(unit, whose)
+    return [*found, unit.difference(_kind(expected, actual), expected, actual, note, whose.parts)], adjustment
 
 
 def _kind(expected: Decimal, actual: Decimal) -> Kind:
@@ -321,10 +331,10 @@ def _ratio(unit: _Unit) -> Fraction | None:
     return ratio if small and not traded and abs(abs(theirs) - cost) <= cost * _COST_SHARE else None
 
 
-def _proposal(unit: _Unit, rules: Rules) -> tuple[Adjustment | None, str]:
+def _proposal(unit: _Unit, whose: attributing.Attributed) -> tuple[Adjustment | None, str]:
     """Definitions 7: at the price of the missed trade where the broker's sums show one, else in kind at the mark."""
-    if not rules.is_attributed:
-        return None, "several portfolios share the account"
+    if not whose.parts:
+        return None, whose.reason
     if len(unit.symbols) > 1:
         return None, "several symbols share the ISIN"
     if any(item.pledged or item.financed for item in unit.holdings) or any(row.product == PLEDGED for row in unit.rows):
@@ -334,29 +344,30 @@ def _proposal(unit: _Unit, rules: Rules) -> tuple[Adjustment | None, str]:
         return None, "no price is known"
     ours = unit.our_value
     if ours is None or not unit.rows:
-        return Adjustment(unit.symbol, quantity, _price(mark), in_kind=True), "in kind at the mark"
+        return Adjustment(unit.symbol, quantity, _price(mark), in_kind=True, parts=whose.parts), "in kind at the mark"
     multiplier = unit.rows[0].multiplier
     price = _price(money.divide(ours - unit.value, quantity * multiplier))
     if not _PLAUSIBLE[0] * mark <= price <= _PLAUSIBLE[1] * mark:
         return None, f"a missed trade would have had the price {price}: no evidence"
-    return Adjustment(unit.symbol, quantity, price, in_kind=False), "a missed trade"
+    return Adjustment(unit.symbol, quantity, price, in_kind=False, parts=whose.parts), "a missed trade"
 
 
 def _price(raw: Decimal) -> Decimal:
     return money.plain(raw, money.PRICE_DECIMALS)
 
 
-def entry(adjustment: Adjustment, portfolio_id: str, ledger_version: int, now_ms: int) -> Entry:
-    """The ADJUSTMENT to be booked over the books of that version; made again of the same it has the same id."""
-    amounts = (format(adjustment.quantity, "f"), format(adjustment.price, "f"))
-    parts = (portfolio_id, ledger_version, adjustment.symbol, adjustment.in_kind, *amounts)
+def entry(adjustment: Adjustment, part: Part, ledger_version: int, now_ms: int) -> Entry:
+    """The ADJUSTMENT of one portfolio, to be booked over its books of that version; made again of the same it has the
+    same id."""
+    amounts = (format(part.quantity, "f"), format(adjustment.price, "f"))
+    parts = (part.portfolio_id, ledger_version, adjustment.symbol, adjustment.in_kind, *amounts)
     digest = blake2b("|".join(map(str, parts)).encode(), digest_size=12).hexdigest()
     return Entry(
         transaction_id=f"reconcile:{digest}",
         transaction_type="ADJUSTMENT",
         timestamp_ms=now_ms,
         instrument_id=adjustment.symbol,
-        quantity=adjustment.quantity,
+        quantity=part.quantity,
         price=adjustment.price,
         reason=_REASON,
         in_kind=adjustment.in_kind,

@@ -1,0 +1,111 @@
+"""Input that means harm: it is refused, breaks nothing, reaches no key and writes no log line of its own."""
+
+from __future__ import annotations
+
+import json
+from urllib.parse import quote
+from uuid import uuid4
+
+import pytest
+
+from foliostream.api.requests import MAX_BODY_BYTES
+from foliostream.application.protocol import MAX_CLIENT_MESSAGE_BYTES
+from foliostream_client.transport import Rest
+from local.issuer import ALL_SCOPES
+from local.sam import function_logs
+from tests.e2e.conftest import Cloud, anything, receive
+from tests.support.access import CALLS, Call, Ground
+from tests.support.log_search import FORGED, forged, secrets
+
+GROUND = Ground("nobodys", "NOSUCH", "an-order", "something-new")
+# Separators of keys, of paths and of lines; what names the caller's own things elsewhere; what is no text at all.
+NAMES = [
+    "live:12345",
+    "a#b",
+    "portfolio#a",
+    "a|b",
+    "{a}",
+    "a*",
+    "a b",
+    "../a",
+    "a\nb",
+    "a\x00b",
+    "\u202ea",
+    "x" * 65,
+    f'\n{{"level":"{FORGED}"}}',
+    f"\r\n{FORGED}",
+]
+ROUTES = ("$connect", "$disconnect", "$default")
+BODIES = {
+    "too large": (b'{"portfolio_name": "' + b"x" * MAX_BODY_BYTES + b'"}', 413),
+    "nested": (b'{"updates": ' + b"[" * 50_000 + b"]" * 50_000 + b"}", 400),
+    "no JSON": (b'{"updates": ', 400),
+    "no object": (b'"text"', 400),
+    "no text": (b"\xff\xfe\x00", 400),
+    "no number": (b'{"updates": NaN}', 400),
+}
+
+
+@pytest.fixture
+def rest(stack: Cloud) -> Rest:
+    return stack.rest(f"m{uuid4().hex[:12]}", ALL_SCOPES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_that_would_be_part_of_another_key_is_refused_wherever_it_is_given(rest: Rest, name: str) -> None:
+    body = {
+        "portfolio_id": name,
+        "portfolio_name": "One more",
+        "account_type": "demo",
+        "account_kind": "cash",
+        "base_currency": "USD",
+        "cost_basis": "average",
+    }
+    assert rest.call("POST", "/api/v1/portfolios", body).status == 400
+    path = quote(name, safe="")
+    # The emulator's own look at a policy ends at the end of a line (local/README.md).
+    refusals = {403} if "\n" in name else {400, 404}
+    for method, target in (
+        ("GET", f"/api/v1/portfolio/{path}/state"),
+        ("GET", f"/api/v1/instruments/{path}"),
+        ("GET", f"/api/market/portfolio/dirty-users/{path}"),
+        ("DELETE", f"/api/v1/portfolio/nobodys/orders/{path}"),
+    ):
+        assert rest.call(method, target).status in refusals, target
+    instrument = rest.call("PUT", f"/api/v1/instruments/{path}", {"kind": "stock", "currency": "USD"})
+    assert instrument.status in refusals
+    assert rest.get("/api/v1/portfolios")["portfolios"] == []
+
+
+@pytest.mark.parametrize("call", [call for call in CALLS if call.body], ids=lambda call: call.name)
+def test_a_body_that_is_too_large_too_deep_or_no_json_is_the_callers_fault(call: Call, rest: Rest) -> None:
+    for what, (body, status) in BODIES.items():
+        answer = rest.call(call.method, GROUND.path(call.path), body)
+        assert answer.status == status, (what, answer.body)
+
+
+def test_what_means_harm_is_answered_and_the_connection_lives_on(stack: Cloud) -> None:
+    # Not deeper: the emulator's own reading ends there (local/README.md); a unit test goes further.
+    nested = '{"action": "ping", "request_id": ' + "[" * 400 + "]" * 400 + "}"
+    large = json.dumps({"action": "ping", "request_id": "x" * MAX_CLIENT_MESSAGE_BYTES})
+    messages = [(large, "MESSAGE_TOO_LARGE"), (nested, "INVALID_MESSAGE"), ('"\\ud800"', "INVALID_JSON")]
+    # Names of the gateway's own routes, which no message comes by.
+    messages += [(json.dumps({"action": route}), "UNKNOWN_ACTION") for route in ROUTES]
+    messages += [(json.dumps({"action": "subscribe", "portfolio_ids": [name]}), "INVALID_MESSAGE") for name in NAMES]
+    with stack.socket(f"m{uuid4().hex[:12]}") as socket:
+        for message, code in messages:
+            socket.send(message)
+            assert receive(socket, anything, f"the answer to {message[:80]}")["code"] == code
+
+
+def test_nobody_writes_log_lines_of_his_own_and_no_secret_stands_in_them(stack: Cloud, rest: Rest) -> None:
+    for line in (f'\n{{"level":"{FORGED}"}}', f"\r\n{FORGED}"):
+        rest.call("GET", f"/api/v1/portfolio/{quote(line, safe='')}/state")
+        rest.call("POST", "/webhooks/kite", {"user_id": line, "checksum": line})
+        Rest(stack.outputs.rest_url, f"eyJhbGciOiJub25lIn0.eyJzdWIiOiJhZG1pbiJ9.{FORGED}").call(
+            "GET", "/api/v1/portfolios"
+        )
+    lines = function_logs(stack.outputs.aws_endpoint)
+    assert lines
+    assert forged(lines) == []
+    assert list(secrets(lines)) == []
