@@ -163,6 +163,30 @@ def test_an_account_that_drifts_is_reported_and_on_demand_put_right(desk: Desk) 
     assert desk.reconcile(apply=True)["applied"] == []
 
 
+def test_two_strategies_on_one_account_get_their_shares_of_what_nobody_placed(desk: Desk) -> None:
+    other = f"zerodha_{uuid4().hex[:8]}"
+    broker = {"name": "zerodha", "account": desk.account, "tag": "other"}
+    body = {"portfolio_id": other, "portfolio_name": "Beside it", "account_type": "live", "account_kind": "cash"}
+    body |= {"base_currency": "INR", "cost_basis": "average", "initial_cash": 100_000}
+    desk.rest.post("/api/v1/portfolios", body | {"broker": broker, "settings": {"broker_share": 0.25}})
+    mine = {"settings": {"broker_share": "0.75"}}
+    assert desk.rest.call("PATCH", f"/api/v1/portfolio/{desk.portfolio_id}", mine).status == 200
+    desk.tell("cash", cash=200_000 - 800)
+    desk.tell("shift", symbol=desk.symbol, quantity=8, price=100)
+
+    report = eventually(desk.reconcile, lambda found: found["status"] == "discrepancies", "the drift", within_s=100.0)
+    (found,) = [item for item in report["discrepancies"] if item["symbol"] == desk.symbol]
+    shares = {item["portfolio_id"]: item["quantity"] for item in found["attributed"]}
+    assert shares == {desk.portfolio_id: 6, other: 2}
+    applied = desk.reconcile(apply=True)
+    assert (applied["status"], len(applied["applied"])) == ("ok", 2)
+
+    rest = desk.rest.get(f"/api/v1/portfolio/{other}/state")
+    assert (desk.held(), Decimal(desk.state()["cash"]["INR"])) == (6, 99_400)
+    assert [(item["instrument_id"], item["quantity"]) for item in rest["positions"]][:1] == [(desk.symbol, 2)]
+    assert Decimal(rest["cash"]["INR"]) == 99_800
+
+
 def told(desk: Desk, report: dict[str, Any], since: str) -> None:
     """What the report says came as an event after a time, be it from this look at the account or the schedule's."""
 
@@ -192,6 +216,7 @@ def test_whatever_the_broker_does_no_position_changes_and_recovery_is_automatic(
     eventually(desk.held, lambda quantity: quantity == 10, "the trades are booked")
     since = reconciled(desk)["checked_at"]
     before = desk.state()
+    counted = failures(desk)
 
     for fault, code in FAULTS.items():
         desk.tell("fault", fault=fault)
@@ -208,6 +233,13 @@ def test_whatever_the_broker_does_no_position_changes_and_recovery_is_automatic(
             new_token(desk)
         since = reconciled(desk)["checked_at"]
         eventually(desk.state, lambda state: state["unreconciled_since"] is None, "confirmed")
+    eventually(lambda: failures(desk), lambda now: now >= counted + len(FAULTS), "the metric of every failure")
+
+
+def failures(desk: Desk) -> int:
+    """How often the function that answers those who ask has counted an account as failed."""
+    lines = function_logs(desk.stack.outputs.aws_endpoint, "/broker_api")
+    return sum('"AccountsFailed":1' in line for line in lines)
 
 
 def new_token(desk: Desk) -> None:

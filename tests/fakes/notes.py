@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from foliostream.errors import PermanentError, RetryableError
 from foliostream.ports import Alarm, QueueDepth
 
@@ -16,6 +18,9 @@ class FakeNotes:
 
     def read(self, name: str) -> bytes | None:
         return self.kept.get(name)
+
+    def read_all(self, names: Collection[str]) -> dict[str, bytes]:
+        return {name: self.kept[name] for name in names if name in self.kept}
 
     def keep(self, name: str, note: bytes) -> None:
         if len(note) > NOTE_BYTES_MAX:

@@ -108,6 +108,21 @@ def _default(parameter: dict[str, object]) -> str:
     return f"`{parameter['Default']}`" if str(parameter["Default"]) else "empty"
 
 
+def test_every_definition_the_code_and_the_tests_cite_is_in_the_page() -> None:
+    page = (ROOT / "docs/definitions.md").read_text()
+    numbers = [int(number) for number in re.findall(r"^(\d+)\. ", page, re.MULTILINE)]
+    assert numbers == list(range(1, len(numbers) + 1))
+    sources = [*(ROOT / "layers").rglob("*.py"), *(ROOT / "tests").rglob("*.py"), *(ROOT / "docs").glob("*.md")]
+    cited = {
+        int(number)
+        for source in sources
+        for found in re.findall(r"[Dd]efinitions\s+(\d+(?:(?:, | and | to |-)\d+)*)", source.read_text())
+        for number in re.findall(r"\d+", found)
+    }
+    assert len(cited) > 15
+    assert cited - set(numbers) == set()
+
+
 def test_every_function_is_in_the_readme() -> None:
     folders = {str(body["CodeUri"]).removeprefix("functions/") for body in resources(FUNCTION).values()}
     assert table("README.md", "## Functions").keys() == folders

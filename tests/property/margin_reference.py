@@ -1,6 +1,6 @@
 """Margin accounts once more, slow and obvious: exact fractions, nothing shared with the code under test.
 
-Written from sections 0 (11, 12, 19 to 21) and 3 of the definitions alone.
+Written from definitions 11, 12 and 19 to 21 alone.
 """
 
 from __future__ import annotations

@@ -11,8 +11,9 @@ from msgspec.structs import replace
 from foliostream.domain import liquidation, margin, portfolio, valuation
 from foliostream.domain.margin import Line
 from foliostream.domain.margin_states import DEFAULT_THRESHOLDS
-from foliostream.domain.portfolio import Portfolio
+from foliostream.domain.portfolio import AccountType, Portfolio
 from foliostream.domain.price import Price
+from foliostream.settings import Costs
 from tests.property.strategies import decimals
 from tests.property.test_margin import accounts
 from tests.unit.domain.accounts import account, market, quote
@@ -54,16 +55,25 @@ def test_the_total_is_the_equity_that_is_judged(
     assert abs(sum(used) - found.state.margin.used) <= Decimal("0.005") * (len(used) + 1)
 
 
-@given(accounts(same=True), decimals("-1000", "2000", 2), st.sets(st.integers(0, 5)))
-def test_the_books_have_what_the_plan_foresaw(
-    given_account: tuple[Decimal | None, list[Line]], balance: Decimal, euros: set[int]
+@given(
+    accounts(same=True),
+    decimals("-1000", "2000", 2),
+    st.sets(st.integers(0, 5)),
+    st.sampled_from(["demo", "paper"]),
+)
+def test_the_books_have_what_the_plan_foresaw_fees_and_slippage_of_paper_included(
+    given_account: tuple[Decimal | None, list[Line]], balance: Decimal, euros: set[int], account_type: AccountType
 ) -> None:
     book, lines, quotes = made(given_account, balance, euros)
+    book = replace(book, account_type=account_type)
     registry = {line.symbol: line.instrument for line in lines if line.instrument}
     now = market(quotes, *registry.values())
-    planned = liquidation.plan(liquidation.account_of(book, now, "current", partial=True), "ok", 5, DEFAULT_THRESHOLDS)
+    costs = Costs(fee=Decimal("0.1"), slippage=Decimal("0.5"))
+    stopped = liquidation.account_of(book, now, "current", partial=True, costs=costs)
+    planned = liquidation.plan(stopped, "ok", 5, DEFAULT_THRESHOLDS)
     if planned is None:
         return
+    assert account_type == "paper" or not any(close.fee for close in planned.closes)
     order = liquidation.order_of(book, planned, 5, NOW)
     after, _ = portfolio.apply(book, liquidation.entries(order, NOW), registry, NOW, {"EURUSD": quote("9", "9.5")})
     assert after.cash["USD"] == planned.after.balance

@@ -40,6 +40,7 @@ from tests.fakes.gateway import FakeGateway
 from tests.fakes.hot_store import FakeHotStore
 from tests.fakes.instruments import FakeInstruments
 from tests.fakes.ledger import FakeLedger
+from tests.fakes.notes import FakeNotes
 from tests.fakes.notices import FakeNotices
 from tests.fakes.sessions import FakeSessions
 from tests.simulation.checks import Watch
@@ -96,6 +97,7 @@ class Stores:
         self.instruments = FakeInstruments(*instruments)
         self.connections = FakeConnections()
         self.gateway = FakeGateway()
+        self.notes = FakeNotes()
         self.notices = FakeNotices()
         self.sessions = FakeSessions()
         self.bus = FakeBus()

@@ -95,6 +95,7 @@ class Container(Wiring):
         self.gateway = RemoteGateway(stores, network)
         self.instruments = stores.instruments
         self.sessions = stores.sessions
+        self._notes = stores.notes
         self.notices = stores.notices
 
     @cached_property

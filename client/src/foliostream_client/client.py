@@ -151,7 +151,7 @@ class Client:
         return models.FillsTaken(accepted, rejected)
 
     def instrument(self, symbol: str) -> models.Instrument:
-        """An instrument."""
+        """A registered instrument; ``ApiError`` (404) if there is none of this symbol."""
         return self._get(f"/api/v1/instruments/{_part(symbol)}", models.Instrument)
 
     def put_instrument(self, symbol: str, instrument: Mapping[str, Any]) -> models.Instrument:

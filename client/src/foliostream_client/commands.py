@@ -101,7 +101,7 @@ def logout(_: argparse.Namespace, output: Output) -> int:
 
 
 def portfolios(_: argparse.Namespace, output: Output) -> int:
-    """List them."""
+    """List those of the token's owner, in the order of their ids."""
     found = list(_client().portfolios())
     if output.as_json:
         output.document(found)
@@ -112,7 +112,7 @@ def portfolios(_: argparse.Namespace, output: Output) -> int:
 
 
 def state(options: argparse.Namespace, output: Output) -> int:
-    """Show one."""
+    """Show a portfolio's newest state: its figures in a terminal, its positions, or all of it as JSON."""
     client = _client()
     if output.as_json:
         output.document(client.state_json(options.portfolio))

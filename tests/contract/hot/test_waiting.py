@@ -20,6 +20,7 @@ from foliostream.domain.valuation import decode_state
 from tests.contract.hot.backends import NOW_MS, SHARDS, Backend
 from tests.fakes.instruments import FakeInstruments
 from tests.fakes.ledger import FakeLedger
+from tests.fakes.notes import FakeNotes
 from tests.fakes.queues import FakeQueues
 from tests.unit.application.system import received
 from tests.unit.domain.examples import STALE_AFTER_MS, booked, buy, deposit, empty, stock
@@ -60,6 +61,7 @@ class Rig:
             backend.holders,
             self.marker,
             backend.clock,
+            FakeNotes(),
             STALE_AFTER_MS,
         )
 

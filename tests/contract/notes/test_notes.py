@@ -28,6 +28,14 @@ def test_a_note_is_read_as_it_was_kept_last(notes: Notes) -> None:
     assert notes.read("repair") == b"other"
 
 
+def test_many_notes_are_read_together(notes: Notes) -> None:
+    for number in range(130):
+        notes.keep(f"margin:{number}", str(number).encode())
+    wanted = [f"margin:{number}" for number in range(140)]
+    assert notes.read_all(wanted) == {f"margin:{number}": str(number).encode() for number in range(130)}
+    assert notes.read_all(["margin:none"]) == {}
+
+
 def test_a_note_has_a_limit_that_is_named(notes: Notes) -> None:
     notes.keep("large", b"x" * 300_000)
     with pytest.raises(PermanentError) as refused:

@@ -139,7 +139,7 @@ class Parts:
     @cached_property
     def portfolios(self) -> Portfolios:
         stores = (self.hot, self.hot, self.hot, self.instruments, self.ledger, self.hot, self.marker, self.clock)
-        valuer = Valuer(*stores, stale_after_ms=900_000)
+        valuer = Valuer(*stores, notes=self.notes, stale_after_ms=900_000)
         return Portfolios(self.ledger, self.instruments, valuer, self.marker, self.clock, self.margin_check)
 
     @cached_property

@@ -138,6 +138,15 @@ def test_a_change_that_cannot_be_made_is_refused_and_changes_nothing(
     assert client.parts.ledger.load(["12345"])["12345"].version == 1
 
 
+def test_a_margin_account_waits_for_no_interval(client: Client) -> None:
+    margin = {"account_kind": "margin", "leverage": 30}
+    refused = client.create(**margin, settings={"update_interval_ms": 60_000})
+    assert (refused.status, "wait for no interval" in refused.body["error"]["message"]) == (400, True)
+    assert client.create(**margin).status == 201
+    assert patch(client, settings={"update_interval_ms": 60_000}).status == 400
+    assert patch(client, settings={"update_interval_ms": None, "allow_short": True}).status == 200
+
+
 ZERODHA = {"base_currency": "INR", "broker": {"name": "zerodha", "account": "AB1001"}}
 
 

@@ -97,6 +97,20 @@ def test_orders_that_cannot_be_booked_have_no_figures_after(desk: Client) -> Non
         assert (preview["after"], preview["accepted"], preview["refusal"]["code"]) == (None, False, code)
 
 
+def test_a_preview_refuses_what_the_lot_step_forbids_and_takes_an_odd_rest_as_a_whole(desk: Client) -> None:
+    body = {"kind": "cfd", "currency": "USD", "margin_rate": 0.05, "lot_step": 1}
+    desk.send("PUT", "/api/v1/instruments/OIL", body)
+    quote(desk, "OIL", "80", "80")
+    refused = seen(desk, order("1.5", "OIL")).body
+    assert (refused["accepted"], refused["refusal"]["code"], refused["after"]) == (False, "LOT_STEP", None)
+    assert seen(desk, order(2, "OIL"), order(-2, "OIL")).body["accepted"]
+    # What was traded elsewhere is written down as it was.
+    line = {"instrument_id": "OIL", "quantity_change": "1.5", "price": 80, "transaction_type": "BUY"}
+    assert desk.update(line).status == 200
+    assert seen(desk, order("-1.5", "OIL")).body["accepted"]
+    assert seen(desk, order("-0.5", "OIL")).body["refusal"]["code"] == "LOT_STEP"
+
+
 def test_an_order_of_something_without_a_price_is_valued_at_its_own(desk: Client) -> None:
     preview = seen(desk, order(30, "AAPL", price="100.00", fee="1.5")).body
     assert (preview["after"]["used"], preview["after"]["equity"]) == (100, D("9998.5"))

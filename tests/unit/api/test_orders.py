@@ -45,6 +45,13 @@ def booked(client: Client) -> list[dict[str, Any]]:
     return rows
 
 
+def test_an_odd_rest_is_sold_as_a_whole_and_other_odd_quantities_are_refused(paper: Client) -> None:
+    paper.parts.instruments.put(Instrument("AAPL", "stock", "USD", lot_step=D(10)))
+    paper.update(buy(15, 100))
+    assert place(paper, quantity=15).code == "LOT_STEP"
+    assert place(paper, quantity=15, side="SELL").body["state"] == "FILLED"
+
+
 def test_a_market_order_is_filled_at_the_ask_with_slippage_and_fee_and_is_a_transaction(paper: Client) -> None:
     answer = place(paper)
     assert answer.status == 201

@@ -34,6 +34,7 @@ from foliostream.domain.coalescing import Bundle
 from foliostream.domain.price import PriceUpdate
 from foliostream.domain.valuation import PortfolioState
 from foliostream.ports import Books, Ledger, Snapshots
+from foliostream.settings import Costs
 from tests.fakes.bus import FakeBus
 from tests.fakes.clock import FakeClock
 from tests.fakes.connections import FakeConnections
@@ -42,6 +43,7 @@ from tests.fakes.hot_store import FakeHotStore
 from tests.fakes.instruments import FakeInstruments
 from tests.fakes.ledger import FakeLedger
 from tests.fakes.liquidations import FakeLiquidations
+from tests.fakes.notes import FakeNotes
 from tests.fakes.notices import FakeNotices
 from tests.fakes.queues import FakeQueues
 from tests.fakes.sessions import FakeSessions
@@ -85,6 +87,7 @@ class System:
             new_nonce=lambda: f"{next(nonces):08d}",
         )
         self.pacer = Pacer(self.hot, self.marker, self.clock)
+        self.margin_notes = FakeNotes()
         self.valuer = self.valuer_over(self.hot, self.hot, self.ledger)
         self.sessions = FakeSessions()
         self.runs = Runs(self.sessions, self.connections, self.marker, self.clock, lambda: f"run-{next(nonces):04d}")
@@ -103,6 +106,8 @@ class System:
             rules=self.valuer.rules,
             stale_after_ms=STALE_AFTER_MS,
             partial=False,
+            costs=Costs(Decimal("0.1"), Decimal("0.5")),
+            notes=self.margin_notes,
         )
         self.margin_check = MarginCheck(
             self.hot, self.instruments, STALE_AFTER_MS, frozenset({"demo", "paper"}), "current"
@@ -135,7 +140,16 @@ class System:
 
     def valuer_over(self, books: Books, snapshots: Snapshots, ledger: Ledger) -> Valuer:
         return Valuer(
-            books, snapshots, self.hot, self.instruments, ledger, self.hot, self.marker, self.clock, STALE_AFTER_MS
+            books,
+            snapshots,
+            self.hot,
+            self.instruments,
+            ledger,
+            self.hot,
+            self.marker,
+            self.clock,
+            self.margin_notes,
+            STALE_AFTER_MS,
         )
 
     # --- doing -----------------------------------------------------------------------------------------------------

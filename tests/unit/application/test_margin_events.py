@@ -258,6 +258,62 @@ def test_a_stop_out_tells_its_plan_and_closes_it_once(system: Traded) -> None:
     assert (system.status.state, system.liquidations.receive()) == ("ok", [])
 
 
+def test_what_a_snapshot_has_to_tell_is_told_also_where_it_overtook_the_one_who_tells(system: Traded) -> None:
+    """The projection values too, and tells nothing: its snapshot comes between a recalculation's reads and its write,
+    and the mark that the projection left is that recalculation's."""
+    system.account()
+    save = system.hot.save
+    others = iter([True])
+
+    def overtaken(candidates: Any) -> Any:  # noqa: ANN401
+        if next(others, False):
+            system.clock.advance(10)
+            system.valuer.value(["1"])
+        return save(candidates)
+
+    system.hot.save = overtaken  # type: ignore[method-assign]
+    system.ticks("XAUUSD", "94")
+
+    assert system.kinds() == ["margin_call"]
+    assert system.status.unsent == ()
+
+
+def test_a_stop_out_of_paper_costs_what_its_other_fills_cost(system: Traded) -> None:
+    system.account("paper")
+    system.ticks("XAUUSD", "92")
+    (close,) = system.detail("stop_out")["plan"]["closes"]
+    assert (close["price"], close["fee"]) == (D("91.54"), D("9.15"))  # half a percent, and a tenth of the value
+    assert system.liquidate().booked == 1
+    assert (system.book.cash, system.book.fees_total) == ({"USD": D("144.85")}, D("9.15"))
+
+
+def test_a_breach_that_lasts_keeps_its_id_when_the_hot_store_is_lost(system: Traded) -> None:
+    system.account()
+    system.ticks("XAUUSD", "94")
+    assert system.kinds() == ["margin_call"]
+    system.hot.snapshots.clear()
+    system.ticks("XAUUSD", "94.1", "94")
+    assert system.kinds() == ["margin_call"]
+    system.hot.snapshots.clear()
+    system.ticks("XAUUSD", "100", "94")
+
+    assert system.kinds() == ["margin_call", "margin_restored", "margin_call"]
+    first, restored, second = system.events()
+    assert first.removeprefix("margin_call:") == restored.removeprefix("margin_restored:")
+    assert second != first
+    system.hot.snapshots.clear()
+    system.ticks("XAUUSD", "94")
+    assert len(system.events()) == 3
+
+
+def test_what_was_told_is_kept_before_it_is_confirmed(system: Traded) -> None:
+    system.account()
+    system.follow_up = replace_snapshots(system.follow_up, Forgetful())
+    system.ticks("XAUUSD", "94")
+    assert margin_status.decode(system.margin_notes.kept["margin:1"].decode()).unsent == ()
+    assert system.status.unsent
+
+
 def test_a_stop_out_goes_no_further_than_needed(system: Traded) -> None:
     system.account(gold="50", oil="50")
     system.ticks("XAUUSD", "84")

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from foliostream.domain import money
+from foliostream.domain import assessing, money
 from foliostream.domain.instrument import Instrument
 from foliostream.domain.price import Price
 from tests.unit.domain.examples import INSTRUMENTS, NOW, booked, buy, empty, funded, last, sell, snapshot, stock
@@ -56,3 +56,9 @@ def test_a_price_for_the_other_side_only_is_none_for_this_one() -> None:  # G7
     )
     found = snapshot(book, {"EURUSD": Price(ask=Decimal("1.2"), quote_ts_ms=NOW)}, instruments=eurusd)
     assert (found.calc_status, found.total_value) == ("unpriced", None)
+
+
+def test_the_interval_of_a_margin_account_that_is_stored_all_the_same_does_not_count() -> None:
+    for kind, interval_ms in (("cash", 60_000), ("margin", None)):
+        book = empty(account_kind=kind, update_interval_ms=60_000)
+        assert assessing.plan(book).update_interval_ms == interval_ms

@@ -85,6 +85,18 @@ def test_a_quantity_is_a_multiple_of_the_lot_step() -> None:
     assert refused.value.code == "LOT_STEP"
 
 
+def test_an_odd_rest_can_be_closed_as_a_whole_and_only_so() -> None:
+    lots = stock(lot_step=D(10))
+    orders.check(Request("AAPL", "SELL", D(33), "market"), lots, D(33))
+    orders.check(Request("AAPL", "BUY", D(33), "market"), lots, D(-33))
+    for request, held in (
+        (Request("AAPL", "SELL", D(3), "market"), D(33)),
+        (Request("AAPL", "BUY", D(33), "market"), D(33)),
+    ):
+        with pytest.raises(CallerError, match="steps of 10"):
+            orders.check(request, lots, held)
+
+
 @pytest.mark.parametrize(("side", "at"), [("BUY", "100.03"), ("SELL", "99.97")])
 def test_slippage_and_its_rounding_are_against_the_trader(side: Side, at: str) -> None:
     instrument = stock(price_decimals=2)

@@ -1,4 +1,4 @@
-"""What a fill does to a position and to cash: definitions sections 0 (1-4) and 1. Margin accounts are not covered."""
+"""What a fill does to a position and to cash: definitions 1 to 4. Margin accounts are not covered."""
 
 from __future__ import annotations
 

@@ -368,7 +368,7 @@ class Counters(Protocol):
         """Add to the sums: one round trip."""
 
     def counted(self) -> Counted:
-        """The sums."""
+        """The sums so far; those of a count that is under way may be missing."""
 
 
 class OrderHints(Protocol):
@@ -381,7 +381,7 @@ class OrderHints(Protocol):
         """Add them; repeating it changes nothing."""
 
     def unhint(self, symbols: Collection[str]) -> None:
-        """Remove them."""
+        """Remove them; those that are not there are no error."""
 
 
 class Paced(NamedTuple):
@@ -412,6 +412,9 @@ class Notes(Protocol):
 
     def read(self, name: str) -> bytes | None:
         """None if there is none. Strongly consistent."""
+
+    def read_all(self, names: Collection[str]) -> dict[str, bytes]:
+        """Those that there are. Strongly consistent."""
 
     def keep(self, name: str, note: bytes) -> None:
         """In the place of the last one; ``PermanentError`` (``NOTE_TOO_LARGE``) beyond the limit."""
@@ -608,7 +611,7 @@ class CloseQueue(Protocol):
 
 
 class EventBus(Protocol):
-    """EventBridge."""
+    """Where events go that others listen to: each may arrive twice, and is known again by its ``event_id``."""
 
     def publish(self, detail_type: str, details: Sequence[Mapping[str, object]]) -> None:
         """One event each; failed entries are retried; ``RetryableError`` if some could not be published."""
@@ -764,7 +767,7 @@ class Connections(Protocol):
     """Connections, their subscriptions and outboxes; items expire by ``expires_at``, checked on every read."""
 
     def open(self, connection: Connection) -> None:
-        """At ``$connect``."""
+        """Keep a connection as it is at ``$connect``: without subscriptions, nothing in its outbox."""
 
     def view(self, connection_id: str, now_ms: int) -> ConnectionView | None:
         """None if unknown or gone (``leaves_at_ms``)."""

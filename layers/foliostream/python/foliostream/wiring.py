@@ -384,6 +384,8 @@ class Wiring:
             rules=self.margin_rules,
             stale_after_ms=settings.stale_price_seconds * 1000,
             partial="partial" in settings.liquidation,
+            costs=settings.paper_costs,
+            notes=self._notes,
         )
 
     @cached_property
@@ -408,6 +410,7 @@ class Wiring:
             holders=self.holders,
             marker=self.marker,
             clock=self.clock,
+            notes=self._notes,
             stale_after_ms=self.settings.stale_price_seconds * 1000,
             rules=self.margin_rules,
         )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Final
 
-from foliostream.adapters.dynamodb_batch import Item, our_errors
+from foliostream.adapters.dynamodb_batch import Item, batch_get, our_errors
 from foliostream.errors import PermanentError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
+_PREFIX: Final = "NOTE#"
 NOTE_BYTES_MAX: Final = 300_000
 
 
@@ -26,6 +28,11 @@ class DynamoDbNotes:
             answer = self._client.get_item(TableName=self._table, Key=_key(name), ConsistentRead=True)
         return bytes(answer["Item"]["note"]["B"]) if "Item" in answer else None
 
+    def read_all(self, names: Collection[str]) -> dict[str, bytes]:
+        """Those that there are."""
+        items = batch_get(self._client, self._table, [_key(name) for name in names])
+        return {item["pk"]["S"].removeprefix(_PREFIX): bytes(item["note"]["B"]) for item in items}
+
     def keep(self, name: str, note: bytes) -> None:
         """In the place of the last one."""
         if len(note) > NOTE_BYTES_MAX:
@@ -39,4 +46,4 @@ class DynamoDbNotes:
 
 
 def _key(name: str) -> Item:
-    return {"pk": {"S": f"NOTE#{name}"}, "sk": {"S": "NOTE"}}
+    return {"pk": {"S": _PREFIX + name}, "sk": {"S": "NOTE"}}

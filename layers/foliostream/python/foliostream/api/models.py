@@ -93,7 +93,8 @@ Benchmark = Annotated[str, Field(max_length=32)]
 class PortfolioSettings(_Body):
     """Settings of a portfolio. ``update_interval_ms``: prices have it valued at most once in that time, also where the
     window of its account type is shorter; null for the window alone. Transactions, changes of settings and refreshes
-    do not wait for it. ``target_weights``: of what is invested, by symbol, shorts negative; their sizes sum to 1.
+    do not wait for it; a margin account has none, since its calls and stop-outs must not wait. ``target_weights``: of
+    what is invested, by symbol, shorts negative; their sizes sum to 1.
     ``benchmark``: the symbol that beta is measured against.
 
     Of margin accounts: ``margin_call_percent`` and ``stop_out_percent``, its own levels, the stop-out below the call

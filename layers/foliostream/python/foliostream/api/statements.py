@@ -61,7 +61,7 @@ def _transaction(item: Transaction) -> TransactionOut:
 
 
 def ratio(new: Decimal, old: Decimal) -> str:
-    """``4:1``."""
+    """A split's ratio as it goes out: ``4:1`` are four new for one old."""
     return f"{new:f}:{old:f}"
 
 

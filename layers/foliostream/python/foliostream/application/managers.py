@@ -146,5 +146,6 @@ class KiteManager:
         )
 
     def reported(self, body: str) -> int:
-        """A postback."""
+        """A broker's postback as it came; the number of fills that were queued. ``UnauthorizedError`` if it is forged
+        or of nobody here."""
         return self.postbacks()(body)

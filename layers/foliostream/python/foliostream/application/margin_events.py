@@ -11,15 +11,16 @@ from msgspec.structs import replace
 from foliostream.application.announcing import Announcer
 from foliostream.application.marking import Later, Marker
 from foliostream.application.valuing import Pending
-from foliostream.domain import events, liquidation, margin, margin_states
+from foliostream.domain import events, liquidation, margin, margin_states, margin_status
 from foliostream.domain.liquidation import Liquidation, Plan
 from foliostream.domain.margin_states import MarginRules
 from foliostream.domain.margin_status import UNSEEN, EventKind, MarginEvent, MarginStatus
 from foliostream.domain.notices import Notice
+from foliostream.domain.orders import Costs
 from foliostream.domain.portfolio import Portfolio
 from foliostream.domain.snapshot import Snapshot
 from foliostream.errors import PermanentError
-from foliostream.ports import Candidate, EventBus, Head, Instruments, Liquidations, Snapshots
+from foliostream.ports import Candidate, EventBus, Head, Instruments, Liquidations, Notes, Snapshots
 
 # A call is told before the stop-out that came with it.
 _KINDS: tuple[EventKind, ...] = ("margin_call", "stop_out", "margin_restored", "margin_unknown")
@@ -61,6 +62,8 @@ class MarginFollowUp:
     rules: MarginRules
     stale_after_ms: int
     partial: bool
+    costs: Costs
+    notes: Notes
 
     def __call__(self, pending: Sequence[Pending]) -> dict[str, str]:
         """Why some of them failed by themselves, by portfolio id. ``RetryableError`` if the bus, the queue or a store
@@ -73,6 +76,7 @@ class MarginFollowUp:
         if orders:
             self.liquidations.send(orders)
         self._look_again(pending)
+        self._note([item.snapshot for item in pending if item.book.portfolio_id not in failed])
         self._confirm([item.snapshot for item in pending if item.book.portfolio_id not in failed])
         return failed
 
@@ -84,7 +88,7 @@ class MarginFollowUp:
         prices = snapshot.prices
         registered = self.instruments.get(book.positions.keys() | prices.keys())
         market = margin.Market(prices, registered, snapshot.read_at_ms, self.stale_after_ms)
-        account = liquidation.account_of(book, market, self.rules.basis, partial=self.partial)
+        account = liquidation.account_of(book, market, self.rules.basis, partial=self.partial, costs=self.costs)
         return liquidation.plan(account, snapshot.calc_status, status.stop_out_version, self._limits(book))
 
     def _limits(self, book: Portfolio) -> margin_states.Thresholds:
@@ -128,6 +132,14 @@ class MarginFollowUp:
         ]
         if items:
             self.marker.later(items, "sweep")
+
+    def _note(self, snapshots: Sequence[Snapshot]) -> None:
+        """What was told is kept where the loss of the hot store does not reach: a breach that lasts keeps its id."""
+        for snapshot in snapshots:
+            status = _status(snapshot)
+            if status.unsent:
+                told = margin_status.encode(margin_states.confirmed(status, status.unsent))
+                self.notes.keep(margin_status.note_name(snapshot.portfolio_id), told.encode())
 
     def _confirm(self, snapshots: Sequence[Snapshot]) -> None:
         """As long as they still stand: who replaced one has its events too, and tells them again."""

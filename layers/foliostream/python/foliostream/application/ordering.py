@@ -12,6 +12,7 @@ from foliostream.application.executing import Execution
 from foliostream.application.fill_orders import FillReport, OrderFiller
 from foliostream.domain import cursors, keys, orders
 from foliostream.domain.instrument import Instrument
+from foliostream.domain.money import ZERO
 from foliostream.domain.orders import Order, Request, State
 from foliostream.domain.portfolio import Portfolio
 from foliostream.errors import ConflictError, NotFoundError, RefusedError, RetryableError
@@ -55,7 +56,8 @@ class Ordering:
         if order_id is not None and (known := self._repeat(portfolio_id, name, request)):
             return known
         instrument = self.execution.instrument(request.instrument_id)
-        orders.check(request, instrument)
+        position = before.positions.get(request.instrument_id)
+        orders.check(request, instrument, position.quantity if position else ZERO)
         for _ in range(MAX_COMMIT_ROUNDS):
             try:
                 if request.order_type == "market":

@@ -125,6 +125,7 @@ class Portfolios:
             broker_share=new.broker_share,
         )
         changes.check_share(empty)
+        changes.check_interval(empty)
         changes.check_levels(empty, self.valuer.rules.limits[new.account_type])
         deposit = Entry("initial_cash", "DEPOSIT", now_ms, amount=new.initial_cash, currency=new.base_currency)
         return portfolio.apply(empty, [deposit] if new.initial_cash else [], {}, now_ms)

@@ -61,7 +61,7 @@ class Operations:
     clock: Clock
 
     def status(self, caller: Caller) -> Status:
-        """Scope ``admin``."""
+        """How the whole system is, of one moment; ``ForbiddenError`` without the scope ``admin``."""
         caller.require("admin")
         now_ms = self.clock.now_ms()
         ended = self.notes.read(ENDED)

@@ -29,6 +29,7 @@ from foliostream.ports import (
     Holders,
     Instruments,
     Ledger,
+    Notes,
     Prices,
     Saved,
     Snapshots,
@@ -71,8 +72,8 @@ class Valued:
 class Valuer:
     """Whoever writes a snapshot tells its watchers: a later message may skip the portfolio as fresh.
 
-    ``stale_after_ms``: the age at which a price is stale where its instrument names no other. ``rules``: of margin
-    accounts.
+    ``notes``: what was told of margin accounts. ``stale_after_ms``: the age at which a price is stale where its
+    instrument names no other. ``rules``: of margin accounts.
     """
 
     books: Books
@@ -83,6 +84,7 @@ class Valuer:
     holders: Holders
     marker: Marker
     clock: Clock
+    notes: Notes
     stale_after_ms: int
     rules: MarginRules = DEFAULT_RULES
     plans: Plans = field(default_factory=Plans)
@@ -144,9 +146,11 @@ class Valuer:
         self, plans: Iterable[Plan], stored: Mapping[str, Stored], market: Market, read_at_ms: int, done: Valued
     ) -> list[Candidate]:
         candidates = []
+        plans = list(plans)
+        told = self._told([plan.portfolio_id for plan in plans if plan.margin and not stored[plan.portfolio_id].head])
         for plan in plans:
             head = stored[plan.portfolio_id].head
-            previous, before = (head.version, head.margin) if head else (0, "")
+            previous, before = (head.version, head.margin) if head else (0, told.get(plan.portfolio_id, ""))
             try:
                 snapshot = assessing.assess(
                     plan,
@@ -161,6 +165,13 @@ class Valuer:
             else:
                 candidates.append(Candidate(snapshot, head))
         return candidates
+
+    def _told(self, portfolio_ids: Sequence[str]) -> dict[str, str]:
+        """The status as it was last told of margin accounts that have no snapshot: new ones, and those whose snapshot
+        the hot store has lost."""
+        names = {margin_status.note_name(identifier): identifier for identifier in portfolio_ids}
+        found = self.notes.read_all(names) if names else {}
+        return {names[name]: note.decode() for name, note in found.items()}
 
     def _market(self, plans: Sequence[Plan]) -> Market:
         """Prices and instruments of everything the plans depend on."""
@@ -268,15 +279,19 @@ def _pending(plans: Iterable[Plan], candidates: Sequence[Candidate], answers: Se
 
 
 def _is_fresh(head: Head | None, after_ms: int) -> bool:
-    if head is None or head.read_at_ms < after_ms:
-        return False
-    return not head.margin or not margin_status.decode(head.margin).is_pending
+    return head is not None and head.read_at_ms >= after_ms and not _is_pending(head)
+
+
+def _is_pending(head: Head) -> bool:
+    return bool(head.margin) and margin_status.decode(head.margin).is_pending
 
 
 def _supersedes(current: Head | None, candidate: Candidate) -> bool:
-    """Whether the head that refused a candidate is as new in its book and in its prices."""
+    """Whether the head that refused a candidate is as new in its book and in its prices, and nothing has to follow from
+    it: whoever wrote it may be somebody who follows nothing up."""
     return (
         current is not None
         and current.ledger_version >= candidate.snapshot.ledger_version
         and current.read_at_ms >= candidate.snapshot.read_at_ms
+        and not _is_pending(current)
     )

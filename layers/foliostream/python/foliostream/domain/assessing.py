@@ -42,7 +42,7 @@ class Plan(NamedTuple):
     ``positions``: when each was opened. ``splits``: symbols with splits booked, whose older prices are divided, and
     until when. ``book``: only where the sums may not be enough; ``converts``: they never are. ``margin``: the book of
     a margin account.
-    ``update_interval_ms``: what the portfolio asked for.
+    ``update_interval_ms``: what the portfolio asked for; none of a margin account, whatever is stored.
     """
 
     portfolio_id: str
@@ -94,7 +94,7 @@ def plan(portfolio: Portfolio) -> Plan:
         converts,
         portfolio if converts or splits else None,
         portfolio if portfolio.account_kind == "margin" else None,
-        portfolio.update_interval_ms,
+        None if portfolio.account_kind == "margin" else portfolio.update_interval_ms,
     )
 
 

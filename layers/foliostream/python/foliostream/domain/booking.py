@@ -1,4 +1,4 @@
-"""Booking: what each type of transaction does to a portfolio (definitions section 0, 1-10)."""
+"""Booking: what each type of transaction does to a portfolio (definitions 1 to 10)."""
 
 from __future__ import annotations
 

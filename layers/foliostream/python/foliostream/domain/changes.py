@@ -93,6 +93,12 @@ def check_levels(portfolio: Portfolio, defaults: Thresholds) -> None:
         thresholds(defaults.call if call is None else call, defaults.stop_out if stop_out is None else stop_out)
 
 
+def check_interval(portfolio: Portfolio) -> None:
+    """``CallerError`` for an interval of a margin account: its calls and stop-outs are found by valuations."""
+    if portfolio.account_kind == "margin" and portfolio.update_interval_ms is not None:
+        raise CallerError("a margin account is valued in every window: its calls and stop-outs wait for no interval")
+
+
 def check_share(portfolio: Portfolio) -> None:
     """``CallerError`` for a share that is none, or of no account."""
     if attributing.checked_share(portfolio.broker_share) is not None and portfolio.broker is None:
@@ -104,8 +110,8 @@ def amend(
 ) -> tuple[Portfolio, Change] | None:
     """The portfolio one version on and the record of the change; None where nothing would change.
 
-    ``RefusedError`` as ``standing.check_change``, ``CallerError`` as ``check_levels`` and ``check_share``. Short
-    positions stay where ``allow_short`` ends.
+    ``RefusedError`` as ``standing.check_change``, ``CallerError`` as ``check_levels``, ``check_interval`` and
+    ``check_share``. Short positions stay where ``allow_short`` ends.
     """
     before = standing(portfolio)
     if wanted == before:
@@ -126,6 +132,8 @@ def amend(
         broker_share=wanted.broker_share,
     )
     check_share(after)
+    if wanted.update_interval_ms != before.update_interval_ms:
+        check_interval(after)
     if _levels(wanted) != _levels(before):  # what was taken once stays, also where the deployment's levels moved
         check_levels(after, defaults)
     return after, Change(portfolio.portfolio_id, after.version, now_ms, by, before, wanted)

@@ -108,7 +108,7 @@ _decoder = msgspec.json.Decoder(Closes)
 
 
 def encode(closes: Mapping[str, Decimal]) -> bytes:
-    """JSON, exact."""
+    """As they are stored: a JSON object of exact numbers by date, in the order given."""
     return _encoder.encode(closes)
 
 

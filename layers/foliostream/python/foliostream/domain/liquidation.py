@@ -9,12 +9,13 @@ from typing import NamedTuple
 from msgspec import Struct
 from msgspec.structs import replace
 
-from foliostream.domain import keys, lots, margin, money, posting, trading_hours
+from foliostream.domain import keys, lots, margin, money, orders, posting, trading_hours
 from foliostream.domain.account import AccountType, Portfolio
 from foliostream.domain.entries import Entry
 from foliostream.domain.margin import Basis, Line, Margin, Market
 from foliostream.domain.margin_states import Thresholds
 from foliostream.domain.money import ONE, ZERO
+from foliostream.domain.orders import Costs
 from foliostream.domain.state import CalcStatus
 
 REASON = "STOP_OUT"
@@ -30,7 +31,7 @@ _MILLIONTH = Decimal(1).scaleb(-money.QUANTITY_DECIMALS)
 class Account(NamedTuple):
     """The account as the plan sees it. ``fees``: base currency a unit of quantity closed, by symbol, none where a
     symbol is not in it. ``closed``: symbols that do not trade now. ``partial``: whether the last close may leave a
-    part of a position that has a lot step."""
+    part of a position that has a lot step. ``costs``: of a simulated account, whose closes are market orders."""
 
     portfolio_key: str
     ledger_version: int
@@ -41,17 +42,19 @@ class Account(NamedTuple):
     fees: Mapping[str, Decimal] = _NO_FEES
     closed: Collection[str] = ()
     partial: bool = False
+    costs: Costs | None = None
 
 
 class Close(NamedTuple):
     """A fill to be made: ``quantity`` signed, against the position. ``price``: the one it was planned at; ``fx_rate``:
-    base per unit of its currency, at which its result is booked."""
+    base per unit of its currency, at which its result and its ``fee`` (in that currency) are booked."""
 
     fill_id: str
     symbol: str
     quantity: Decimal
     price: Decimal
     fx_rate: Decimal = ONE
+    fee: Decimal = ZERO
 
 
 class Plan(NamedTuple):
@@ -99,8 +102,9 @@ def _planned(account: Account, now: Margin, plan_id: str, until: Decimal) -> Pla
         if rest is not None:
             lines[line.symbol] = rest
         after = _figures(account, balance, lines.values())
-        rate = money.rounded(_rate(line, -quantity), money.BOOKED_RATE_DECIMALS)
-        closes.append(Close(_fill_id(plan_id, line.symbol), line.symbol, quantity, _price(line), rate))
+        rate = money.rounded(_rate(account, line, -quantity), money.BOOKED_RATE_DECIMALS)
+        price, fee = _price(account, line), _fee(account, line, abs(quantity))
+        closes.append(Close(_fill_id(plan_id, line.symbol), line.symbol, quantity, price, rate, fee))
     return Plan(plan_id, tuple(closes), skipped, after, after.above(until))
 
 
@@ -121,12 +125,23 @@ def _figures(account: Account, balance: Decimal, lines: Collection[Line]) -> Mar
     return margin.figures(balance, account.leverage, lines, account.basis)
 
 
-def _price(line: Line) -> Decimal:
+def _price(account: Account, line: Line) -> Decimal:
     """Where a position is really closed, whatever prices its margin is computed at."""
-    found = line.sides.of(long=line.position.quantity > 0)
+    long = line.position.quantity > 0
+    found = line.sides.of(long=long)
     if found is None:
         raise ValueError(f"{line.symbol} is planned to be closed without a price")
-    return found
+    if account.costs is None or line.instrument is None:
+        return found
+    return orders.slipped(found, line.instrument, "SELL" if long else "BUY", account.costs)
+
+
+def _fee(account: Account, line: Line, quantity: Decimal) -> Decimal:
+    """Of a simulated fill, in the position's currency, as it is booked."""
+    if account.costs is None:
+        return ZERO
+    worth = quantity * _price(account, line) * line.position.multiplier
+    return money.money(worth * account.costs.fee / 100, line.position.currency)
 
 
 def _closed(
@@ -173,9 +188,10 @@ def _after(account: Account, balance: Decimal, line: Line, quantity: Decimal) ->
     """Balance and rest once ``quantity`` > 0 of the position is closed at its price, as the books will have it."""
     position = line.position
     taken = lots.take(position, quantity)
-    gained = _gained(line, quantity, taken.cost)
-    fee = account.fees.get(line.symbol, ZERO) * quantity
-    balance += posting.in_base(gained, _worse(line, gained)) - fee
+    gained = _gained(account, line, quantity, taken.cost)
+    rate = _worse(line, gained)
+    fee = posting.in_base(_fee(account, line, quantity), rate) + account.fees.get(line.symbol, ZERO) * quantity
+    balance += posting.in_base(gained, rate) - fee
     if quantity == abs(position.quantity):
         return balance, None
     left = position.quantity - (quantity if position.quantity > 0 else -quantity)
@@ -183,16 +199,16 @@ def _after(account: Account, balance: Decimal, line: Line, quantity: Decimal) ->
     return balance, line._replace(position=rest)
 
 
-def _gained(line: Line, quantity: Decimal, cost: Decimal) -> Decimal:
+def _gained(account: Account, line: Line, quantity: Decimal, cost: Decimal) -> Decimal:
     """What closing ``quantity`` > 0 of it brings in its own currency."""
-    gained = quantity * _price(line) * line.position.multiplier - cost
+    gained = quantity * _price(account, line) * line.position.multiplier - cost
     return gained if line.position.quantity > 0 else -gained
 
 
-def _rate(line: Line, quantity: Decimal) -> Decimal:
+def _rate(account: Account, line: Line, quantity: Decimal) -> Decimal:
     """The rate at which closing a signed part of the position is booked."""
     size = abs(quantity)
-    return _worse(line, _gained(line, size, lots.take(line.position, size).cost))
+    return _worse(line, _gained(account, line, size, lots.take(line.position, size).cost))
 
 
 def _worse(line: Line, gained: Decimal) -> Decimal:
@@ -204,8 +220,9 @@ def _worse(line: Line, gained: Decimal) -> Decimal:
 # --- from plans to books ---------------------------------------------------------------------------------------------
 
 
-def account_of(portfolio: Portfolio, market: Market, basis: Basis, *, partial: bool) -> Account:
-    """A margin account's book as a plan is made of it, at the prices of one moment."""
+def account_of(portfolio: Portfolio, market: Market, basis: Basis, *, partial: bool, costs: Costs) -> Account:
+    """A margin account's book as a plan is made of it, at the prices of one moment. ``costs``: those of paper accounts,
+    whose fills are all simulated."""
     registered = market.instruments
     closed = {
         symbol
@@ -215,7 +232,15 @@ def account_of(portfolio: Portfolio, market: Market, basis: Basis, *, partial: b
     balance = portfolio.cash.get(portfolio.base_currency, ZERO)
     lines = margin.lines_of(portfolio, market)
     return Account(
-        portfolio.key, portfolio.version, balance, portfolio.leverage, lines, basis, closed=closed, partial=partial
+        portfolio.key,
+        portfolio.version,
+        balance,
+        portfolio.leverage,
+        lines,
+        basis,
+        closed=closed,
+        partial=partial,
+        costs=costs if portfolio.account_type == "paper" else None,
     )
 
 
@@ -266,6 +291,7 @@ def entries(order: Liquidation, now_ms: int) -> list[Entry]:
             instrument_id=close.symbol,
             quantity=close.quantity,
             price=close.price,
+            fee=close.fee,
             fx_rate=close.fx_rate if close.fx_rate != ONE else None,
             reason=REASON,
             reported=True,
@@ -297,6 +323,7 @@ def detail(made: Plan, why_not: str | None) -> dict[str, object]:
                 "instrument_id": close.symbol,
                 "quantity": money.plain(close.quantity, money.QUANTITY_DECIMALS),
                 "price": close.price,
+                "fee": close.fee,
             }
             for close in made.closes
         ],

@@ -1,4 +1,4 @@
-"""Margin figures of a margin account: equity, used margin, level (definitions 11, 12, 14, 19 and section 3).
+"""Margin figures of a margin account: equity, used margin, level (definitions 11, 12, 14, 19).
 
 Everything is exact: nothing is rounded before the wire, and comparisons with a threshold multiply instead of dividing,
 since a margin of notional/30 has no end in decimals and a level of exactly 120 percent must be found to be one.
@@ -139,7 +139,7 @@ class Margin(NamedTuple):
 
 
 def figures(balance: Decimal, leverage: Decimal | None, lines: Iterable[Line], basis: Basis = "current") -> Margin:
-    """The account's figures from its balance (base) and its positions, one line a symbol (definitions 3: net).
+    """The account's figures from its balance (base) and its positions, one line a symbol (definitions 3, 19: net).
 
     A position without a price side it needs, a rate or a margin rate (its own or the portfolio's leverage) is named
     in ``missing``, and what would need it is None: equity needs prices and rates, used margin all three.

@@ -24,7 +24,7 @@ class MarginEvent(Struct, frozen=True, array_like=True):
     level_percent: Decimal | None = None
 
     def event_id(self, portfolio_key: str) -> str:
-        """``margin_call:live:12345:1772101800000``."""
+        """The same for the same breach, however often it is told: ``margin_call:live:12345:1772101800000``."""
         return f"{self.kind}:{portfolio_key}:{self.begun}"
 
 
@@ -61,6 +61,14 @@ class MarginStatus(Struct, frozen=True, array_like=True):
 
 
 UNSEEN = MarginStatus()
+_NOTE = "margin:"
+
+
+def note_name(portfolio_id: str) -> str:
+    """Under which what was told of an account is kept for when the hot store has lost its snapshots."""
+    return _NOTE + portfolio_id
+
+
 _encoder = msgspec.json.Encoder(decimal_format="string")
 _decoder = msgspec.json.Decoder(MarginStatus)
 

@@ -15,6 +15,7 @@ from foliostream.domain import money, splitting, times, trading_hours
 from foliostream.domain.context import figure
 from foliostream.domain.fills import Side
 from foliostream.domain.instrument import Instrument, expires_at_ms
+from foliostream.domain.money import ZERO
 from foliostream.domain.portfolio import Entry, OrderReference, Portfolio
 from foliostream.domain.price import Price
 from foliostream.errors import CallerError, RefusedError
@@ -100,20 +101,28 @@ def is_of_order(transaction_id: str) -> bool:
     return transaction_id.startswith(_TRANSACTION_PREFIX)
 
 
-def check(request: Request, instrument: Instrument) -> None:
-    """``CallerError`` names the field of a request that is none."""
+def check(request: Request, instrument: Instrument, held: Decimal = ZERO) -> None:
+    """``CallerError`` names the field of a request that is none. ``held``: the signed position, which may be closed as
+    a whole where it is no multiple of the lot step (a split can make it so)."""
     money.checked("quantity", request.quantity, money.QUANTITY_DECIMALS, zero=False)
     if (request.order_type == "limit") != (request.limit_price is not None):
         raise CallerError("a limit order has a limit_price, a market order has none")
     if request.limit_price is not None:
         money.checked("limit_price", request.limit_price, instrument.price_places, zero=instrument.allow_zero)
+    check_step(instrument, request.quantity if request.side == "BUY" else -request.quantity, held)
+
+
+def check_step(instrument: Instrument, quantity: Decimal, held: Decimal) -> None:
+    """``CallerError`` ``LOT_STEP`` for a signed quantity that is no multiple of the instrument's step and does not
+    close what is held."""
     step = instrument.lot_step
-    if step is not None and money.EXACT.remainder(request.quantity, step):
-        raise CallerError(
-            f"{instrument.symbol} is traded in steps of {figure(step)}, quantity is {figure(request.quantity)}",
-            code="LOT_STEP",
-            details=[{"symbol": instrument.symbol, "lot_step": figure(step), "quantity": figure(request.quantity)}],
-        )
+    if step is None or quantity == -held or not money.EXACT.remainder(quantity, step):
+        return
+    raise CallerError(
+        f"{instrument.symbol} is traded in steps of {figure(step)}, quantity is {figure(abs(quantity))}",
+        code="LOT_STEP",
+        details=[{"symbol": instrument.symbol, "lot_step": figure(step), "quantity": figure(abs(quantity))}],
+    )
 
 
 def opened(order_id: str, portfolio: Portfolio, request: Request, now_ms: int) -> Order:

@@ -16,6 +16,7 @@ from foliostream.domain.entries import Entry
 from foliostream.domain.instrument import Instrument
 from foliostream.domain.margin import Basis, Margin, Market
 from foliostream.domain.money import ZERO
+from foliostream.domain.orders import check_step
 from foliostream.domain.price import Price
 from foliostream.errors import CallerError
 
@@ -81,6 +82,7 @@ def preview(portfolio: Portfolio, orders: Sequence[Order], market: Market, basis
         raise CallerError(f"orders has 1 to {MAX_ORDERS} entries, not {len(orders)}", code="TOO_MANY_ORDERS")
     before = margin.assess(portfolio, market, basis)
     try:
+        _check_steps(portfolio, orders, market)
         entries = [_entry(number, order, market) for number, order in enumerate(orders)]
         booked, _ = booking.apply(portfolio, entries, market.instruments, market.now_ms, market.prices)
     except CallerError as fault:
@@ -173,6 +175,16 @@ def _priced(portfolio: Portfolio, entries: Sequence[Entry], market: Market) -> M
         if entry.transaction_type in _TRADES and entry.instrument_id and entry.instrument_id not in known
     }
     return market._replace(prices={**market.prices, **paid}) if paid else market
+
+
+def _check_steps(portfolio: Portfolio, orders: Sequence[Order], market: Market) -> None:
+    """``CallerError`` ``LOT_STEP``, one order after the other."""
+    held = {symbol: position.quantity for symbol, position in portfolio.positions.items()}
+    for order in orders:
+        instrument: Instrument | None = market.instruments.get(order.symbol)
+        if instrument is not None:
+            check_step(instrument, order.quantity, held.get(order.symbol, ZERO))
+        held[order.symbol] = held.get(order.symbol, ZERO) + order.quantity
 
 
 def _entry(number: int, order: Order, market: Market) -> Entry:

@@ -1,4 +1,4 @@
-"""What holding a position over night brings or costs: one SWAP a position and night (definitions 22 and section 3).
+"""What holding a position over night brings or costs: one SWAP a position and night (definitions 22).
 
 A night belongs to the New York date at whose 17:00 it begins. Nights of Saturday and Sunday do not count where one of
 the others counts three times for them.

@@ -1,4 +1,4 @@
-"""Trades: what a fill does to a position, to cash and to the totals (definitions sections 0 (1-5, 7) and 1)."""
+"""Trades: what a fill does to a position, to cash and to the totals (definitions 1 to 5, 7)."""
 
 from __future__ import annotations
 
