@@ -80,7 +80,7 @@ class Client:
             return True  # an event may come again
         if "event_id" in message:
             self.events[message["event_id"]] = None
-        print(f"< {json.dumps(message)[:400]}")
+        print(f"< {json.dumps(message)}")
         kind = message["type"]
         if kind == "snapshot":
             self.version = message["version"]

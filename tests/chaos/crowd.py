@@ -42,7 +42,7 @@ class Watcher(Client):
                 await self.run(ws_url, token)
             await asyncio.sleep(0.5)
 
-    async def begin(self) -> None:
+    async def ask(self) -> None:
         """Ask for what it watches until all of it is acknowledged, on from the versions it has."""
         asked = self.socket
         while self.socket is asked and not self.ended:

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date, timedelta
 from decimal import Decimal
+from random import Random
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -136,6 +138,31 @@ def holder(stack: Cloud, symbol: str) -> Callable[[str], Holder]:
         return Holder(name, identifier, rest)
 
     return make
+
+
+@pytest.fixture
+def other_symbol(admin: Rest) -> str:
+    name = f"A{uuid4().hex[:10].upper()}"
+    admin.put(f"/api/v1/instruments/{name}", {"kind": "stock", "currency": "USD"})
+    return name
+
+
+@pytest.fixture
+def invested(admin: Rest, holder: Callable[[str], Holder], symbol: str, other_symbol: str) -> Holder:
+    """A live account with ten of each symbol, priced, with 300 closes of both."""
+    owner = holder("live")
+    random = Random(7)
+    for name in (symbol, other_symbol):
+        days = ((date(2025, 1, 1) + timedelta(number)).isoformat() for number in range(300))
+        closes = [{"date": day, "close": random.randint(90, 110)} for day in days]
+        assert admin.put(f"/api/v1/instruments/{name}/history", {"closes": closes})["kept"] == 300
+    line = {"instrument_id": other_symbol, "quantity_change": 10, "price": 100, "transaction_type": "BUY"}
+    update = {"portfolio_id": owner.portfolio_id, "timestamp": now_ms(), "updates": [line]}
+    owner.rest.post(f"/api/v1/portfolio/{owner.portfolio_id}/update", update)
+    for name, last in ((symbol, 110), (other_symbol, 90)):
+        post_price(admin, name, last)
+    eventually(owner.state, lambda state: state["calc_status"] == "ok", "a priced account")
+    return owner
 
 
 @pytest.fixture

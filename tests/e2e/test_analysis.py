@@ -4,50 +4,20 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from datetime import date, timedelta
 from decimal import Decimal
 from random import Random
 from typing import Any
-from uuid import uuid4
-
-import pytest
 
 from foliostream.domain.analysis_task import METRIC_NAMES
-from foliostream_client.transport import Rest, Socket
-from tests.e2e.conftest import Cloud, Holder, eventually, now_ms, post_price
+from foliostream_client.transport import Socket
+from tests.e2e.conftest import Cloud, Holder
 from tests.unit.application.test_analyzing import check
 
 Message = dict[str, Any]
 CLIENTS = 4
 ENDS = ("analysis_completed", "analysis_failed")
-
-
-@pytest.fixture
-def other_symbol(admin: Rest) -> str:
-    name = f"A{uuid4().hex[:10].upper()}"
-    admin.put(f"/api/v1/instruments/{name}", {"kind": "stock", "currency": "USD"})
-    return name
-
-
-@pytest.fixture
-def invested(admin: Rest, holder: Callable[[str], Holder], symbol: str, other_symbol: str) -> Holder:
-    """A live account with ten of each symbol, priced, with 300 closes of both."""
-    owner = holder("live")
-    random = Random(7)
-    for name in (symbol, other_symbol):
-        days = ((date(2025, 1, 1) + timedelta(number)).isoformat() for number in range(300))
-        closes = [{"date": day, "close": random.randint(90, 110)} for day in days]
-        assert admin.put(f"/api/v1/instruments/{name}/history", {"closes": closes})["kept"] == 300
-    line = {"instrument_id": other_symbol, "quantity_change": 10, "price": 100, "transaction_type": "BUY"}
-    update = {"portfolio_id": owner.portfolio_id, "timestamp": now_ms(), "updates": [line]}
-    owner.rest.post(f"/api/v1/portfolio/{owner.portfolio_id}/update", update)
-    for name, last in ((symbol, 110), (other_symbol, 90)):
-        post_price(admin, name, last)
-    eventually(owner.state, lambda state: state["calc_status"] == "ok", "a priced account")
-    return owner
 
 
 def until(socket: Socket, run_kinds: tuple[str, ...], runs: int = 1) -> list[Message]:
@@ -100,6 +70,18 @@ def test_a_switch_leaves_nothing_of_the_old_ticker_after_the_new_ones_start(
         socket.send(ask(invested, "NOTHELD"))
         (error,) = until(socket, ("error",))
         assert (error["code"], error["request_id"]) == ("UNKNOWN_TICKER", "r1")
+
+
+def test_who_comes_back_finds_the_analysis_with_its_results(stack: Cloud, invested: Holder, symbol: str) -> None:
+    query = f"session_id=session-{invested.name}"
+    with stack.socket(invested.name, query=query) as socket:
+        socket.send(ask(invested, symbol))
+        before = until(socket, ENDS)
+    with stack.socket(invested.name, query=query) as socket:
+        socket.send({"action": "ping"})
+        again = [message for message in until(socket, ENDS) if message["type"].startswith("analysis_")]
+    assert (again[0], again[-1]) == (before[0], before[-1])
+    assert sorted(map(str, again)) == sorted(map(str, before))
 
 
 def test_a_repeated_delivery_of_a_run_that_is_over_does_nothing(stack: Cloud) -> None:

@@ -192,7 +192,7 @@ def test_a_part_of_the_ledgers_stream_that_was_given_up_is_projected_again(
     name = eventually(lambda: operator.id_of("ledger", numbers[0]), bool, "the letter")
     version = someone.state()["version"]
 
-    assert operator.replay("ledger", name)
+    assert operator.replay("ledger", name), operator.lines
     eventually(someone.state, lambda seen: seen["version"] > version, "a valuation")
     assert operator.id_of("ledger", numbers[0]) == ""
 

@@ -9,9 +9,13 @@ from typing import Any
 import pytest
 
 from foliostream.application.protocol import ACTIONS_AT_ONCE
+from foliostream.application.watching import TOUCH_EVERY_MS
 from foliostream_client.errors import SocketError
 from foliostream_client.transport import Rest, Socket
 from tests.e2e.conftest import Cloud, Holder, anything, eventually, now_ms, of_type, post_price, receive, total
+
+# What the template says where nobody says otherwise.
+SESSION_MS = 86_400_000
 
 
 @pytest.mark.parametrize("token", [None, "nonsense"])
@@ -33,6 +37,9 @@ def test_without_a_genuine_token_there_is_no_connection(stack: Cloud, token: str
         ('{"action": "resume", "portfolio_id": "nobodys", "last_version": 1}', "PORTFOLIO_NOT_FOUND"),
         ('{"action": "subscribe", "portfolio_ids": []}', "INVALID_MESSAGE"),
         ('{"action": "subscribe", "portfolio_ids": ["nobodys"]}', "PORTFOLIO_NOT_FOUND"),
+        ('{"action": "analyze", "ticker": "AAPL", "portfolio_id": "nobodys"}', "PORTFOLIO_NOT_FOUND"),
+        ('{"action": "cancel"}', "NOTHING_TO_CANCEL"),
+        ('{"action": "ping", "request_id": "' + "x" * 33_000 + '"}', "MESSAGE_TOO_LARGE"),
     ],
 )
 def test_what_cannot_be_served_is_answered_and_the_connection_lives_on(stack: Cloud, sent: str, code: str) -> None:
@@ -146,6 +153,43 @@ def test_who_comes_back_finds_the_session_and_hears_what_was_missed(
         assert [item["channels"] for item in restored] == [{owner.portfolio_id: ["state", "fills"]}]
     with pytest.raises(SocketError):
         stack.socket("mallory", query=f"session_id={session}")
+
+
+def test_a_session_ends_a_day_after_its_clients_last_message_whatever_the_market_does(
+    stack: Cloud, admin: Rest, symbol: str, holder: Callable[[str], Holder]
+) -> None:
+    owner = holder("live")
+    query = f"session_id=session-{owner.name}"
+    client, table = stack.aws("dynamodb"), stack.outputs.resources["SessionsTableName"]
+    key = {"pk": {"S": f"SESSION#session-{owner.name}"}, "sk": {"S": "SESSION"}}
+
+    def end_ms() -> int:
+        return int(client.get_item(TableName=table, Key=key, ConsistentRead=True)["Item"]["expires_at_ms"]["N"])
+
+    begun_ms = now_ms()
+    with stack.socket(owner.name, query=query) as socket:
+        socket.send({"action": "subscribe", "portfolio_ids": [owner.portfolio_id]})
+        receive(socket, of_type("snapshot"), "the snapshot")
+        first_ms = end_ms()
+        # A message moves the end, though not each of them: it is a minute further than it must be.
+        assert begun_ms + SESSION_MS <= first_ms <= now_ms() + SESSION_MS + TOUCH_EVERY_MS
+        post_price(admin, symbol, 8)
+        receive(socket, of_type("portfolio_update"), "the update")
+    assert end_ms() == first_ms
+    with stack.socket(owner.name, query=query) as socket:
+        socket.send({"action": "ping"})
+        back = [receive(socket, of_type("subscribed", "pong"), "what it was subscribed to") for _ in range(2)]
+        assert {message.get("restored") for message in back} == {True, None}
+        assert end_ms() >= first_ms
+    day_over = {":past": {"N": str(now_ms() - 1)}}
+    client.update_item(
+        TableName=table, Key=key, UpdateExpression="SET expires_at_ms = :past", ExpressionAttributeValues=day_over
+    )
+    with stack.socket(owner.name, query=query) as socket:
+        socket.send({"action": "ping"})
+        assert receive(socket, anything, "only the pong")["type"] == "pong"
+        socket.send({"action": "unsubscribe", "portfolio_ids": [owner.portfolio_id]})
+        assert receive(socket, anything, "nothing else")["portfolio_ids"] == []
 
 
 def test_a_second_connection_takes_the_session_and_the_first_is_told_and_closed(

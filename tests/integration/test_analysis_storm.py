@@ -26,7 +26,7 @@ from foliostream.application.push import Sender
 from foliostream.application.runs import Runs
 from foliostream.domain import analysis_task
 from foliostream.domain.analysis_task import METRIC_NAMES, Task
-from foliostream.domain.sessions import Session
+from foliostream.domain.sessions import Run, Session
 from foliostream.ports import Connection
 from tests.fakes.closes import FakeCloses
 from tests.fakes.gateway import FakeGateway
@@ -117,20 +117,23 @@ class Storm:
         random = Random(number)
         connection = self.connect(f"client-{number:03d}")
         for version in range(SWITCHES):
-            run = self.runs.open(
+            delays_s = [random.choice([0, 0, 0.05, 0.4]) for _ in range(1 if random.random() < 0.6 else 2)]
+            self.runs.open(
                 connection,
                 ticker=random.choice(TICKERS),
                 portfolio_id="p1",
                 version=version,
                 metrics=METRIC_NAMES,
+                start=lambda run, delays_s=delays_s: self.start(connection.session_id, run, delays_s),
             )
-            task = analysis_task.encode(Task(connection.session_id, run, VALUES, {}))
-            for _ in range(1 if random.random() < 0.6 else 2):
-                self.futures.append(self.pool.submit(self.deliver, task, random.choice([0, 0, 0.05, 0.4])))
             time.sleep(random.choice([0, 0, 0.2]))
             if random.random() < 0.1:
                 self.runs.cancel(connection.session_id)
             self.look(connection.session_id)
+
+    def start(self, session_id: str, run: Run, delays_s: Iterable[float]) -> None:
+        task = analysis_task.encode(Task(session_id, run, VALUES, {}))
+        self.futures += [self.pool.submit(self.deliver, task, delay_s) for delay_s in delays_s]
 
     def deliver(self, task: bytes, delay_s: float) -> None:
         time.sleep(delay_s)

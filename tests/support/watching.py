@@ -70,5 +70,6 @@ def descendants(root: int) -> list[int]:
     found = [root]
     for pid in found:
         for path in Path(f"/proc/{pid}/task").glob("*/children"):
-            found += map(int, path.read_text().split())
+            with suppress(OSError):  # it has ended meanwhile
+                found += map(int, path.read_text().split())
     return found

@@ -6,13 +6,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 
 from foliostream.application import protocol
+from foliostream.domain.analysis_task import METRIC_NAMES
 from foliostream.domain.notices import CHANNELS, NoticeKind
+from foliostream.domain.reconciliation import Report, notice
+from foliostream.domain.reconciling import Discrepancy, Kind
 from foliostream.domain.state import MarginState, PortfolioState, PositionState
 from tests.support import asyncapi
 
@@ -35,6 +39,55 @@ def test_every_reference_leads_somewhere() -> None:
     assert all(asyncapi.resolved(node) for node in references)
     named = {ref["$ref"] for ref in asyncapi.document()["channels"]["socket"]["messages"].values()}
     assert named == {f"#/components/messages/{name}" for name in asyncapi.document()["components"]["messages"]}
+
+
+def test_nothing_is_left_open() -> None:
+    for node in nodes(asyncapi.document()["components"]):
+        if node.get("type") == "object":
+            assert "additionalProperties" in node, node
+            assert node["additionalProperties"] is not True, node
+
+
+@pytest.mark.parametrize("operation", ["say", "tell"])
+def test_every_message_has_examples_that_are_as_it_says(operation: str) -> None:
+    for name in asyncapi.messages(operation):
+        examples = asyncapi.document()["components"]["messages"][name]["examples"]
+        assert examples, name
+        for example in examples:
+            assert asyncapi.faults(operation, example["payload"]) == []
+            assert example["payload"]["action" if operation == "say" else "type"] == name
+
+
+def test_every_message_of_the_contract_is_there() -> None:
+    assert set(asyncapi.messages("tell")) == {
+        *("analysis_started", "analysis_result", "analysis_completed", "analysis_cancelled", "analysis_failed"),
+        *("subscribed", "unsubscribed", "resumed", "snapshot", "portfolio_update", "resync_required"),
+        *("refresh_accepted", "pong", "error", *get_args(NoticeKind)),
+    }
+
+
+def test_the_details_of_metrics_and_discrepancies_are_those_of_the_code() -> None:
+    schemas = asyncapi.document()["components"]["schemas"]
+    assert schemas["Discrepancy"]["properties"]["kind"]["enum"] == list(get_args(Kind))
+    told = asyncapi.messages("tell")["analysis_result"]["properties"]
+    assert told["metric"]["enum"] == list(METRIC_NAMES)
+    assert len(told["detail"]["anyOf"]) == len(METRIC_NAMES)
+
+
+@pytest.mark.parametrize("is_found", [True, False])
+def test_what_a_reconciliation_finds_is_told_as_the_document_says(is_found: bool) -> None:
+    found = Discrepancy("quantity", "INFY", "NSE", "CNC", Decimal(10), Decimal(13))
+    report = Report(
+        broker="zerodha",
+        account="AB1001",
+        status="discrepancies" if is_found else "failed",
+        checked_at_ms=1_772_101_800_000,
+        reason=None if is_found else "BROKER_DOWN: no answer",
+        discrepancies=(found,) * 60 if is_found else (),
+    )
+    told = json.loads(notice(report, "one", 1).payload)
+    assert asyncapi.faults("tell", told) == []
+    assert (told["discrepancy_count"], len(told["discrepancies"])) == ((60, 50) if is_found else (0, 0))
 
 
 def test_what_may_be_said_is_what_is_understood() -> None:

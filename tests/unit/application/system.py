@@ -32,6 +32,7 @@ from foliostream.domain import snapshot as snapshots
 from foliostream.domain import valuation
 from foliostream.domain.coalescing import Bundle
 from foliostream.domain.price import PriceUpdate
+from foliostream.domain.sessions import Run
 from foliostream.domain.valuation import PortfolioState
 from foliostream.ports import Books, Ledger, Snapshots
 from foliostream.settings import Costs
@@ -53,6 +54,15 @@ from tests.unit.domain.examples import NOW, STALE_AFTER_MS, buy, stock
 
 SKEW_MS = 50
 KEPT_MS = 86_400_000
+# What a margin event says of its account, but for the figures of the moment.
+LEVELS = {
+    "base_currency": "USD",
+    "equity": None,
+    "used": None,
+    "level_percent": None,
+    "margin_call_percent": 100,
+    "stop_out_percent": 50,
+}
 WINDOW_MS = {"live": 200, "demo": 1000, "paper": 3000}
 ALICE, BOB = Caller("alice"), Caller("bob")
 SYMBOLS = ("AAPL", "GOOGL", "MSFT")
@@ -233,6 +243,24 @@ class System:
         assert [fault for message in sent for fault in asyncapi.faults("tell", message)] == []
         self.gateway.posted = [item for item in self.gateway.posted if item[0] != connection_id]
         return sent
+
+
+def uncomputed(_: Run) -> None:
+    """Starts no run: the test says what comes of it."""
+
+
+def connected_to_two() -> System:
+    """Two valued portfolios of one stock each, and a connection that watches none yet."""
+    system = System()
+    system.open("one", "AAPL")
+    system.open("two", "MSFT")
+    system.clock.time_ms = NOW + 60_000
+    system.tick("AAPL", "100")
+    system.tick("MSFT", "100")
+    system.settle()
+    system.queues.receive("push")
+    system.connect()
+    return system
 
 
 def one_by_one(function: Callable[[str], str | None], items: Iterable[str]) -> list[str | None]:

@@ -256,6 +256,29 @@ def test_somebody_elses_portfolio_cannot_be_analyzed(system: Analysis) -> None:
     assert [message["code"] for message in system.told()] == ["PORTFOLIO_NOT_FOUND"]
 
 
+def test_the_computing_begins_before_the_client_is_told_to_look(system: Analysis) -> None:
+    told_when_started: list[int] = []
+    start = system.starter.start
+
+    def looked_at(task: Task) -> None:
+        told_when_started.append(len(system.queues.receive("push")))
+        start(task)
+
+    system.starter.start = looked_at  # type: ignore[method-assign]
+    system.queues.receive("push")
+    system.analyze("AAPL")
+    assert told_when_started == [0]
+    assert kinds(system.told()) == ["analysis_started"]
+
+
+def test_what_needs_no_closes_is_stored_before_anything_is_read(system: Analysis) -> None:
+    system.analyze("AAPL")
+    stored: list[int] = []
+    system.between = lambda: stored.append(len(system.sessions.sessions["c1"].results))
+    system.compute(system.starter.tasks[0])
+    assert stored[:4] == [0, 1, 2, 2], "two metrics, then the session, then the closes"
+
+
 @pytest.mark.parametrize(
     ("fault", "retryable"), [(RetryableError("down"), True), (PermanentError("no such function"), False)]
 )

@@ -10,21 +10,13 @@ from foliostream.application.push import OUTBOX_MAX, SENT_EVENTS_MAX
 from foliostream.domain.notices import Notice
 from foliostream.errors import PermanentError, RetryableError
 from foliostream.ports import Outgoing
-from tests.unit.application.system import BOB, KEPT_MS, System
+from tests.unit.application.system import BOB, KEPT_MS, LEVELS, System, connected_to_two
 from tests.unit.domain.examples import NOW
 
 
 @pytest.fixture
 def system() -> System:
-    system = System()
-    system.open("one", "AAPL")
-    system.open("two", "MSFT")
-    system.clock.time_ms = NOW + 60_000
-    system.tick("AAPL", "100")
-    system.tick("MSFT", "100")
-    system.settle()
-    system.queues.receive("push")
-    system.connect()
+    system = connected_to_two()
     system.subscribe("one")
     system.flush()
     system.messages()
@@ -32,7 +24,7 @@ def system() -> System:
 
 
 def call(number: int = 1, portfolio_id: str = "one") -> Notice:
-    content = {"level_percent": Decimal("99.50"), "equity": Decimal("75125.00")}
+    content = LEVELS | {"level_percent": Decimal("99.50"), "equity": Decimal("75125.00")}
     return Notice(portfolio_id, f"margin_call:{portfolio_id}:{number}", "margin_call", NOW + number, content)
 
 
@@ -51,10 +43,11 @@ def test_a_notice_is_sent_with_its_id_its_portfolio_and_exact_amounts(system: Sy
             "timestamp": "2026-02-26T10:30:00.001Z",
             "event_id": "margin_call:one:1",
             "portfolio_id": "one",
+            **LEVELS,
             "level_percent": Decimal("99.50"),
             "equity": Decimal("75125.00"),
         }
-    ]
+    ], "what is not known is null"
 
 
 def test_notices_are_never_conflated_and_come_in_their_order(system: System) -> None:

@@ -470,6 +470,8 @@ def test_a_booked_fill_is_told_to_who_watches_the_portfolio(stream: Stream) -> N
         "quantity_after": 15,
         "ledger_version": 3,
         "executed_at": fill["executed_at"],
+        "fee_currency": None,
+        "order_id": None,
     }
 
 

@@ -8,23 +8,13 @@ from foliostream.domain.coalescing import MAX_ATTEMPTS
 from foliostream.errors import RetryableError
 from foliostream.ports import ConnectionView, Subscription
 from tests.fakes.connections import FakeConnections
-from tests.unit.application.system import BOB, System, received
-from tests.unit.domain.examples import NOW
+from tests.unit.application.system import BOB, System, connected_to_two, received
 from tests.unit.domain.watcher import Watcher
 
 
 @pytest.fixture
 def system() -> System:
-    system = System()
-    system.open("one", "AAPL")
-    system.open("two", "MSFT")
-    system.clock.time_ms = NOW + 60_000
-    system.tick("AAPL", "100")
-    system.tick("MSFT", "100")
-    system.settle()
-    system.queues.receive("push")
-    system.connect()
-    return system
+    return connected_to_two()
 
 
 def moved(system: System, symbol: str, last: str) -> None:

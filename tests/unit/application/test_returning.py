@@ -18,11 +18,12 @@ from foliostream.application.subscribing import REPLAYED_MAX
 from foliostream.application.watching import TOUCH_EVERY_MS
 from foliostream.domain.notices import Notice
 from foliostream.errors import CallerError, PermanentError, UnauthorizedError
-from tests.unit.application.system import BOB, KEPT_MS, System
+from tests.unit.application.system import BOB, KEPT_MS, LEVELS, System, uncomputed
 from tests.unit.domain.examples import NOW
 from tests.unit.domain.watcher import Watcher
 
 SESSION = "session-of-alice"
+METRICS = ("portfolio_risk", "momentum")
 
 
 @pytest.fixture
@@ -61,7 +62,7 @@ def move(system: System, last: str, symbol: str = "AAPL") -> None:
 
 
 def call(number: int) -> Notice:
-    return Notice("one", f"margin_call:one:{number}", "margin_call", NOW, {"level_percent": Decimal(number)})
+    return Notice("one", f"margin_call:one:{number}", "margin_call", NOW, LEVELS | {"level_percent": Decimal(number)})
 
 
 # --- resume ----------------------------------------------------------------------------------------------------------
@@ -200,14 +201,16 @@ def test_a_client_that_comes_back_finds_its_analysis_with_its_results(system: Sy
     view = system.connections.view("c1", system.clock.now_ms())
     assert view is not None
     old, run = (
-        system.runs.open(view.connection, ticker=ticker, portfolio_id="one", version=17, metrics=["a", "b"])
+        system.runs.open(
+            view.connection, ticker=ticker, portfolio_id="one", version=17, metrics=METRICS, start=uncomputed
+        )
         for ticker in ("MSFT", "AAPL")
     )
-    system.runs.result(SESSION, run, "a", {"value": 1})
+    system.runs.result(SESSION, run, METRICS[0], {"value": 1})
     system.flush()
     system.messages()
     system.watching.disconnect("c1")
-    system.runs.result(SESSION, run, "b", {"value": 2})
+    system.runs.result(SESSION, run, METRICS[1], {"value": 2})
     connect(system, "c2")
     came_back = say(system, "ping", "c2")
     assert kinds(came_back) == ["pong", "subscribed", "analysis_started", "analysis_result", "analysis_result"]

@@ -11,7 +11,7 @@ from foliostream.application.watching import TOUCH_EVERY_MS
 from foliostream.domain.sessions import MAX_METRICS, SUPERSEDED_MAX, Run
 from foliostream.errors import NotFoundError, PermanentError, RetryableError
 from foliostream.ports import Connection
-from tests.unit.application.system import KEPT_MS, System
+from tests.unit.application.system import KEPT_MS, System, uncomputed
 from tests.unit.domain.examples import NOW
 
 METRICS = ("portfolio_risk", "concentration", "correlation", "momentum", "allocation_score")
@@ -38,6 +38,7 @@ def analyze(system: System, ticker: str = "AAPL", connection_id: str = "c1", req
         portfolio_id="one",
         version=17,
         metrics=METRICS,
+        start=uncomputed,
         request_id=request_id,
     )
 
@@ -178,7 +179,7 @@ def test_a_session_that_is_gone_opens_no_run(system: System) -> None:
     found = connection(system)
     system.clock.advance(KEPT_MS + TOUCH_EVERY_MS)
     with pytest.raises(NotFoundError) as refused:
-        system.runs.open(found, ticker="AAPL", portfolio_id="one", version=1, metrics=METRICS)
+        system.runs.open(found, ticker="AAPL", portfolio_id="one", version=1, metrics=METRICS, start=uncomputed)
     assert refused.value.code == "SESSION_EXPIRED"
 
 
@@ -188,7 +189,12 @@ def test_what_is_too_large_or_too_much_is_refused(system: System) -> None:
         system.runs.result("c1", run, "momentum", {"value": 1, "detail": "x" * 33_000})
     with pytest.raises(PermanentError):
         system.runs.open(
-            connection(system), ticker="A", portfolio_id="one", version=1, metrics=["m"] * (MAX_METRICS + 1)
+            connection(system),
+            ticker="A",
+            portfolio_id="one",
+            version=1,
+            metrics=["m"] * (MAX_METRICS + 1),
+            start=uncomputed,
         )
 
 

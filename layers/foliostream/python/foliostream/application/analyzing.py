@@ -11,7 +11,7 @@ from foliostream.application.subscribing import Subscribing
 from foliostream.application.valuing import Valuer
 from foliostream.domain import invested, state
 from foliostream.domain.analysis_task import METRIC_NAMES, Task
-from foliostream.errors import FoliostreamError, RefusedError
+from foliostream.errors import RefusedError
 from foliostream.ports import AnalysisStarter, Connection
 
 
@@ -33,20 +33,15 @@ class Analyzing:
         values = invested.market_values(state.decode_state(shown.body))
         if action.ticker not in values:
             raise RefusedError(f"{portfolio.portfolio_id} does not hold {action.ticker}", code="UNKNOWN_TICKER")
-        run = self.runs.open(
+        self.runs.open(
             connection,
             ticker=action.ticker,
             portfolio_id=portfolio.portfolio_id,
             version=shown.head.version,
             metrics=METRIC_NAMES,
+            start=lambda run: self.starter.start(Task(connection.session_id, run, values, portfolio.target_weights)),
             request_id=action.request_id,
         )
-        try:
-            self.starter.start(Task(connection.session_id, run, values, portfolio.target_weights))
-        except FoliostreamError as fault:
-            # Told in order, as the end of a run that has been announced.
-            message = "the analysis could not be started"
-            self.runs.fail(connection.session_id, run, code="UNAVAILABLE", message=message, retryable=fault.retryable)
 
     def cancel(self, connection: Connection, action: Cancel) -> None:
         """End the session's run; its ``analysis_cancelled`` comes in order. ``RefusedError`` ``NOTHING_TO_CANCEL``."""

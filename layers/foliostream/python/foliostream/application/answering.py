@@ -28,10 +28,9 @@ class Answers:
         if not self.gateway.post(connection_id, payload):
             self.sender.forget(connection_id)
 
-    def in_order(self, connection: Connection, kind: str, request_id: str | None = None, **content: object) -> None:
-        """A message through the outbox: after what waits there, before the states of portfolios."""
-        payload = messages.message(kind, self.clock.now_ms(), **content, request_id=request_id)
-        self.letters(connection, [self.entry(payload)])
+    def letter(self, kind: str, request_id: str | None = None, **content: object) -> Outgoing:
+        """A message for the outbox: after what waits there, before the states of portfolios."""
+        return self.entry(messages.message(kind, self.clock.now_ms(), **content, request_id=request_id))
 
     def entry(self, payload: bytes) -> Outgoing:
         """An entry of an outbox after all there are; without a payload one to look into the session."""
@@ -53,5 +52,4 @@ class Answers:
             code=code,
             message=fault.message if code == fault.code else ERROR_CODES[code].meaning,
             retryable=ERROR_CODES[code].is_retryable,
-            details=fault.details or None,
         )

@@ -15,7 +15,7 @@ from foliostream.errors import FoliostreamError
 from foliostream.ports import Clock, Instruments, PriceHistory, Sessions
 
 # Read while the metrics that need no closes are stored.
-_CLOSES = "closes"
+_CLOSES, _SESSION = "closes", "session"
 
 
 @dataclass(frozen=True)
@@ -49,27 +49,33 @@ class Computing:
         except FoliostreamError as fault:
             code = "UNAVAILABLE" if fault.retryable else "INTERNAL"
             message = "a store fails" if fault.retryable else "something is broken on our side"
-            self.runs.fail(task.session_id, task.run, code=code, message=message, retryable=fault.retryable)
-            return Report([], is_completed=False, fault=str(fault))
+            failed = self.runs.fail(task.session_id, task.run, code=code, message=message, retryable=fault.retryable)
+            return Report([], is_completed=False, fault=str(fault) if failed else None)
 
     def _run(self, task: Task) -> Report:
-        missing = self._missing(task)
-        if missing is None:
-            return Report([], is_completed=False)
+        """What needs nothing but the task is stored at once, under the condition that the run still waits for it,
+        while the session and the closes are read."""
         histories: dict[str, Closes] = {}
+        looked: dict[str, list[str] | None] = {}
         values_alone = Holdings(task.values, {}, task.targets or None)
 
         def first(name: str) -> str | None:
-            if name != _CLOSES:
+            if name == _CLOSES:
+                histories.update(self._closes(task))
+            elif name == _SESSION:
+                looked[name] = self._missing(task)
+            else:
                 return self._store(task, compute(name, values_alone, task.run.ticker))
-            histories.update(self._closes(task))
             return None
 
-        stored = list(self.each(first, [*(name for name in missing if name in WITHOUT_CLOSES), _CLOSES]))
-        held = Holdings(task.values, histories, task.targets or None)
-        rest = [name for name in missing if name not in WITHOUT_CLOSES]
-        stored += self.each(lambda name: self._store(task, compute(name, held, task.run.ticker)), rest)
-        completed = self.runs.complete(task.session_id, task.run)
+        at_once = [name for name in METRICS if name in WITHOUT_CLOSES and name in task.run.metrics]
+        stored = list(self.each(first, [*at_once, _SESSION, _CLOSES]))
+        missing = looked[_SESSION]
+        if missing is not None:
+            held = Holdings(task.values, histories, task.targets or None)
+            rest = [name for name in missing if name not in WITHOUT_CLOSES]
+            stored += self.each(lambda name: self._store(task, compute(name, held, task.run.ticker)), rest)
+        completed = missing is not None and self.runs.complete(task.session_id, task.run)
         return Report([name for name in stored if name is not None], is_completed=completed)
 
     def _missing(self, task: Task) -> list[str] | None:

@@ -13,7 +13,7 @@ from foliostream.application.marking import Marker
 from foliostream.domain import messages
 from foliostream.domain.sessions import MAX_METRICS, Run, RunStatus, Session, with_run
 from foliostream.domain.times import iso
-from foliostream.errors import ConflictError, NotFoundError, PermanentError, RetryableError
+from foliostream.errors import ConflictError, FoliostreamError, NotFoundError, PermanentError, RetryableError
 from foliostream.ports import Clock, Connection, Connections, Outgoing, Sessions
 
 # Two analyses asked for at the same moment: one of them reads again.
@@ -40,11 +40,13 @@ class Runs:
         portfolio_id: str,
         version: int,
         metrics: Collection[str],
+        start: Callable[[Run], None],
         request_id: str | None = None,
     ) -> Run:
         """Make a new run the session's current one; the one before gives way, whatever it still had to say.
 
-        ``NotFoundError`` (``SESSION_EXPIRED``) if the session is gone.
+        ``start`` has it computed, without waiting for that, before its client is told to look: what the client waits
+        for are the results. ``NotFoundError`` (``SESSION_EXPIRED``) if the session is gone.
         """
         if not 1 <= len(metrics) <= MAX_METRICS:
             raise PermanentError(f"a run has 1 to {MAX_METRICS} metrics, not {len(metrics)}")
@@ -59,7 +61,7 @@ class Runs:
                 self.sessions.open_run(after)
             except ConflictError:
                 continue
-            self._signal(after.connection_id)
+            self._begin(after, run, start)
             return run
         raise RetryableError("others open runs in this session at the same time", code="SESSION_BUSY")
 
@@ -88,6 +90,16 @@ class Runs:
         if request_id is not None:
             content["request_id"] = request_id
         return run if self._end(session_id, run, "cancelled", content) else None
+
+    def _begin(self, session: Session, run: Run, start: Callable[[Run], None]) -> None:
+        try:
+            start(run)
+        except FoliostreamError as fault:
+            # Told in order, as the end of a run that has been announced.
+            message = "the analysis could not be started"
+            self.fail(session.session_id, run, code="UNAVAILABLE", message=message, retryable=fault.retryable)
+        else:
+            self._signal(session.connection_id)
 
     def _end(self, session_id: str, run: Run, status: RunStatus, content: Mapping[str, object]) -> bool:
         ending = messages.encode(_about(run, f"analysis_{status}", self.clock.now_ms()) | dict(content))

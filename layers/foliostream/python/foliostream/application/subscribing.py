@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -96,12 +96,14 @@ class Subscribing:
         self._watch(connection, [resumed])
         replayed = self._replayed(portfolio_id, since_ms)
         lost = self._lost(action.last_version, replayed)
+        letters = list(replayed)
         if lost:
             self.connections.subscribe(connection, [Subscription(portfolio_id, channels=channels)])
-            self.answers.in_order(connection, "resync_required", portfolio_id=portfolio_id, reason=lost)
-        self.answers.letters(connection, replayed)
+            letters.append(self.answers.letter("resync_required", portfolio_id=portfolio_id, reason=lost))
         active = active | {portfolio_id: channels}
-        self._acknowledge(connection, "resumed", active, action.request_id, portfolio_id=portfolio_id)
+        acknowledgement = _acknowledgement(connection, active) | {"portfolio_id": portfolio_id}
+        letters.append(self.answers.letter("resumed", action.request_id, **acknowledgement))
+        self.answers.letters(connection, letters)
 
     def restore(self, connection: Connection) -> None:
         """What the session was subscribed to and its current analysis, for a client that came back."""
@@ -112,9 +114,10 @@ class Subscribing:
         self._watch(connection, [Subscription(name, channels=session.portfolios[name]) for name in own])
         self.sessions.remember(connection.session_id, {}, [name for name in session.portfolios if name not in own])
         active = {name: session.portfolios[name] for name in own}
-        self._acknowledge(connection, "subscribed", active, None, restored=True)
+        letters = [self.answers.letter("subscribed", None, **_acknowledgement(connection, active), restored=True)]
         if session.run is not None:
-            self.answers.letters(connection, [self.answers.entry(b"")])
+            letters.append(self.answers.entry(b""))
+        self.answers.letters(connection, letters)
 
     def active(self, connection: Connection) -> dict[str, tuple[Channel, ...]]:
         """The channels it is subscribed to, by portfolio."""
@@ -181,23 +184,20 @@ class Subscribing:
         return view.subscriptions
 
     def _acknowledge(
-        self,
-        connection: Connection,
-        kind: str,
-        active: dict[str, tuple[Channel, ...]],
-        request_id: str | None,
-        **content: object,
+        self, connection: Connection, kind: str, active: Mapping[str, tuple[Channel, ...]], request_id: str | None
     ) -> None:
         """Through the outbox, since it must come before the snapshots it announces."""
-        self.answers.in_order(
-            connection,
-            kind,
-            request_id,
-            session_id=connection.session_id,
-            portfolio_ids=sorted(active),
-            channels={name: active[name] for name in sorted(active)},
-            **content,
-        )
+        letter = self.answers.letter(kind, request_id, **_acknowledgement(connection, active))
+        self.answers.letters(connection, [letter])
+
+
+def _acknowledgement(connection: Connection, active: Mapping[str, tuple[Channel, ...]]) -> dict[str, object]:
+    """What a connection watches now."""
+    return {
+        "session_id": connection.session_id,
+        "portfolio_ids": sorted(active),
+        "channels": {name: active[name] for name in sorted(active)},
+    }
 
 
 def _sorted(channels: Collection[Channel]) -> tuple[Channel, ...]:

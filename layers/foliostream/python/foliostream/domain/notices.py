@@ -31,7 +31,7 @@ class Notice:
     """``event_id`` is deterministic, so that a repeat is recognisable: the same happening always has the same one.
 
     ``at_ms``: when it happened. ``content``: what the message says beside ``type``, ``timestamp``, ``event_id`` and
-    ``portfolio_id``; amounts as Decimal, ready for ``messages.encode``.
+    ``portfolio_id``; amounts as Decimal, ready for ``messages.encode``; what is not known is None and goes out as null.
     """
 
     portfolio_id: str
@@ -43,9 +43,13 @@ class Notice:
     @property
     def payload(self) -> bytes:
         """The message as it goes out; ``PermanentError`` (``NOTICE_TOO_LARGE``) if it does not fit into a frame."""
-        encoded = messages.message(
-            self.kind, self.at_ms, event_id=self.event_id, portfolio_id=self.portfolio_id, **self.content
-        )
+        frame = {
+            "type": self.kind,
+            "timestamp": iso(self.at_ms),
+            "event_id": self.event_id,
+            "portfolio_id": self.portfolio_id,
+        }
+        encoded = messages.encode({**frame, **self.content})
         if len(encoded) > messages.MAX_FRAME_BYTES:
             raise PermanentError(
                 f"{self.event_id} has {len(encoded)} bytes, at most {messages.MAX_FRAME_BYTES} fit into a frame",
