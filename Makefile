@@ -33,6 +33,8 @@ LOAD_SYMBOLS ?= 500
 LOAD_TICKS ?= 200
 LOAD_FILLS ?= 20
 LOAD_SOCKETS ?= 200
+FUZZ_TIMES ?= 5
+FUZZ_SEED ?= 1
 FILE ?=
 ADJUSTED ?=
 
@@ -40,7 +42,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 export SAM_CLI_TELEMETRY := 0
 
 .PHONY: help env env-all up down demo bridge import-history rebuild-hot dlq-list dlq-show dlq-replay status logs token test lint format types template page pictures deploy-page unit contract \
-	property infra simulation simulate integration e2e streams chaos load bench compare-metrics figures audit audit-env lock build deploy clean
+	property infra simulation simulate integration e2e fuzz fuzz-env streams chaos load bench compare-metrics figures audit audit-env lock build deploy clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +55,9 @@ env-all:
 
 audit-env:
 	@$(PYTHON) -m local.environments audit
+
+fuzz-env:
+	@$(PYTHON) -m local.environments fuzz
 
 up: env-all ## start the cloud on this machine, or bring it up to date; prints addresses and a token
 	@$(PY) -m local up
@@ -138,6 +143,11 @@ unit contract property infra simulation integration e2e: env-all ## only the tes
 simulate: env ## storms on virtual time over the real use cases: make simulate SEEDS=5000
 	@PYTHONPATH=layers/foliostream/python:. $(PY) -m tests.simulation --seeds $(SEEDS)
 
+# What is made up, by name of the seed: the deployed handlers in one process, then the deployed system.
+fuzz: env-all fuzz-env ## made-up input for every function, the REST API and the WebSocket: make fuzz FUZZ_SEED=2 FUZZ_TIMES=5
+	@trap '$(STOP_TEST_CLOUDS)' EXIT; FUZZ_TIMES=$(FUZZ_TIMES) FUZZ_SEED=$(FUZZ_SEED) $(PY) -m pytest \
+	  --hypothesis-seed=$(FUZZ_SEED) --timeout=1800 tests/property/test_fuzzed_inputs.py tests/e2e/test_fuzz.py
+
 streams: env-all ## 500 clients that watch 200 portfolios, drop and come back: STREAM_CLIENTS= STREAM_PORTFOLIOS= STREAM_SECONDS=
 	@trap '$(STOP_TEST_CLOUDS)' EXIT; STREAM_CLIENTS=$(or $(STREAM_CLIENTS),500) STREAM_PORTFOLIOS=$(or $(STREAM_PORTFOLIOS),200) \
 	  STREAM_SECONDS=$(or $(STREAM_SECONDS),60) $(PY) -m pytest tests/e2e/test_streams.py -k valkey
@@ -164,7 +174,7 @@ figures: env ## bring the measured figures of docs/scale.md up to date from .loc
 
 # The layers come first: the developer's environment takes their versions.
 LAYER_LOCKS := layer-dependencies layer-rest layer-authorizer layer-metrics layer-broker
-LOCKS := $(LAYER_LOCKS) dev cloud sam lock compare audit
+LOCKS := $(LAYER_LOCKS) dev cloud sam lock compare audit fuzz
 lock: ## write the lock files anew (UPGRADE=1: with the newest versions)
 	@$(PYTHON) -m local.environments lock
 	@for name in $(LOCKS); do \

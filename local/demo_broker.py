@@ -22,7 +22,7 @@ def drift(rest: Rest, kite_root: str) -> Iterator[str]:
     into the account that nobody traded here."""
     rest.put(f"/api/v1/instruments/{SYMBOL}", {"kind": "stock", "currency": "INR"})
     rest.post("/api/v1/portfolios", _opening())
-    held = sum(int(item["quantity"]) for item in _state(rest)["positions"] if item["instrument_id"] == SYMBOL)
+    held = _held(_state(rest))
     _own(kite_root, held)
     report = _reconcile(rest)
     if report["status"] != "ok":
@@ -39,24 +39,29 @@ def drift(rest: Rest, kite_root: str) -> Iterator[str]:
     yield f"reconciling {PORTFOLIO}: {difference}: reported as {found['kind']}"
 
     report = _reconcile(rest, apply=True)
-    state = _confirmed(rest)
-    after = sum(int(item["quantity"]) for item in state["positions"] if item["instrument_id"] == SYMBOL)
+    state = _confirmed(rest, held + DRIFT)
+    after = _held(state)
     if report["status"] != "ok" or after != held + DRIFT or state["unreconciled_since"] is not None:
         raise DriftError(f"the books should be put right: {report}")
     booked = f"{len(report['applied'])} ADJUSTMENT booked on demand"
     yield f"reconciling {PORTFOLIO}: {booked}, the books have {after} {SYMBOL} too"
 
 
-def _confirmed(rest: Rest) -> Json:
-    """The state once it shows that the broker confirmed it, or as it is after some seconds."""
+def _confirmed(rest: Rest, quantity: int) -> Json:
+    """The state once it shows the booking and that the broker confirmed it, or as it is after some seconds. One without
+    the other may be the state of before."""
     found: list[Json] = []
 
     def is_confirmed() -> bool:
         found.append(_state(rest))
-        return found[-1]["unreconciled_since"] is None
+        return _held(found[-1]) == quantity and found[-1]["unreconciled_since"] is None
 
     poll(is_confirmed, CONFIRMED_S, interval_s=0.2)
     return found[-1]
+
+
+def _held(state: Json) -> int:
+    return sum(int(item["quantity"]) for item in state["positions"] if item["instrument_id"] == SYMBOL)
 
 
 def _opening() -> Json:

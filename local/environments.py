@@ -59,7 +59,8 @@ SAM = Environment("sam", CACHE / "sam-venv", ROOT / "requirements" / "sam.txt")
 LOCK = Environment("lock", CACHE / "lock-venv", ROOT / "requirements" / "lock.txt")
 COMPARE = Environment("compare", CACHE / "compare-venv", ROOT / "requirements" / "compare.txt")
 AUDIT = Environment("audit", CACHE / "audit-venv", ROOT / "requirements" / "audit.txt")
-ALL = {environment.name: environment for environment in (DEV, CLOUD, SAM, LOCK, COMPARE, AUDIT)}
+FUZZ = Environment("fuzz", CACHE / "fuzz-venv", ROOT / "requirements" / "fuzz.txt")
+ALL = {environment.name: environment for environment in (DEV, CLOUD, SAM, LOCK, COMPARE, AUDIT, FUZZ)}
 NEEDED = (DEV.name, CLOUD.name, SAM.name)
 
 

@@ -13,12 +13,12 @@ from local.page import PageError
 from local.settings import from_environment
 
 FOLDER = ROOT / "docs" / "images"
-PORTFOLIO, LEVERAGED = "sample-growth", "sample-leveraged"
+GROWTH, LEVERAGED = "Growth", "Leveraged gold"
 # Until the line of values has a shape.
 WATCHED_MS = 45_000
-_PATIENCE_MS = 30_000
+_PATIENCE_MS = 60_000
 SCALE = 2
-DESKTOP, PHONE = (1280, 860), (390, 844)
+DESKTOP, PHONE = (1200, 760), (390, 760)
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,12 @@ class Picture:
     portfolio: str
     size: tuple[int, int]
     scheme: str
-    view: str = "Portfolios"
 
 
 PICTURES = (
-    Picture("page-light", PORTFOLIO, DESKTOP, "light"),
+    Picture("page-light", GROWTH, DESKTOP, "light"),
     Picture("page-dark", LEVERAGED, DESKTOP, "dark"),
-    Picture("page-phone", PORTFOLIO, PHONE, "light"),
-    Picture("page-operations", PORTFOLIO, DESKTOP, "light", "Operations"),
+    Picture("page-phone", GROWTH, PHONE, "light"),
 )
 
 
@@ -73,11 +71,7 @@ def _open(new_page: object, picture: Picture, address: str) -> Page:
     width, height = picture.size
     window: Page = new_page(viewport={"width": width, "height": height}, color_scheme=picture.scheme)  # type: ignore[operator]
     window.goto(address)
-    window.get_by_role("navigation", name="Portfolios").wait_for(timeout=_PATIENCE_MS)
-    window.evaluate(f"location.hash = 'portfolio={picture.portfolio}'")
-    window.reload()
-    window.get_by_role("navigation", name="Portfolios").wait_for(timeout=_PATIENCE_MS)
-    window.get_by_role("button", name=picture.view, exact=True).click()
+    window.get_by_role("button", name=picture.portfolio).click(timeout=_PATIENCE_MS)
     return window
 
 

@@ -26,10 +26,7 @@ from foliostream_client.transport import Rest
 from local import browser, page, page_upload
 from local.environments import ROOT
 from tests.e2e.conftest import Cloud, Holder, eventually, now_ms, post_price
-from tests.e2e.test_analysis import invested, other_symbol
 from tests.e2e.test_margin_events import Slide
-
-__all__ = ["invested", "other_symbol"]  # fixtures
 
 PATIENCE_MS = 30_000
 AXE = ROOT / "dashboard" / "node_modules" / "axe-core" / "axe.min.js"
@@ -392,6 +389,11 @@ def test_the_page_is_used_by_keyboard_alone(window: Window) -> None:
         window.page.keyboard.press("Tab")
         reached.add(window.page.evaluate("document.activeElement.textContent.slice(0, 20)"))
     assert {"Operations", "Sign out", "Analyze", "Refresh"} <= reached
+    window.page.get_by_role("button", name="To the figures").focus()
+    window.page.keyboard.press("Enter")
+    assert window.page.evaluate("document.activeElement.tagName") == "MAIN"
+    window.page.keyboard.press("Tab")
+    expect(window.page.get_by_role("button", name="Refresh")).to_be_focused()
 
 
 def test_operators_figures_need_the_scope(window: Window) -> None:

@@ -108,6 +108,17 @@ def _default(parameter: dict[str, object]) -> str:
     return f"`{parameter['Default']}`" if str(parameter["Default"]) else "empty"
 
 
+def test_every_picture_is_described_and_light() -> None:
+    text = (ROOT / "README.md").read_text()
+    described = dict(re.findall(r"!\[([^\]]*)\]\(([^)]+\.png)\)", text))
+    pictures = [(path, alt) for alt, path in described.items()]
+    pictures += re.findall(r'<img src="([^"]+)"[^>]* alt="([^"]*)"', text)
+    assert len(pictures) == text.count(".png") == 3
+    for path, alt in pictures:
+        assert len(alt) > 30, path
+        assert (ROOT / path).stat().st_size < 200_000, path
+
+
 def test_every_definition_the_code_and_the_tests_cite_is_in_the_page() -> None:
     page = (ROOT / "docs/definitions.md").read_text()
     numbers = [int(number) for number in re.findall(r"^(\d+)\. ", page, re.MULTILINE)]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from hashlib import sha256
 from typing import Any
 
 import pytest
 
-from foliostream.errors import FoliostreamError
+from foliostream.domain import kite
+from foliostream.errors import CallerError, FoliostreamError, RetryableError
 from tests.support import asyncapi
 from tests.support.handlers import NAMES, NOW_MS, Fakes, handler, sample, samples
 from tests.unit.api.client import CONTEXT
@@ -42,6 +44,25 @@ def test_a_stored_book_that_cannot_be_read_stops_no_other_change(text: str) -> N
     with handler("project_ledger", parts) as handle:
         assert handle({"Records": [bad, event["Records"][0]]}, CONTEXT) == {"batchItemFailures": []}
     assert [letter.queue for letter in parts.queues.given_up] == ["ledger"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"order_timestamp": "9999-12-31 23:59:59-10:00"},
+        {"order_timestamp": "0001-01-01 00:00:00+14:00"},
+        {"exchange_update_timestamp": "0001-01-01 00:00:00"},
+        {"filled_quantity": "1e999999"},
+        {"average_price": "1e999999"},
+    ],
+)
+def test_what_a_broker_says_with_figures_or_times_out_of_range_is_refused(change: dict[str, str]) -> None:
+    order = json.loads(sample("broker_api.postback")["body"]) | change
+    order["checksum"] = sha256(f"{order['order_id']}{order['order_timestamp']}secret".encode()).hexdigest()
+    with pytest.raises(CallerError, match="out of range"):
+        kite.postback(json.dumps(order), "secret")
+    with pytest.raises(RetryableError, match="out of range"):
+        kite.orders([order], [])
 
 
 @pytest.mark.parametrize("attempts", ["²", "9" * 5_000, "-1", ""])

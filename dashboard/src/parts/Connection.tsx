@@ -12,7 +12,8 @@ export function Connection() {
       {TEXTS[state]}
       {state === 'waiting' && (
         <>
-          {` · next try in ${inSeconds} s `}
+          {/* Who hears the page is told once, not each second. */}
+          <span aria-hidden="true">{` · next try in ${inSeconds} s `}</span>
           <button type="button" class="quiet" onClick={reconnectNow}>
             now
           </button>

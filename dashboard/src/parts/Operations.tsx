@@ -36,7 +36,7 @@ export function Operations() {
     }
   }, [])
   return (
-    <main class="operations">
+    <main class="operations" tabIndex={-1}>
       {fault.value && (
         <p class="card fault" role="alert">
           {fault.value}

@@ -15,6 +15,9 @@ export function Page() {
   if (entry.value === 'none') return <SignIn />
   return (
     <>
+      <button type="button" class="skip" onClick={() => document.querySelector('main')?.focus()}>
+        To the figures
+      </button>
       <header class="top">
         <h1 class="brand">
           <img src="./icon.svg" alt="" width="24" height="24" />
@@ -44,7 +47,7 @@ export function Page() {
       ) : (
         <div class="columns">
           <PortfolioList />
-          <main>
+          <main tabIndex={-1}>
             {selectedId.value ? <Portfolio key={selectedId.value} portfolioId={selectedId.value} /> : <Nothing />}
           </main>
         </div>

@@ -6,6 +6,8 @@ import { api, entry, notify, type Point, pointsOf } from '../store'
 
 type Range = 'live' | 'days'
 const HEIGHT_PX = 220
+// Around a value that is the only one yet.
+const ALONE_S = 30
 const DRAW_EVERY_MS = 250
 const FONT = '12px system-ui, sans-serif'
 
@@ -108,6 +110,15 @@ function options(element: HTMLElement): uPlot.Options {
     legend: { show: false },
     padding: [8, 28, 0, 0],
     axes: [{ ...axis, size: 30, space: 80, values: times }, { ...axis, size: 84, values: (_chart, ticks) => ticks.map((tick) => tick.toLocaleString('en-US')) }],
-    series: [{}, { stroke: colour('--accent'), fill: colour('--accent-soft'), width: 2, points: { show: false } }],
+    scales: { x: { range: (_chart, from, to) => (from === to ? [from - ALONE_S, to + ALONE_S] : [from, to]) } },
+    series: [
+      {},
+      {
+        stroke: colour('--accent'),
+        fill: colour('--accent-soft'),
+        width: 2,
+        points: { show: (_chart, _series, from, to) => from === to },
+      },
+    ],
   }
 }

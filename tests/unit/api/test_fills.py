@@ -91,7 +91,7 @@ def test_an_instrument_keeps_the_brokers_token(client: Client) -> None:
 def test_the_described_fill_is_the_fill_that_is_read() -> None:
     """What is read takes whatever is written, so that each wrong field gets its reason; the names are the same."""
     described = {item.name for item in msgspec.structs.fields(shapes.FillIn)}
-    assert described == {item.name for item in msgspec.structs.fields(fill_input._FillIn)}
+    assert described == {item.name for item in msgspec.structs.fields(fill_input.GivenFill)}
 
 
 def test_it_is_described(client: Client) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Raw, Struct
 
+from foliostream.application.fill_input import GivenFill
 from foliostream.application.price_input import MAX_UPDATES
 from foliostream.domain.instrument import Kind, MarginTier, Swap
 from foliostream.domain.orders import OrderType, State
@@ -366,29 +367,18 @@ class PortfolioAnalytics(Struct):
     target_drift: Decimal | Unknown
 
 
-class FillIn(Struct, omit_defaults=True):
+class FillIn(GivenFill, omit_defaults=True, kw_only=True):
     """What was filled. ``portfolio_id``, or ``execution_mode`` (paper, zerodha) and ``strategy_id``, say where;
     ``instrument_id`` or ``instrument_token`` say what. ``owner`` owns a paper portfolio that this fill creates."""
 
+    # What is read takes whatever is written, so that each wrong field gets its reason. This is what it should be.
     fill_id: str
     quantity: Decimal
     fill_price: Decimal
     timestamp: int | str
-    portfolio_id: str | None = None
     execution_mode: Literal["paper", "zerodha"] | None = None
-    strategy_id: str | int | None = None
-    instrument_id: str | None = None
-    instrument_token: str | int | None = None
     side: Literal["BUY", "SELL"] | None = None
     signal_type: Literal["BUY", "SELL"] | None = None
-    fee: Decimal | None = None
-    fee_currency: str | None = None
-    currency: str | None = None
-    order_id: str | int | None = None
-    tag: str | None = None
-    exchange: str | None = None
-    product: str | None = None
-    owner: str | None = None
 
 
 class OrderOut(Struct):

@@ -24,7 +24,7 @@ class _Event(Struct):
     detail: Raw
 
 
-class _FillIn(Struct):
+class GivenFill(Struct):
     """As written by the sender. Null is the same as left out; fields not named here are none of our business."""
 
     fill_id: str | None = None
@@ -54,7 +54,7 @@ class _Identified(Struct):
 
 _lists = msgspec.json.Decoder(list[Raw])
 _events = msgspec.json.Decoder(_Event)
-_fills = msgspec.json.Decoder(_FillIn)
+_fills = msgspec.json.Decoder(GivenFill)
 _identified = msgspec.json.Decoder(_Identified)
 
 
@@ -121,7 +121,7 @@ def _is_object(body: str) -> bool:
     return True
 
 
-def _one(index: int, item: _FillIn) -> ReadFill:
+def _one(index: int, item: GivenFill) -> ReadFill:
     if not item.fill_id:
         raise CallerError(
             "fill_id is missing: without it a fill delivered twice could not be told from two fills",
@@ -147,7 +147,7 @@ def _one(index: int, item: _FillIn) -> ReadFill:
     return ReadFill(index, fill, token, item.currency)
 
 
-def _portfolio_id(item: _FillIn) -> str:
+def _portfolio_id(item: GivenFill) -> str:
     named = None if item.portfolio_id is None else keys.portfolio_id(item.portfolio_id)
     if item.execution_mode is None or item.strategy_id is None:
         return _needed("portfolio_id, or execution_mode and strategy_id,", named)
@@ -157,7 +157,7 @@ def _portfolio_id(item: _FillIn) -> str:
     return derived
 
 
-def _symbol(item: _FillIn) -> str:
+def _symbol(item: GivenFill) -> str:
     if item.instrument_id is not None:
         return keys.symbol(item.instrument_id)
     token = str(_needed("instrument_id or instrument_token", item.instrument_token))
@@ -165,7 +165,7 @@ def _symbol(item: _FillIn) -> str:
     return ""
 
 
-def _side(item: _FillIn) -> fills.Side:
+def _side(item: GivenFill) -> fills.Side:
     named = {side for side in (item.side, item.signal_type) if side is not None}
     if named == {"BUY"}:
         return "BUY"

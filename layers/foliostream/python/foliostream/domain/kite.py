@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal, localcontext
 from hashlib import sha256
@@ -125,11 +126,12 @@ def account_of(profile: object) -> str:
 
 def answer(positions: object, holdings: object, margins: object) -> Answer:
     """What ``positions()``, ``holdings()`` and ``margins()`` of the client say; symbols are not looked up yet."""
-    rows = tuple(map(_row, _converted(positions, _Positions, "positions").net))
-    items = tuple(map(_holding, _converted(holdings, list[_Holding], "holdings")))
-    segments = _converted(margins, dict[str, _Segment], "margins").values()
-    cash = [item.available.live_balance - item.available.collateral for item in segments if item.enabled]
-    return broker.checked(Answer(rows=rows, holdings=items, cash=sum(cash, ZERO) if cash else None))
+    with _in_range():
+        rows = tuple(map(_row, _converted(positions, _Positions, "positions").net))
+        items = tuple(map(_holding, _converted(holdings, list[_Holding], "holdings")))
+        segments = _converted(margins, dict[str, _Segment], "margins").values()
+        cash = [item.available.live_balance - item.available.collateral for item in segments if item.enabled]
+        return broker.checked(Answer(rows=rows, holdings=items, cash=sum(cash, ZERO) if cash else None))
 
 
 def _row(item: _Position) -> Row:
@@ -175,7 +177,7 @@ def orders(raw: object, trades: object) -> list[OrderState]:
         raise _unusable(f"more than {MAX_ORDERS} orders")
     traded: dict[str, tuple[Decimal, Decimal]] = {}
     seen: set[tuple[str, str]] = set()
-    with localcontext(money.EXACT):
+    with _in_range(), localcontext(money.EXACT):
         for trade in _converted(trades, list[_Trade], "trades"):
             if (trade.exchange, trade.trade_id) not in seen:
                 seen.add((trade.exchange, trade.trade_id))
@@ -218,7 +220,8 @@ def postback(body: str, api_secret: str) -> OrderState:
     if not hmac.compare_digest(proof, order.checksum.lower()):
         raise UnauthorizedError("the checksum is wrong")
     try:
-        return _state(order)
+        with _in_range():
+            return _state(order)
     except RetryableError as fault:
         raise CallerError(fault.message) from None
 
@@ -303,6 +306,15 @@ def _at(raw: str) -> datetime:
 
 def _ms(at: datetime) -> int:
     return int(at.astimezone(UTC).timestamp()) * 1000
+
+
+@contextmanager
+def _in_range() -> Iterator[None]:
+    """A figure or a time that cannot be computed with cannot be used."""
+    try:
+        yield
+    except ArithmeticError:
+        raise _unusable("a figure or a time is out of range") from None
 
 
 def _unusable(why: str) -> RetryableError:
