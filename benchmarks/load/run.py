@@ -29,6 +29,8 @@ from local.settings import Settings
 OWNER = "load"
 HOME = CACHE / "load"
 OPENING_THREADS = 4
+# On a busy machine the first call of a function waits for its start.
+ANSWER_S = 120.0
 SYMBOLS_AT_ONCE = 100
 # What was queued when the last message was sent, and what is valued after it.
 DRAIN_S = 600.0
@@ -86,7 +88,7 @@ class _Load:
         say: Callable[[str], object],
     ) -> None:
         self.plan, self.outputs, self.token, self.report, self.say = plan, outputs, token, report, say
-        self.rest = Rest(outputs.rest_url, token)
+        self.rest = Rest(outputs.rest_url, token, timeout_s=ANSWER_S)
         self.accounts = plan.accounts()
         records = Records(settings.home)
         found = [records.find(name) for name in (services.EMULATOR, services.VALKEY)]
@@ -135,17 +137,22 @@ class _Load:
         with ThreadPoolExecutor(OPENING_THREADS) as pool:
             list(pool.map(self._register, symbols))
             for start in range(0, len(symbols), SYMBOLS_AT_ONCE):
-                self.rest.post("/api/v1/prices", {"updates": list(map(_first, symbols[start : start + 100]))})
+                updates = list(map(_first, symbols[start : start + SYMBOLS_AT_ONCE]))
+                self._insist("POST", "/api/v1/prices", {"updates": updates})
             list(pool.map(self._account, self.accounts))
 
+    def _insist(self, method: str, path: str, body: object) -> None:
+        """All that opens accounts may arrive twice."""
+        self.rest.expect(method, path, body, repeatable=True)
+
     def _register(self, symbol: str) -> None:
-        self.rest.put(f"/api/v1/instruments/{symbol}", {"kind": "stock", "currency": "USD"})
+        self._insist("PUT", f"/api/v1/instruments/{symbol}", {"kind": "stock", "currency": "USD"})
 
     def _account(self, account: Account) -> None:
         identifier = account.portfolio_id
         body = {"account_kind": "cash", "base_currency": "USD", "cost_basis": "average", "initial_cash": CASH}
         names = {"portfolio_id": identifier, "portfolio_name": identifier, "account_type": account.account_type}
-        self.rest.post("/api/v1/portfolios", names | body)
+        self._insist("POST", "/api/v1/portfolios", names | body)
         buys = [
             {
                 "transaction_id": f"first-{symbol}",
@@ -157,7 +164,7 @@ class _Load:
             for symbol in account.symbols
         ]
         update = {"portfolio_id": identifier, "timestamp": now_ms(), "updates": buys}
-        self.rest.post(f"/api/v1/portfolio/{identifier}/update", update)
+        self._insist("POST", f"/api/v1/portfolio/{identifier}/update", update)
 
     def _clients(self) -> list[Timed]:
         ids = [account.portfolio_id for account in self.accounts]

@@ -13,7 +13,13 @@ from foliostream_client.transport import Rest
 from tests.chaos.traffic import Desk, Fill, insist
 from tests.e2e.conftest import Cloud, now_ms
 
-FILLS, ORDER_FILLED, PRICE, LIVE = Queue.FILLS, Queue.ORDER_FILLED, Queue.PRICE, Queue.LIVE
+FILLS, LIVE_FILLS, ORDER_FILLED, PRICE, LIVE = (
+    Queue.FILLS,
+    Queue.LIVE_FILLS,
+    Queue.ORDER_FILLED,
+    Queue.PRICE,
+    Queue.LIVE,
+)
 
 
 @dataclass
@@ -24,6 +30,7 @@ class Poison:
     cloud: Cloud
     rest: Rest
     desk: Desk
+    types: Mapping[str, str]
     name: str
     with_unreadable: bool
     letters: dict[Queue, set[str]] = field(default_factory=dict)
@@ -33,7 +40,8 @@ class Poison:
         """One of each kind; how many."""
         self.sent += 1
         before = sum(map(len, self.letters.values()))
-        self._other_body()
+        self._other_body("live", LIVE_FILLS)
+        self._other_body("demo", FILLS)
         self._event("UNKNOWN", {"instrument_id": "NOBODY"})
         self._event("NOWHERE", {"portfolio_id": "zerodha_nobody", "instrument_id": next(iter(self._symbols()))})
         self._queued(FILLS, "no fill", {"MessageGroupId": "poison", "MessageDeduplicationId": self._word("no fill")})
@@ -42,15 +50,14 @@ class Poison:
             self._queued(LIVE, "no key", {"MessageGroupId": "poison", "MessageDeduplicationId": self._word("no key")})
         return sum(map(len, self.letters.values())) - before
 
-    def _other_body(self) -> None:
-        """A fill that was booked, or will be, once more with another quantity under its id: one of both is refused, and
-        since this one waits for the other's acknowledgement and comes after it, it is this one."""
-        portfolio_id, symbols = next(iter(self.desk.cash.items()))
-        fill = Fill(self._word("twice"), portfolio_id, symbols[0], 5, self.desk.draw_price(), Decimal(0), now_ms())
-        self.desk.sent[fill.fill_id] = fill
+    def _other_body(self, account_type: str, queue: Queue) -> None:
+        """A fill, and the same id with another quantity right after it in the same queue: the second is refused."""
+        portfolio_id = next(name for name in self.desk.cash if self.types[name] == account_type)
+        word, symbol = self._word(f"twice-{account_type}"), self.desk.cash[portfolio_id][0]
+        fill = self.desk.sent[word] = Fill(word, portfolio_id, symbol, 5, self.desk.draw_price(), Decimal(0), now_ms())
         for body in (fill.body(), fill.body() | {"quantity": 6}):
             insist(self.rest, "POST", "/api/v1/fills", [body])
-        self._expect(FILLS, fill.fill_id)
+        self._expect(queue, word)
 
     def _event(self, kind: str, changes: Mapping[str, Any]) -> None:
         word = self._word(kind)

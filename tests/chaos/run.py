@@ -33,6 +33,7 @@ BACKLOG_S = 120.0
 ARRIVAL_S = 180.0
 ALARMS_OF_POISON = {
     Queue.FILLS: "FillsDeadLetterAlarm",
+    Queue.LIVE_FILLS: "LiveFillsDeadLetterAlarm",
     Queue.ORDER_FILLED: "OrderFilledDeadLetterAlarm",
     Queue.PRICE: "PriceDeadLetterAlarm",
     Queue.LIVE: "DirtyLiveDeadLetterAlarm",
@@ -123,7 +124,12 @@ class _Run:
 
     def _scene(self, crowd: Crowd) -> Field:
         poison = Poison(
-            self.cloud, self.people.owner, self.desk, self.people.name, with_unreadable=self.plan.with_unreadable
+            self.cloud,
+            self.people.owner,
+            self.desk,
+            self.people.accounts.types,
+            self.people.name,
+            with_unreadable=self.plan.with_unreadable,
         )
         scene = Field(self.cloud, self.proxy, self.admin, self.market, self.slides, crowd, poison, self._draw())
         scene.violations = self.report.violations
