@@ -133,11 +133,14 @@ def test_a_conflict_is_a_cancelled_transaction_that_aws_never_saw(proxy: Proxy, 
 
 
 def test_entries_that_fail_are_not_sent_and_those_that_are_sent_are_sent_once(proxy: Proxy, aws: Aws) -> None:
-    proxy.rules = (Rule("sqs:", 0.7, acts.partly_sent), Rule("events:", 0.7, acts.partly_put))
-    entries: list[Any] = [{"Id": str(number), "MessageBody": str(number)} for number in range(10)]
-    assert send_entries(client(proxy, "sqs"), "http://sqs.test/1/x", entries) == []
+    proxy.rules = (Rule("sqs:", 0.3, acts.partly_sent), Rule("events:", 0.7, acts.partly_put))
+    sqs = client(proxy, "sqs")
+    for start in range(0, 100, 10):
+        entries: list[Any] = [{"Id": str(number), "MessageBody": str(number)} for number in range(start, start + 10)]
+        assert send_entries(sqs, "http://sqs.test/1/x", entries) == []
+    assert proxy.injected()["partly_sent"] > 1
     sent = sorted(entry["MessageBody"] for body in aws.asked("SendMessageBatch") for entry in body["Entries"])
-    assert sent == sorted(map(str, range(10)))
+    assert sent == sorted(map(str, range(100)))
     EventBridgeBus(client(proxy, "events"), "bus").publish("kind", [{"number": number} for number in range(10)])
     put = sorted(entry["Detail"] for body in aws.asked("PutEvents") for entry in body["Entries"])
     assert put == sorted(json.dumps({"number": number}, separators=(",", ":")) for number in range(10))
