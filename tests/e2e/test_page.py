@@ -22,6 +22,7 @@ from playwright.sync_api import (
 )
 
 from foliostream.domain.analysis_task import METRIC_NAMES
+from foliostream.queues import SHOWN
 from foliostream_client.transport import Rest
 from local import browser, page, page_upload
 from local.environments import ROOT
@@ -422,7 +423,7 @@ def test_operators_see_freshness_dead_letters_and_which_alarms_are_raised(
         live = window.page.get_by_role("region", name="Freshness").get_by_role("row", name=re.compile("^live"))
         expect(live).to_contain_text(re.compile(r"\d+ ms"), timeout=PATIENCE_MS)
         expect(window.page.get_by_role("heading", name="Dead letters")).to_be_visible()
-        expect(window.page.get_by_role("region", name="Queues").get_by_role("row")).to_have_count(12)
+        expect(window.page.get_by_role("region", name="Queues").get_by_role("row")).to_have_count(1 + len(SHOWN))
         assert _violations(window.page) == []
     finally:
         cloudwatch.set_alarm_state(AlarmName=alarm["AlarmName"], StateValue="OK", StateReason="the test is over")

@@ -12,7 +12,7 @@ from foliostream_client.output import Output, rich_table, shown
 from foliostream_client.watching import Connected, Disconnected, Event, Happening, Problem, Resync, Snapshot, Update
 
 if TYPE_CHECKING:
-    from rich.console import Group
+    from rich.console import Console, ConsoleOptions, RenderResult
 
 COLUMNS: Final = (
     "portfolio",
@@ -26,6 +26,8 @@ COLUMNS: Final = (
     "status",
     "as of",
 )
+# What a narrow terminal does without, first to last.
+EXPENDABLE: Final = ("as of", "name", "currency", "margin %", "unrealized")
 HAPPENINGS_SHOWN: Final = 8
 
 
@@ -53,13 +55,12 @@ class Board:
         for name, state in sorted(self.states.items()):
             yield row(name, state)
 
-    def __rich__(self) -> Group:
-        from rich.console import Group
+    def __rich_console__(self, _: Console, options: ConsoleOptions) -> RenderResult:
         from rich.text import Text
 
-        style = "green" if self.connection == "connected" else "yellow"
-        notes = [Text(line) for line in self.happenings]
-        return Group(rich_table(COLUMNS, self.rows()), Text(self.connection, style=style), *notes)
+        yield rich_table(COLUMNS, self.rows(), options.max_width, expendable=EXPENDABLE)
+        yield Text(self.connection, style="green" if self.connection == "connected" else "yellow")
+        yield from map(Text, self.happenings)
 
 
 def row(name: str, state: PortfolioState) -> tuple[object, ...]:

@@ -20,7 +20,7 @@ import msgspec
 
 from foliostream_client import credentials, importing, reading
 from foliostream_client.analyzing import Result
-from foliostream_client.board import COLUMNS, Board, lines, row
+from foliostream_client.board import COLUMNS, EXPENDABLE, Board, lines, row
 from foliostream_client.client import MAX_FILLS, MAX_PRICES, Client
 from foliostream_client.errors import ApiError, ClientError, InputError, SettingError
 from foliostream_client.importing import Plan
@@ -46,6 +46,8 @@ POSITIONS: Final = (
     "currency",
     "price_ts",
 )
+# What a narrow terminal does without, first to last.
+POSITIONS_EXPENDABLE: Final = ("price_ts", "currency", "daily_change", "average_price", "weight")
 # In this order a CSV file of transactions can be imported again.
 TRANSACTIONS: Final = (
     "timestamp",
@@ -119,8 +121,9 @@ def state(options: argparse.Namespace, output: Output) -> int:
         return OK
     found = client.state(options.portfolio)
     if output.is_terminal:
-        output.table(COLUMNS, [row(found.portfolio_id, found)])
-    output.table(POSITIONS, [[getattr(item, name) for name in POSITIONS] for item in found.positions], "positions")
+        output.table(COLUMNS, [row(found.portfolio_id, found)], expendable=EXPENDABLE)
+    rows = [[getattr(item, name) for name in POSITIONS] for item in found.positions]
+    output.table(POSITIONS, rows, "positions", POSITIONS_EXPENDABLE)
     return OK
 
 
@@ -333,10 +336,10 @@ def status(_: argparse.Namespace, output: Output) -> int:
 
 def _aged(ages: Freshness) -> str:
     """The bounds that half and 99 percent of all valuations so far did not exceed."""
-    total, bounds = sum(ages.counts), [*(f"{bound} ms" for bound in ages.bounds_ms), "more"]
+    total, bounds = sum(ages.counts), [*(f"within {bound} ms" for bound in ages.bounds_ms), "later"]
     reached = [sum(ages.counts[: place + 1]) for place in range(len(bounds))]
     half, most = (next(bounds[n] for n, sum_ in enumerate(reached) if sum_ * 100 >= total * part) for part in (50, 99))
-    return f"half within {half}, 99 % within {most}"
+    return f"half {half}, 99 % {most}"
 
 
 def _alarms(alarms: AlarmStates) -> list[tuple[str, object]]:

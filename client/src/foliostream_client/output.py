@@ -38,8 +38,15 @@ class Output:
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
 
-    def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
-        """Rows of cells; amounts as they are, None as nothing."""
+    def table(
+        self,
+        columns: Sequence[str],
+        rows: Iterable[Sequence[object]],
+        title: str = "",
+        expendable: Sequence[str] = (),
+    ) -> None:
+        """Rows of cells; amounts as they are, None as nothing. In a terminal that is too narrow those of the columns
+        that are ``expendable`` are left out, one after the other."""
         if not self.is_terminal:
             self.row(columns)
             for row in rows:
@@ -47,7 +54,8 @@ class Output:
             return
         from rich.console import Console
 
-        Console().print(rich_table(columns, rows, title))
+        console = Console()
+        console.print(rich_table(columns, rows, console.width, title=title, expendable=expendable))
 
     def row(self, cells: Sequence[object]) -> None:
         """Tab-separated, at once."""
@@ -71,20 +79,42 @@ class Output:
             yield lambda done: bars.advance(task, done)
 
 
-def rich_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> Table:
-    """A table of rich; columns of numbers are aligned on the right."""
+def rich_table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    width: int,
+    *,
+    title: str = "",
+    expendable: Sequence[str] = (),
+) -> Table:
+    """A table of rich for so many characters; columns of numbers are aligned on the right. What still is too wide goes
+    on in the next line: an amount that lost its end would be another amount."""
     # Only where somebody looks: loading it takes longer than most of what is done for a pipe.
     from rich.table import Table
     from rich.text import Text
 
     cells = [list(row) for row in rows]
+    places = _fitting(columns, [[shown(cell) for cell in row] for row in cells], width, expendable)
     table = Table(title=title or None, title_justify="left", header_style="bold")
-    for place, name in enumerate(columns):
+    for place in places:
         numbers = any(isinstance(row[place], Decimal | int) for row in cells)
-        table.add_column(name, justify="right" if numbers else "left")
+        table.add_column(columns[place], justify="right" if numbers else "left", overflow="fold")
     for row in cells:
-        table.add_row(*(Text(shown(cell)) for cell in row))
+        table.add_row(*(Text(shown(row[place])) for place in places))
     return table
+
+
+def _fitting(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], width: int, expendable: Sequence[str]
+) -> Sequence[int]:
+    """The places of the columns that are shown."""
+    widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
+    places = list(range(len(columns)))
+    for name in expendable:
+        if 1 + sum(widths[place] + 3 for place in places) <= width:  # with borders and blanks beside them
+            break
+        places.remove(columns.index(name))
+    return places
 
 
 def shown(cell: object) -> str:

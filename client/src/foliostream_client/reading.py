@@ -119,5 +119,5 @@ def _whole(item: Json, number: int, name: str, shape: Shape) -> dict[str, Any]:
         raise InputError(name, [f"line {number}: no JSON object"])
     missing = [field for field in shape.needed if item.get(field) in (None, "")]
     if missing:
-        raise InputError(name, [f"line {number}: {' and '.join(missing)} missing"])
+        raise InputError(name, [f"line {number}: {', '.join(missing)} missing"])
     return dict(item)

@@ -23,11 +23,11 @@ def of(**more: object) -> PortfolioState:
     return msgspec.convert(state(**more), PortfolioState)
 
 
-def seen(*events: Event) -> str:
+def seen(*events: Event, width: int = 160) -> str:
     shown = board.Board()
     for event in events:
         shown.take(event)
-    console = Console(file=io.StringIO(), width=160, record=True)
+    console = Console(file=io.StringIO(), width=width, record=True)
     console.print(shown)
     return console.export_text()
 
@@ -40,6 +40,17 @@ def test_a_terminal_shows_the_newest_state_what_is_wrong_with_it_and_what_happen
     assert "AAPL stale" in text
     assert "connected" in text
     assert "growth margin_call level_percent=95" in text
+
+
+def test_a_narrow_terminal_shows_fewer_columns_and_every_amount_to_its_end() -> None:
+    rich = of(total_value=1234567.89, daily_change=-1234.5, unrealized_pnl=9876543.21, as_of="2026-02-26T10:30:00.000Z")
+    wide, narrow = (seen(Connected(), Snapshot("growth", rich), width=width) for width in (160, 66))
+    assert "as of" in wide
+    assert "as of" not in narrow
+    assert "Growth" not in narrow
+    for amount in ("1234567.89", "-1234.5", "9876543.21"):
+        assert amount in narrow
+    assert "…" not in seen(Connected(), Snapshot("growth", rich), width=30)
 
 
 def test_a_terminal_says_that_it_is_cut_off_and_when_it_tries_again() -> None:
