@@ -25,6 +25,15 @@ PARTS ?=
 TICKS ?=
 REDIS_URL ?=
 SEEDS ?= 5000
+CHAOS_SEED ?= 1
+CHAOS_SECONDS ?= 180
+CHAOS_STORE ?=
+LOAD_SECONDS ?= 600
+LOAD_PORTFOLIOS ?= 1000
+LOAD_SYMBOLS ?= 500
+LOAD_TICKS ?= 200
+LOAD_FILLS ?= 20
+LOAD_SOCKETS ?= 200
 FUZZ_TIMES ?= 5
 FUZZ_SEED ?= 1
 FILE ?=
@@ -34,7 +43,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 export SAM_CLI_TELEMETRY := 0
 
 .PHONY: help env env-all up down demo bridge import-history rebuild-hot dlq-list dlq-show dlq-replay status logs token test lint format types template page pictures deploy-page unit contract \
-	property infra simulation simulate integration e2e fuzz fuzz-env streams bench compare-metrics figures audit audit-env lock build deploy clean
+	property infra simulation simulate integration e2e fuzz fuzz-env streams chaos load bench compare-metrics figures audit audit-env lock build deploy clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -146,6 +155,15 @@ fuzz: env-all fuzz-env ## made-up input for every function, the REST API and the
 streams: env-all ## 500 clients that watch 200 portfolios, drop and come back: STREAM_CLIENTS= STREAM_PORTFOLIOS= STREAM_SECONDS=
 	@trap '$(STOP_TEST_CLOUDS)' EXIT; STREAM_CLIENTS=$(or $(STREAM_CLIENTS),500) STREAM_PORTFOLIOS=$(or $(STREAM_PORTFOLIOS),200) \
 	  STREAM_SECONDS=$(or $(STREAM_SECONDS),60) $(PY) -m pytest tests/e2e/test_streams.py -k valkey
+
+chaos: env-all ## minutes of faults between the functions and AWS: CHAOS_SEED= CHAOS_SECONDS= CHAOS_STORE=valkey|dynamodb
+	@trap '$(STOP_TEST_CLOUDS)' EXIT; PYTHONPATH=layers/foliostream/python:client/src:. $(PY) -m tests.chaos \
+	  --seed $(CHAOS_SEED) --seconds $(CHAOS_SECONDS) $(if $(CHAOS_STORE),--store $(CHAOS_STORE))
+
+load: env-all ## ten minutes of load, every portfolio compared: LOAD_SECONDS= _PORTFOLIOS= _SYMBOLS= _TICKS= _FILLS= _SOCKETS=
+	@trap 'FOLIOSTREAM_HOME=.local/load $(PY) -m local down >/dev/null' EXIT; \
+	  PYTHONPATH=layers/foliostream/python:client/src:. $(PY) -m benchmarks.load --seconds $(LOAD_SECONDS) \
+	  --portfolios $(LOAD_PORTFOLIOS) --symbols $(LOAD_SYMBOLS) --ticks $(LOAD_TICKS) --fills $(LOAD_FILLS) --sockets $(LOAD_SOCKETS)
 
 # Its servers stop by themselves; this is for the run that is killed.
 bench: env-all ## measure speed, latency and cost, writes .local/bench.json: make bench PARTS="cost ticks" TICKS=FILE

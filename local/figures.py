@@ -1,7 +1,7 @@
 """The figures of the dashboard, as far as one machine has them: from the status, and from the metrics in the logs."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from foliostream_client.transport import Rest
@@ -35,20 +35,33 @@ def read(rest: Rest, log_lines: Iterable[str], now_ms: int) -> str:
 
 
 def emitted(log_lines: Iterable[str], now_ms: int) -> Figures:
-    """Out of lines of CloudWatch's embedded metric format, since the first of them; all other lines are passed over."""
-    found, first_ms = Figures({}, {}, 0), now_ms
+    """What the functions emitted since the first of the lines."""
+    lines = list(log_lines)
+    sums: dict[str, int] = {}
+    first_ms = now_ms
+    for line in metrics(lines):
+        first_ms = min(first_ms, line["_aws"]["Timestamp"])
+        for name, value in line.items():
+            if isinstance(value, int):
+                sums[name] = sums.get(name, 0) + value
+    return Figures(sums, ages_ms(lines), max((now_ms - first_ms) / 1000, 1.0))
+
+
+def ages_ms(log_lines: Iterable[str]) -> dict[str, list[int]]:
+    """From a price's window to the valuation, by account type."""
+    found: dict[str, list[int]] = {}
+    for line in metrics(log_lines):
+        found.setdefault(line.get("AccountType", ""), []).extend(line.get("DirtyAge", []))
+    return {name: sorted(ages) for name, ages in found.items() if name and ages}
+
+
+def metrics(log_lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """Lines of CloudWatch's embedded metric format, decoded; all other lines are passed over."""
     for line in log_lines:
         start = line.find('{"_aws"')
-        if start < 0:
-            continue
-        metrics, _ = _decoder.raw_decode(line, start)
-        first_ms = min(first_ms, metrics["_aws"]["Timestamp"])
-        found.ages_ms.setdefault(metrics.get("AccountType", ""), []).extend(metrics.get("DirtyAge", []))
-        for name, value in metrics.items():
-            if isinstance(value, int):
-                found.sums[name] = found.sums.get(name, 0) + value
-    ages = {name: sorted(values) for name, values in found.ages_ms.items() if name and values}
-    return Figures(found.sums, ages, max((now_ms - first_ms) / 1000, 1.0))
+        if start >= 0:
+            found, _ = _decoder.raw_decode(line, start)
+            yield found
 
 
 def shown(status: Mapping[str, Any], figures: Figures) -> str:

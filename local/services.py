@@ -242,6 +242,9 @@ def is_whole_cluster(port: int) -> bool:
 def _start_emulator(settings: Settings, services: Services) -> None:
     level = os.environ.get("LOG_LEVEL", "INFO")
     env = emulator_environment(services.emulator, REGION, settings.home / "tmp", settings.home / "data", level)
+    if settings.functions_endpoint:
+        # It asks nobody there itself: it hands the address on to the functions it runs, whose boto3 reads it.
+        env["AWS_ENDPOINT_URL"] = settings.functions_endpoint
     # It enforces IAM: a function whose role lacks a permission is refused, as in AWS.
     _start(settings, EMULATOR, [str(environments.CLOUD.tool("ministack"))], env | {"AUTH": "true"})
 

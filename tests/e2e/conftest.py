@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
@@ -166,6 +167,12 @@ def invested(admin: Rest, holder: Callable[[str], Holder], symbol: str, other_sy
 
 @pytest.fixture
 def hot(stack: Cloud) -> Iterator[HotStore]:
+    with looking_into(stack) as store:
+        yield store
+
+
+@contextmanager
+def looking_into(stack: Cloud) -> Iterator[HotStore]:
     """A look into the hot store past every function: reading by REST would mend what is missing."""
     if stack.settings.portfolio["PORTFOLIO_HOT_STORE"] == "valkey":
         connection = RedisConnection(stack.outputs.redis_url, shards=SHARDS)

@@ -59,11 +59,21 @@ class Events:
 
     def of(self, portfolio_id: str) -> list[dict[str, Any]]:
         """The details so far of one portfolio."""
+        self._receive()
+        return [detail for detail in self._seen if detail[self._type]["portfolio_id"] == portfolio_id]
+
+    def all_ids(self) -> set[str]:
+        """Of every event that is there by now."""
+        while self._receive():
+            pass
+        return {detail["event_id"] for detail in self._seen}
+
+    def _receive(self) -> int:
         answer = self._sqs.receive_message(QueueUrl=self._url, MaxNumberOfMessages=10, WaitTimeSeconds=0)
         for message in answer.get("Messages", []):
             self._seen.append(json.loads(message["Body"], parse_float=Decimal)["detail"])
             self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"])
-        return [detail for detail in self._seen if detail[self._type]["portfolio_id"] == portfolio_id]
+        return len(answer.get("Messages", []))
 
     def ids(self, portfolio_id: str) -> set[str]:
         return {detail["event_id"] for detail in self.of(portfolio_id)}

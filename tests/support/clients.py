@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -13,6 +15,7 @@ from uuid import uuid4
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from foliostream_client.transport import loads
 from tests.support import asyncapi
 
 HANDSHAKE_S = 60
@@ -47,16 +50,26 @@ class Client:
         async with connect(
             url, additional_headers=headers, ping_interval=None, proxy=None, open_timeout=HANDSHAKE_S
         ) as self.socket:
-            if self.versions:
-                for name, version in self.versions.items():
-                    await self.say(action="resume", portfolio_id=name, last_version=version)
-            else:
-                await self.say(action="subscribe", portfolio_ids=self.portfolio_ids)
+            beginning = asyncio.create_task(self.ask())
             try:
                 async for text in self.socket:
-                    self.take(json.loads(text))
+                    self.hear(text)
             except ConnectionClosed:
                 return
+            finally:
+                beginning.cancel()
+
+    async def ask(self) -> None:
+        """The first messages of a connection: on from the versions it has, or from the start."""
+        known = dict(self.versions)
+        with suppress(ConnectionClosed):
+            for name, version in known.items():
+                await self.say(action="resume", portfolio_id=name, last_version=version)
+            if not known:
+                await self.say(action="subscribe", portfolio_ids=self.portfolio_ids)
+
+    def hear(self, text: str | bytes) -> None:
+        self.take(loads(text))
 
     async def say(self, **message: object) -> None:
         assert self.socket is not None

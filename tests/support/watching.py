@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -46,13 +47,14 @@ class Versions:
         self.looks += 1
 
 
-def workers(parent: int, names: tuple[str, ...]) -> Iterator[int]:
-    """The emulator's child processes that run one of the functions."""
+def workers(parent: int, names: tuple[str, ...] = ()) -> Iterator[int]:
+    """The emulator's child processes that run one of the functions; without names of any."""
+    wanted = re.compile(f"-({'|'.join(names) or '[A-Za-z]+'})Function-")
     for path in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             command = (path / "cmdline").read_bytes().decode()
             parent_id = (path / "stat").read_text().rpartition(")")[2].split()[1]
-            if int(parent_id) == parent and any(f"-{name}Function-" in command for name in names):
+            if int(parent_id) == parent and wanted.search(command):
                 yield int(path.name)
 
 

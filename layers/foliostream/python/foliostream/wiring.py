@@ -114,7 +114,9 @@ class Wiring:
     def _dynamodb(self) -> DynamoDBClient:
         import boto3
 
-        return boto3.client("dynamodb", config=_config())
+        from foliostream.adapters.dynamodb_batch import refuse_half_answers
+
+        return refuse_half_answers(boto3.client("dynamodb", config=_config()))
 
     @cached_property
     def _sqs(self) -> SQSClient:

@@ -12,7 +12,7 @@ from concurrent.futures import Executor, wait
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import BotoCoreError, ClientError, ConnectionClosedError, HTTPClientError
 from botocore.exceptions import ConnectionError as NoConnectionError
 
 from foliostream.errors import ConflictError, FoliostreamError, PermanentError, RetryableError
@@ -89,6 +89,22 @@ def our_errors(doing: str) -> Iterator[None]:
         yield
     except (ClientError, BotoCoreError) as fault:
         raise translated(fault, doing) from fault
+
+
+def refuse_half_answers(client: DynamoDBClient) -> DynamoDBClient:
+    """The same client, for which an answer that ends early is an error.
+
+    botocore asks again when the checksum is wrong, but takes what it has after its last try: half of an answer is no
+    JSON, so it says nothing, and an item would count as one that is not there.
+    """
+    client.meta.events.register("after-call", _refuse_half)
+    return client
+
+
+def _refuse_half(http_response: Any, **_: object) -> None:  # noqa: ANN401 - botocore's event, without types
+    announced = http_response.headers.get("content-length")
+    if announced is not None and int(announced) != len(http_response.content):
+        raise ConnectionClosedError(endpoint_url=http_response.url)
 
 
 def pause(round_number: int) -> None:

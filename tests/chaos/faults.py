@@ -1,0 +1,373 @@
+"""The faults, each a context in which it lasts. Most are rules of the proxy, the others are done to processes, stores,
+queues and clients."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from decimal import Decimal
+from random import Random
+from typing import Any, NamedTuple
+
+import redis
+
+from foliostream_client.errors import ApiError
+from foliostream_client.transport import Rest
+from local import rebuild, services
+from local.processes import Records, poll
+from tests.chaos import acts
+from tests.chaos.alarms import failed_invocations
+from tests.chaos.crowd import Crowd
+from tests.chaos.poison import Poison
+from tests.chaos.proxy import Proxy, Rule
+from tests.chaos.traffic import Market, Slides, TrafficError
+from tests.e2e.conftest import Cloud, lose_hot_store, now_ms
+from tests.support.watching import workers
+
+BOTH = frozenset({"valkey", "dynamodb"})
+KILL_EVERY_S = 0.5
+KILLING_S = 60.0
+CONFIGURED_S = 30.0
+
+
+@dataclass
+class Field:
+    """Where faults happen. ``happened``: what each did, in words."""
+
+    cloud: Cloud
+    proxy: Proxy
+    admin: Rest
+    market: Market
+    slides: Slides
+    crowd: Crowd
+    poison: Poison
+    draw: Random
+    happened: dict[str, int] = field(default_factory=dict)
+    violations: list[str] = field(default_factory=list)
+    stores_lost: int = 0
+
+    def count(self, what: str, number: int = 1) -> None:
+        self.happened[what] = self.happened.get(what, 0) + number
+
+
+class Fault(NamedTuple):
+    """``alarm``: how the name ends of an alarm of the template that has a datapoint beyond its threshold because of
+    it; empty where what goes wrong is made good before anybody need be called."""
+
+    name: str
+    during: Callable[[Field], AbstractContextManager[None]]
+    stores: frozenset[str] = BOTH
+    alarm: str = ""
+
+
+def _rules(*rules: Rule) -> Callable[[Field], AbstractContextManager[None]]:
+    @contextmanager
+    def during(scene: Field) -> Iterator[None]:
+        scene.proxy.rules = (*scene.proxy.rules, *rules)
+        try:
+            yield
+        finally:
+            scene.proxy.rules = tuple(rule for rule in scene.proxy.rules if rule not in rules)
+
+    return during
+
+
+_SINGLE_ITEMS = ("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem", "dynamodb:Query")
+_BATCHES = ("dynamodb:BatchGetItem", "dynamodb:BatchWriteItem")
+
+throttled_dynamodb = _rules(Rule(_SINGLE_ITEMS, 0.3, acts.throttled), Rule(_BATCHES, 0.2, acts.throttled))
+failing_dynamodb = _rules(
+    Rule("dynamodb:", 0.06, acts.failed),
+    Rule("dynamodb:", 0.04, acts.dropped),
+    Rule("dynamodb:", 0.06, acts.unanswered),
+    Rule("dynamodb:", 0.04, acts.truncated),
+)
+unprocessed_keys = _rules(Rule(_BATCHES, 0.5, acts.unprocessed))
+transaction_conflicts = _rules(
+    Rule("dynamodb:TransactWriteItems", 0.4, acts.conflicted),
+    Rule("dynamodb:TransactWriteItems", 0.3, acts.unanswered),
+    Rule(("dynamodb:PutItem", "dynamodb:UpdateItem"), 0.1, acts.conflicted),
+)
+partly_failing_batches = _rules(
+    Rule("sqs:SendMessageBatch", 0.4, acts.partly_sent),
+    Rule("sqs:", 0.1, acts.failed),
+    Rule("sqs:", 0.1, acts.unanswered),
+    Rule("sqs:", 0.05, acts.throttled),
+)
+repeating_queues = _rules(
+    Rule("sqs:SendMessageBatch", 0.3, acts.repeated), Rule("sqs:SendMessageBatch", 0.4, acts.reordered)
+)
+failing_bus = _rules(
+    Rule("events:PutEvents", 0.4, acts.partly_put),
+    Rule("events:PutEvents", 0.2, acts.failed),
+    Rule("events:PutEvents", 0.2, acts.unanswered),
+    Rule("events:PutEvents", 0.1, acts.repeated),
+)
+slow_calls = _rules(Rule(("dynamodb:", "sqs:", "events:"), 0.02, acts.hanging), Rule("", 0.1, acts.slow))
+failing_posts = _rules(
+    Rule("posts:", 0.2, acts.throttled),
+    Rule("posts:", 0.2, acts.unanswered),
+    Rule("posts:", 0.1, acts.failed),
+    Rule("posts:", 0.1, acts.slow),
+)
+
+
+@contextmanager
+def killed_workers(scene: Field) -> Iterator[None]:
+    """One function after the other, drawn from all that run, whatever it is doing just then; it is not over before one
+    died at work."""
+    emulator = Records(scene.cloud.settings.home).find(services.EMULATOR)
+    assert emulator
+    ended = threading.Event()
+    before = len(failed_invocations(scene.cloud))
+
+    def kill() -> None:
+        while not ended.wait(KILL_EVERY_S):
+            running = sorted(workers(emulator.pid))
+            if running:
+                with suppress(ProcessLookupError):
+                    os.kill(scene.draw.choice(running), signal.SIGKILL)
+                    scene.count("functions killed")
+
+    thread = threading.Thread(target=kill, name="killer")
+    thread.start()
+    try:
+        yield
+        poll(lambda: len(failed_invocations(scene.cloud)) > before, KILLING_S, 1.0)
+    finally:
+        ended.set()
+        thread.join()
+    scene.count("of them at work", len(failed_invocations(scene.cloud)) - before)
+
+
+@contextmanager
+def killed_valkey(scene: Field) -> Iterator[None]:
+    """Without a word; it comes back on its append-only file."""
+    running = services.running(scene.cloud.settings)
+    if running is not None:
+        services.restart_valkey(scene.cloud.settings, running)
+        scene.count("Valkey killed")
+    yield
+
+
+@contextmanager
+def slow_valkey(scene: Field) -> Iterator[None]:
+    """It answers nobody for a second, again and again."""
+    ended = threading.Event()
+
+    def pause() -> None:
+        while not ended.wait(2.0):
+            with suppress(redis.RedisError), redis.Redis.from_url(scene.cloud.outputs.redis_url) as node:
+                node.execute_command("CLIENT", "PAUSE", 1000, "ALL")
+                scene.count("Valkey paused for a second")
+
+    thread = threading.Thread(target=pause, name="pauser")
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+@contextmanager
+def read_only_valkey(scene: Field) -> Iterator[None]:
+    """It answers what it is asked and refuses every write, as one that lost its replicas does."""
+    _needs_replicas(scene, 1)
+    scene.count("Valkey read-only")
+    try:
+        yield
+    finally:
+        _needs_replicas(scene, 0)
+
+
+def _needs_replicas(scene: Field, number: int) -> None:
+    """It may be down or paused just now."""
+
+    def configured() -> bool:
+        with suppress(redis.RedisError), redis.Redis.from_url(scene.cloud.outputs.redis_url) as node:
+            return bool(node.config_set("min-replicas-to-write", number))
+        return False
+
+    if not poll(configured, CONFIGURED_S):
+        raise TrafficError(f"Valkey did not take its configuration for {CONFIGURED_S} s")
+
+
+@contextmanager
+def lost_hot_store(scene: Field) -> Iterator[None]:
+    """All of it, while everything runs; the sweep notices, and an operator has it rebuilt."""
+    function = scene.cloud.outputs.resources["SweepFunctionName"]
+    client = scene.cloud.aws("lambda")
+    with scene.slides.calm:
+        client.invoke(FunctionName=function, Payload=b"{}")  # as each minute: keeps the prices
+        lose_hot_store(scene.cloud)
+        scene.stores_lost += 1
+        scene.count("hot store emptied")
+        client.invoke(FunctionName=function, Payload=b"{}")
+        rebuild.rebuild_hot(scene.cloud.outputs, lambda _: None)
+    yield
+
+
+@contextmanager
+def burdensome_clients(scene: Field) -> Iterator[None]:
+    """One goes without a word and comes back, again and again; another one stops reading."""
+    scene.crowd.stop_reading(scene.crowd.stuck)
+    ended = threading.Event()
+
+    def leave() -> None:
+        while not ended.wait(3.0):
+            scene.crowd.cut(scene.crowd.leaving)
+            scene.crowd.cut(scene.draw.choice(scene.crowd.healthy))
+            scene.count("clients gone without a word", 2)
+
+    thread = threading.Thread(target=leave, name="leaver")
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+@contextmanager
+def poisoned_queues(scene: Field) -> Iterator[None]:
+    """What nobody can work with, between what everybody waits for."""
+    scene.count("poisonous messages", scene.poison.send())
+    yield
+
+
+@contextmanager
+def lying_feed(scene: Field) -> Iterator[None]:
+    """Repeats, jumps and lies, each of which must be refused by its name; then silence while the fault lasts."""
+    market = scene.market
+    for symbol in market.symbols:
+        lie_about(scene, symbol)
+        jump = market.prices[symbol] * 10
+        market.publish([market.quote(symbol, jump)] * 3)
+    market.is_stalled = True
+    try:
+        yield
+    finally:
+        market.is_stalled = False
+
+
+def lie_about(scene: Field, symbol: str) -> None:
+    """One of each kind; a lie that is taken is a violation."""
+    market, wrong = scene.market, Decimal("7.77")
+    lies = {
+        "INVALID": [
+            market.quote(symbol, wrong, now_ms() + 3_600_000),
+            market.quote(symbol, -wrong),
+            market.quote(symbol, wrong) | {"last": "NaN"},
+            market.quote(symbol, wrong) | {"bid": "a lot"},
+        ],
+        "STALE": [market.quote(symbol, wrong, now_ms() - 600_000)],
+        "CROSSED": [market.quote(symbol, wrong) | {"bid": "8.88"}],
+        "UNKNOWN_SYMBOL": [market.quote("NOBODY", wrong)],
+    }
+    for code, updates in lies.items():
+        for update in updates:
+            told = _told(scene.admin, {"updates": [update]})
+            # What was lost with the store knows no older price to hold a late one against.
+            if told is not None and told != [code] and not (code == "STALE" and scene.stores_lost):
+                scene.violations.append(f"the lie {update} was answered {told}, not {code}")
+            scene.count("lies of the feed")
+    for malformed in (b"{", b"[]", b'{"updates": 3}', b'{"updates": [{"symbol": 3}]}'):
+        with suppress(ApiError):
+            answer = scene.admin.call("POST", "/api/v1/prices", malformed)
+            if answer.status == 202 and answer.body["accepted"]:
+                scene.violations.append(f"{malformed!r} was taken for a price")
+        scene.count("lies of the feed")
+
+
+def _told(admin: Rest, body: object) -> list[Any] | None:
+    """The codes of what was refused, "taken" for what was not; None where there was no such answer."""
+    try:
+        answer = admin.call("POST", "/api/v1/prices", body)
+    except ApiError:
+        return None
+    if answer.status != 202:
+        return None
+    return [item["code"] for item in answer.body["rejected"]] + ["taken"] * answer.body["accepted"]
+
+
+_VALKEY = frozenset({"valkey"})
+ERRORS = "ErrorsAlarm"
+THROTTLED_DYNAMODB = Fault("DynamoDB throttles", throttled_dynamodb)
+FAILING_DYNAMODB = Fault("DynamoDB fails", failing_dynamodb)
+UNPROCESSED_KEYS = Fault("DynamoDB leaves keys unprocessed", unprocessed_keys)
+CONFLICTS = Fault("transactions conflict", transaction_conflicts)
+PARTLY_FAILING_BATCHES = Fault("SQS takes parts of batches", partly_failing_batches)
+REPEATING_QUEUES = Fault("SQS repeats and reorders", repeating_queues)
+FAILING_BUS = Fault("EventBridge fails", failing_bus)
+SLOW_CALLS = Fault("AWS answers late", slow_calls)
+FAILING_POSTS = Fault("posts to clients fail", failing_posts)
+KILLED_WORKERS = Fault("functions are killed", killed_workers, alarm=ERRORS)
+BURDENSOME_CLIENTS = Fault("clients leave and get stuck", burdensome_clients)
+POISON = Fault("the queues hold poison", poisoned_queues)
+LYING_FEED = Fault("the feed lies", lying_feed)
+KILLED_VALKEY = Fault("Valkey is killed", killed_valkey, _VALKEY)
+SLOW_VALKEY = Fault("Valkey is slow", slow_valkey, _VALKEY)
+READ_ONLY_VALKEY = Fault("Valkey is read-only", read_only_valkey, _VALKEY, ERRORS)
+LOST_HOT_STORE = Fault("the hot store is lost", lost_hot_store, alarm="SweepFindsAlarm")
+FAULTS = (
+    THROTTLED_DYNAMODB,
+    FAILING_DYNAMODB,
+    UNPROCESSED_KEYS,
+    CONFLICTS,
+    PARTLY_FAILING_BATCHES,
+    REPEATING_QUEUES,
+    FAILING_BUS,
+    SLOW_CALLS,
+    FAILING_POSTS,
+    KILLED_WORKERS,
+    BURDENSOME_CLIENTS,
+    POISON,
+    LYING_FEED,
+    KILLED_VALKEY,
+    SLOW_VALKEY,
+    READ_ONLY_VALKEY,
+    LOST_HOT_STORE,
+)
+# While the last prices are posted, after which nothing comes that could make good what is lost.
+LAST = (
+    Fault(
+        "a little of everything",
+        _rules(
+            Rule(_BATCHES, 0.25, acts.unprocessed),
+            Rule("sqs:SendMessageBatch", 0.25, acts.partly_sent),
+            Rule("dynamodb:TransactWriteItems", 0.1, acts.conflicted),
+            Rule(("dynamodb:", "sqs:"), 0.02, acts.unanswered),
+            Rule(("dynamodb:", "sqs:"), 0.02, acts.failed),
+        ),
+    ),
+)
+
+
+@contextmanager
+def all_of(chosen: tuple[Fault, ...], scene: Field) -> Iterator[None]:
+    """Several at once."""
+    with ExitStack() as stack:
+        for fault in chosen:
+            stack.enter_context(fault.during(scene))
+        yield
+
+
+def storms(store: str, seconds: float, storm_s: float, draw: Random) -> list[tuple[Fault, ...]]:
+    """Pairs of faults, as many as there is time for: all of them once in a drawn order, then all of them again. A lost
+    hot store comes alone, for it takes its own time."""
+    wanted = max(round(seconds / storm_s), 1)
+    found: list[tuple[Fault, ...]] = []
+    while len(found) < wanted:
+        deck = [fault for fault in FAULTS if store in fault.stores]
+        draw.shuffle(deck)
+        alone = [fault for fault in deck if fault is LOST_HOT_STORE]
+        deck = [fault for fault in deck if fault not in alone]
+        round_of = [tuple(deck[start : start + 2]) for start in range(0, len(deck), 2)]
+        round_of.insert(draw.randrange(len(round_of)), tuple(alone))
+        found += round_of
+    return found[:wanted]
