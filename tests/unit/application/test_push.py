@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from foliostream.application.marking import CONNECTION_GROUPS_MAX
 from foliostream.domain.coalescing import MAX_ATTEMPTS
 from foliostream.errors import RetryableError
 from foliostream.ports import ConnectionView, Subscription
@@ -123,6 +126,18 @@ def test_a_change_after_a_flush_by_a_clock_ahead_is_not_swallowed_by_it(system: 
     system.flush()
     [update] = system.messages()
     assert update["updates"][0]["data"]["total_value"] == system.state("one").total_value
+
+
+def test_however_many_watch_a_change_is_at_most_sixteen_messages_of_which_each_connection_has_one(
+    system: System,
+) -> None:
+    watching = [f"c{number}" for number in range(1_000)]
+    marker = replace(system.marker, shards=64)
+    for mark in (marker.connections, marker.connections_now):
+        mark(watching)
+        messages = [bundle.message for bundle in system.queues.receive("push")]
+        assert 8 < len(messages) <= CONNECTION_GROUPS_MAX
+        assert sorted(key for message in messages for key in message.keys) == sorted(watching)
 
 
 def test_an_acknowledgement_waits_for_nothing(system: System) -> None:
