@@ -42,7 +42,9 @@ def held(found: dict[str, Any]) -> Decimal:
 def given_up(stack: Cloud, queue: str) -> list[dict[str, Any]]:
     """What lies in a dead-letter queue; it stays there."""
     client = stack.aws("sqs")
-    (name,) = (url for url in client.list_queues().get("QueueUrls", []) if url.rpartition("/")[2].endswith(f"-{queue}"))
+    # The shortest: the queue of live accounts' fills ends with the name of the others'.
+    urls = [url for url in client.list_queues()["QueueUrls"] if url.rpartition("/")[2].endswith(f"-{queue}")]
+    name = min(urls, key=len)
     messages = []
     while found := client.receive_message(
         QueueUrl=name, MaxNumberOfMessages=10, VisibilityTimeout=2, MessageAttributeNames=["All"]
