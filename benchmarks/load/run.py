@@ -215,7 +215,7 @@ class _Load:
         report.add("all right after the last price within", f"{drained_s:.1f} s")
 
     def _freshness(self, clients: list[Timed], begun: float) -> None:
-        lines = sam.function_logs(self.outputs.aws_endpoint, "Recalculate", round(time.time() - begun))
+        lines = sam.function_logs(self.outputs.aws_endpoint, "recalculate", round(time.time() - begun))
         for account_type, ages in sorted(figures.ages_ms(lines).items()):
             told = f"p50 {figures.at(ages, 50):,} ms, p99 {figures.at(ages, 99):,} ms"
             self.report.add(f"price to snapshot, {account_type}", told)
