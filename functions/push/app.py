@@ -23,6 +23,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         marker=parts.marker,
         clock=parts.clock,
         each=parts.each,
+        skew_ms=parts.settings.skew_ms,
     )
     tally = parts.sender.counts.take()
     figures = {"MessagesPushed": tally.posted, "ConnectionsGone": tally.gone, "GonePercent": tally.gone_percent}

@@ -140,7 +140,14 @@ class Container(Wiring):
         )
 
     def push(self, received: Sequence[Received]) -> list[str]:
-        return push(received, sender=self.sender, marker=self.marker, clock=self.clock, each=map)
+        return push(
+            received,
+            sender=self.sender,
+            marker=self.marker,
+            clock=self.clock,
+            each=map,
+            skew_ms=self.settings.skew_ms,
+        )
 
     def project_ledger(self, changes: Sequence[Change]) -> list[str]:
         return self.ledger_projection(changes).again

@@ -198,7 +198,9 @@ class System:
         )
 
     def push(self, received: Sequence[Received]) -> list[str]:
-        return push(received, sender=self.sender, marker=self.marker, clock=self.clock, each=one_by_one)
+        return push(
+            received, sender=self.sender, marker=self.marker, clock=self.clock, each=one_by_one, skew_ms=SKEW_MS
+        )
 
     def settle(self) -> None:
         """Work off what the dirty, bulk and refresh queues hold."""

@@ -8,10 +8,10 @@ import pytest
 
 from foliostream.application.marking import CONNECTION_GROUPS_MAX
 from foliostream.domain.coalescing import MAX_ATTEMPTS
-from foliostream.errors import RetryableError
+from foliostream.errors import BusyClientError, RetryableError
 from foliostream.ports import ConnectionView, Subscription
 from tests.fakes.connections import FakeConnections
-from tests.unit.application.system import BOB, System, connected_to_two, received
+from tests.unit.application.system import BOB, SKEW_MS, System, connected_to_two, received
 from tests.unit.domain.watcher import Watcher
 
 
@@ -126,6 +126,43 @@ def test_a_change_after_a_flush_by_a_clock_ahead_is_not_swallowed_by_it(system: 
     system.flush()
     [update] = system.messages()
     assert update["updates"][0]["data"]["total_value"] == system.state("one").total_value
+
+
+def test_what_a_flush_has_seen_is_not_looked_for_again_by_the_messages_that_waited(system: System) -> None:
+    system.subscribe("one")
+    system.flush()
+    moved(system, "AAPL", "110")
+    system.marker.connections_now(["c1"])
+    waiting = received(system.queues.receive("push"))
+    system.clock.advance(1_000)
+    system.sender.counts.take()
+    looked = []
+    for message in waiting:
+        assert system.push([message]) == []
+        looked.append(system.sender.counts.take().connections)
+    assert looked == [1] + [0] * (len(waiting) - 1)
+    assert len(waiting) > 1
+    assert kinds(system)[-1] == "portfolio_update"
+
+
+@pytest.mark.parametrize("late_ms", [-SKEW_MS, 0, SKEW_MS])
+def test_a_change_made_while_a_flush_may_have_read_already_is_looked_for(system: System, late_ms: int) -> None:  # G1
+    system.sender.flush("c1")
+    system.sender.counts.take()
+    system.clock.time_ms += late_ms
+    system.marker.connections_now(["c1"])
+    system.flush()
+    assert system.sender.counts.take().connections == 1
+
+
+def test_a_flush_that_failed_is_not_remembered(system: System) -> None:
+    system.subscribe("one")
+    system.gateway.failing = {"c1"}
+    made_ms = system.clock.now_ms()
+    system.clock.advance(1_000)
+    with pytest.raises(BusyClientError):
+        system.sender.flush("c1")
+    assert not system.sender.is_served("c1", made_ms)
 
 
 def test_however_many_watch_a_change_is_at_most_sixteen_messages_of_which_each_connection_has_one(

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import NamedTuple
 
 import msgspec
+from msgspec.structs import replace as replaced
 
 from foliostream.application.marking import Marker
-from foliostream.application.receiving import Received, attempts, wait_until_due
+from foliostream.application.receiving import Opened, Received, attempts, wait_until_due
 from foliostream.application.valuing import Valuer
 from foliostream.domain import messages
 from foliostream.domain.coalescing import MAX_ATTEMPTS
@@ -33,6 +34,8 @@ from foliostream.ports import (
 SENT_EVENTS_MAX = 100
 # Whoever lets more wait does not read: the connection is closed.
 OUTBOX_MAX = 1_000
+# Connections of which a container remembers when it served them: a message that waited meanwhile asks for nothing more.
+SERVED_MAX = 10_000
 # For so long a session can go on from what its last connection was sent.
 RESUMABLE_MS = 86_400_000
 
@@ -77,11 +80,20 @@ class Sender:
     gateway: Gateway
     clock: Clock
     counts: Counts = field(default_factory=Counts)
+    served_ms: dict[str, int] = field(default_factory=dict)
+
+    def is_served(self, connection_id: str, since_ms: int) -> bool:
+        """Whether a flush of this container that began after that came to its end: it has read all that was there."""
+        return self.served_ms.get(connection_id, -1) > since_ms
 
     def flush(self, connection_id: str) -> None:
         """Post what is waiting; a connection that is gone is removed with everything kept about it."""
         self.counts.connections.append(connection_id)
         now_ms = self.clock.now_ms()
+        self._serve(connection_id, now_ms)
+        self._remember(connection_id, now_ms)
+
+    def _serve(self, connection_id: str, now_ms: int) -> None:
         view = self.connections.view(connection_id, now_ms)
         if view is not None and view.connection.expires_at_ms <= now_ms:
             self.expire(connection_id)
@@ -90,6 +102,11 @@ class Sender:
             self.forget(connection_id)
         elif view is None or not (self._send_outbox(view) and self._send_states(view)):
             self.forget(connection_id)
+
+    def _remember(self, connection_id: str, began_ms: int) -> None:
+        if len(self.served_ms) >= SERVED_MAX:
+            self.served_ms.clear()
+        self.served_ms[connection_id] = began_ms
 
     def expire(self, connection_id: str) -> None:
         """Tell a client that its time is over, and close the connection."""
@@ -217,17 +234,21 @@ def _update(subscription: Subscription, version: int, body: bytes) -> tuple[Subs
     return replace(subscription, sent_version=version, parts=update.parts), update.encoded
 
 
-def push(received: Sequence[Received], *, sender: Sender, marker: Marker, clock: Clock, each: Each) -> list[str]:
+def push(
+    received: Sequence[Received], *, sender: Sender, marker: Marker, clock: Clock, each: Each, skew_ms: int
+) -> list[str]:
     """Flush the connections the messages name; the ids of messages that could not be read.
 
     The flush window only gathers: what is sent is read now, and whatever changes later has a message of its own.
+    Connections that were served since their message was made are left alone: what it stands for was read then. Clocks
+    are at most ``skew_ms`` apart.
     A connection that cannot be served now is sent again alone; its messages count as done. Where a store has failed
     through all attempts, the messages are returned (``RetryableError``): given up, they would leave their clients
     behind until something changes again.
     """
     batch = wait_until_due(received, clock, skew_ms=0)
     marker.origins.begin(*(item.message.origins for item in batch.due))
-    highest = attempts(batch.due)
+    highest = attempts(_unserved(batch.due, sender, skew_ms))
     unserved: list[str] = []
 
     def flush(connection_id: str) -> str | None:
@@ -243,6 +264,15 @@ def push(received: Sequence[Received], *, sender: Sender, marker: Marker, clock:
     if unserved:
         raise RetryableError(f"a store fails for {len(unserved)} connections: {unserved[0]}")
     return batch.failed
+
+
+def _unserved(opened: Iterable[Opened], sender: Sender, skew_ms: int) -> Iterator[Opened]:
+    """The messages with those of their connections that were not served since."""
+    for item in opened:
+        # A message that waits for no window is numbered by its millisecond.
+        made_ms = (item.message.window_end_ms or item.message.window) + skew_ms
+        keys = [key for key in item.message.keys if not sender.is_served(key, made_ms)]
+        yield Opened(item.received, replaced(item.message, keys=keys))
 
 
 def _fault(sender: Sender, connection_id: str, *, is_last: bool) -> str | None:
