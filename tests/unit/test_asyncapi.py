@@ -14,6 +14,9 @@ import pytest
 
 from foliostream.application import protocol
 from foliostream.domain.analysis_task import METRIC_NAMES
+from foliostream.domain.liquidation import Close, Plan, detail
+from foliostream.domain.margin import Margin, Required
+from foliostream.domain.money import ZERO
 from foliostream.domain.notices import CHANNELS, NoticeKind
 from foliostream.domain.reconciliation import Report, notice
 from foliostream.domain.reconciling import Discrepancy, Kind
@@ -88,6 +91,16 @@ def test_what_a_reconciliation_finds_is_told_as_the_document_says(is_found: bool
     told = json.loads(notice(report, "one", 1).payload)
     assert asyncapi.faults("tell", told) == []
     assert (told["discrepancy_count"], len(told["discrepancies"])) == ((60, 50) if is_found else (0, 0))
+
+
+def test_a_plan_of_a_stop_out_is_told_as_the_document_says() -> None:
+    flat = Margin(ZERO, None, ZERO, ZERO, ZERO, None, ZERO, None, Required(), {}, ())
+    made = Plan(
+        "p:1", (Close("f", "DAX.CFD", Decimal(-1), Decimal(92), fee=Decimal("0.5")),), ("FTSE.CFD",), flat, True
+    )
+    (example,) = (item["payload"] for item in asyncapi.document()["components"]["messages"]["stop_out"]["examples"])
+    for reason in (None, "AUTO_LIQUIDATE_OFF", "NO_BROKER_EXECUTION"):
+        assert asyncapi.faults("tell", example | {"plan": detail(made, reason)}) == []
 
 
 def test_what_may_be_said_is_what_is_understood() -> None:
