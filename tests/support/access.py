@@ -168,7 +168,7 @@ CALLS = (
     Call("POST", _PORTFOLIO + "/refresh", "owner", 202),
     Call("POST", _PORTFOLIO + "/margin/preview", "owner", 200, _previewed),
     Call("POST", _PORTFOLIO + "/reconcile", "owner", 200, lambda _: {}),
-    Call("PATCH", _PORTFOLIO, "owner", 200, lambda _: {"settings": {"update_interval_ms": 5000}}),
+    Call("PATCH", _PORTFOLIO, "owner", 200, lambda _: {"settings": {"margin_call_percent": 120}}),
     Call("POST", _PORTFOLIO + "/orders", "owner", 201, _order),
     Call("DELETE", _PORTFOLIO + "/orders/{order_id}", "owner"),
     Call("POST", _PORTFOLIO + "/reset", "owner"),
