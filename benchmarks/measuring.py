@@ -56,6 +56,11 @@ def percentile(samples: Sequence[float], percent: float) -> float:
     return ordered[max(math.ceil(len(ordered) * percent / 100), 1) - 1]
 
 
+def spread(samples: Sequence[float], percent: float = 95) -> Figure:
+    """The percentile with the lowest and highest single sample."""
+    return Figure(percentile(samples, percent), min(samples), max(samples))
+
+
 def timed(work: Callable[[], T]) -> tuple[T, float]:
     """The result, and the seconds it took."""
     started = time.perf_counter()

@@ -13,9 +13,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Protocol
 
-from benchmarks import hop
+from benchmarks import analysis, hop
 from benchmarks.container import SKEW_MS
-from benchmarks.measuring import Figure, Reference, Row, now_ms, percentile
+from benchmarks.measuring import Figure, Reference, Row, now_ms, spread
 from benchmarks.tick_file import Tick, TickFile
 from foliostream.adapters.replay_quotes import ReplayQuotes
 from foliostream.domain.times import iso
@@ -117,24 +117,27 @@ def _update(tick: Tick, ts_ms: int) -> dict[str, Any]:
 
 
 def measure(home: Path, file: TickFile | None = None) -> list[Row]:
-    """The 95th percentile over ticks and accounts, beside what the waits by design and the emulator alone cost."""
+    """The 95th percentile over ticks and accounts, beside what the waits by design and the emulator alone cost; then
+    analyses on the same cloud."""
     source: Source = FromFile(file) if file else Sample()
     settings = Settings(home=home, port=0, portfolio={"PORTFOLIO_HOT_STORE": "valkey"})
     try:
         outputs = cloud.up(settings)
         bare = hop.measure(outputs)
         delays = _ticks(settings, outputs, source)
+        analyses = analysis.measure(settings, outputs, bare)
     finally:
         cloud.down(settings)
-    least = _least(bare)
+    least = _least(bare.queue)
     references = (
-        Reference("tick_to_ws_limit_p95_ms", "waits by design + bare hops, p95", _spread(least)),
+        Reference("tick_to_ws_limit_p95_ms", "waits by design + bare hops, p95", spread(least)),
         Reference("tick_to_ws_window_ms", "the window", Figure(WINDOW_MS, WINDOW_MS, WINDOW_MS)),
     )
     return [
-        Row("tick_to_ws_p95_ms", "tick to WebSocket, live accounts, p95", "ms", _spread(delays), references),
-        Row("tick_to_ws_p50_ms", "tick to WebSocket, live accounts, p50", "ms", _spread(delays, 50)),
-        Row("emulator_hop_p50_ms", "emulator: message to bare function, p50", "ms", _spread(bare, 50)),
+        Row("tick_to_ws_p95_ms", "tick to WebSocket, live accounts, p95", "ms", spread(delays), references),
+        Row("tick_to_ws_p50_ms", "tick to WebSocket, live accounts, p50", "ms", spread(delays, 50)),
+        Row("emulator_hop_p50_ms", "emulator: message to bare function, p50", "ms", spread(bare.queue, 50)),
+        *analyses,
     ]
 
 
@@ -206,8 +209,3 @@ def _least(bare: Sequence[float]) -> list[float]:
 
     starts = [draw.uniform(0, WINDOW_MS) for _ in range(_DRAWS)]
     return [after(after(start + draw.choice(bare), WINDOW_MS, SKEW_MS), FLUSH_MS) - start for start in starts]
-
-
-def _spread(samples: Sequence[float], percent: float = 95) -> Figure:
-    """The percentile with the lowest and highest single sample."""
-    return Figure(percentile(samples, percent), min(samples), max(samples))

@@ -8,147 +8,227 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from uuid import uuid4
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from random import Random
+from statistics import quantiles
+from typing import Any
 
 import pytest
 
-from foliostream_client.transport import Rest
 from local import services
 from local.processes import Records
-from tests.e2e.conftest import DEADLINE_S, Cloud, now_ms
+from tests.e2e.conftest import DEADLINE_S, Cloud
+from tests.e2e.crowd import CALLED, FINE, STOPPED, WATCHED, Crowd, gathered
 from tests.support.clients import Client
 from tests.support.watching import descendants, resident_mb
 
 CLIENTS = int(os.environ.get("STREAM_CLIENTS", "24"))
 PORTFOLIOS = int(os.environ.get("STREAM_PORTFOLIOS", "12"))
 TICKING_S = float(os.environ.get("STREAM_SECONDS", "10"))
-WATCHED = 5
-SYMBOLS = 6
 # Handshakes at once: API Gateway takes 500 a second, the emulator runs each through two functions.
 AT_ONCE = 20
 LEAVING = 3
+# One process answers for all of AWS here: what it cannot work off in a second only piles up.
+TICK_EVERY_S = max(0.1, CLIENTS / 250)
 # The emulator answers one after the other what AWS answers side by side.
 PATIENCE_S = DEADLINE_S + CLIENTS / 2
+# What a worker has that has begun to serve, and by how much it may grow beyond that while it serves thousands.
+STARTED_MB, GROWTH_MAX = 64, 4 / 3
 
-pytestmark = pytest.mark.timeout(240 + 4 * CLIENTS)
-
-
-@dataclass(frozen=True)
-class Crowd:
-    """The clients of one owner, and what they watch."""
-
-    cloud: Cloud
-    admin: Rest
-    rest: Rest
-    token: str
-    symbols: list[str]
-    portfolio_ids: list[str]
-    clients: list[Client]
-
-    def newest(self) -> dict[str, int]:
-        """The versions that are stored, by REST, which mends nothing here: everything is valued."""
-        with ThreadPoolExecutor(4) as pool:
-            states = pool.map(lambda name: self.rest.get(f"/api/v1/portfolio/{name}/state"), self.portfolio_ids)
-            return {state["portfolio_id"]: state["version"] for state in states}
-
-    def tick(self, price: int) -> None:
-        updates = [{"symbol": name, "last": price, "ts": now_ms()} for name in self.symbols]
-        self.admin.post("/api/v1/prices", {"updates": updates})
-
-    def fill(self, number: int) -> list[str]:
-        """One fill of every portfolio; their event ids."""
-        fills = [
-            {
-                "fill_id": f"f{number}",
-                "portfolio_id": name,
-                "instrument_id": self.symbols[index % SYMBOLS],
-                "side": "BUY",
-                "quantity": 1,
-                "fill_price": 10,
-                "timestamp": now_ms(),
-            }
-            for index, name in enumerate(self.portfolio_ids)
-        ]
-        for start in range(0, len(fills), 50):
-            answer = self.rest.post("/api/v1/fills", fills[start : start + 50])
-            assert answer["rejected"] == []
-        return [f"fill:{name}:f{number}" for name in self.portfolio_ids]
+pytestmark = pytest.mark.timeout(300 + 6 * CLIENTS)
+Figures = dict[str, object]
 
 
 @pytest.fixture
-def crowd(stack: Cloud, admin: Rest) -> Crowd:
-    name = f"crowd-{uuid4().hex[:8]}"
-    rest = stack.rest(name, ("fills:write",))
-    symbols = [f"T{uuid4().hex[:10].upper()}" for _ in range(SYMBOLS)]
-    for symbol in symbols:
-        admin.put(f"/api/v1/instruments/{symbol}", {"kind": "stock", "currency": "USD"})
+def crowd(stack: Cloud) -> Iterator[Crowd]:
+    with gathered(stack, CLIENTS, PORTFOLIOS) as everybody:
+        yield everybody
 
-    def create(number: int) -> str:
-        made = rest.post(
-            "/api/v1/portfolios",
-            {
-                "portfolio_name": f"Number {number}",
-                "account_type": "live",
-                "account_kind": "cash",
-                "base_currency": "USD",
-                "cost_basis": "average",
-                "initial_cash": 10_000,
-            },
-        )
-        identifier: str = made["portfolio_id"]
-        buy = {"instrument_id": symbols[number % SYMBOLS], "quantity_change": 10, "price": 10}
-        update = {"portfolio_id": identifier, "timestamp": now_ms(), "updates": [buy | {"transaction_type": "BUY"}]}
-        rest.post(f"/api/v1/portfolio/{identifier}/update", update)
-        return identifier
 
-    with ThreadPoolExecutor(4) as pool:
-        identifiers = list(pool.map(create, range(PORTFOLIOS)))
-    clients = [
-        Client(number, [identifiers[(number * WATCHED + step) % PORTFOLIOS] for step in range(WATCHED)])
-        for number in range(CLIENTS)
-    ]
-    return Crowd(stack, admin, rest, stack.token(name, ("fills:write",)), symbols, identifiers, clients)
+def test_many_clients_are_served_side_by_side_and_all_come_back_at_once(
+    crowd: Crowd, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figures = asyncio.run(the_day(crowd))
+    with capsys.disabled():
+        print("\nstreams:", *(f"  {name}: {figure}" for name, figure in figures.items()), sep="\n")  # noqa: T201 - asked for
+
+
+async def the_day(crowd: Crowd) -> Figures:
+    stopped, *others = crowd.clients
+    leaving, staying = others[:LEAVING], others[LEAVING:]
+    figures: Figures = {"clients": CLIENTS, "portfolios": PORTFOLIOS}
+    begun = time.monotonic()
+    tasks = await arrive(crowd, crowd.clients, figures)
+    await until(lambda: all(len(c.versions) == WATCHED for c in crowd.clients), lambda: "not everybody has snapshots")
+    figures["all_connected_with_snapshots_s"] = round(time.monotonic() - begun, 1)
+
+    price = await the_market_moves(crowd, stopped, leaving, staying, figures)
+    await everybody_comes_back(crowd, staying, tasks, price, figures)
+    return figures
+
+
+# --- connected -----------------------------------------------------------------------------------------------------
+
+
+async def the_market_moves(
+    crowd: Crowd, stopped: Client, leaving: list[Client], staying: list[Client], figures: Figures
+) -> int:
+    """Ticks, first for everybody; then one client does not read any more and some go without a word, while margin
+    accounts are called and restored and the broker's books drift."""
+    price = await ticking(crowd, TICKING_S / 2, 100, warming=staying)
+    figures["first_half"] = heard(staying)
+    workers, gone = workers_mb(crowd), connections(crowd, leaving)
+    assert len(gone) == LEAVING
+    assert stopped.socket is not None
+    stopped.socket.transport.pause_reading()
+    for client in leaving:
+        assert client.socket is not None
+        client.socket.transport.abort()
+    begun = time.monotonic()
+    for client in staying:
+        client.begin()
+    happening = asyncio.create_task(things_happen(crowd))
+    while not happening.done() or time.monotonic() - begun < TICKING_S / 2:
+        price = await ticking(crowd, 1.0, price)
+    await happening
+    figures["second_half"] = heard(staying)
+    figures["workers_mb"] = steady(workers, workers_mb(crowd))
+    assert [client.number for client in staying if not client.messages] == [], "whoever stays is told"
+    figures["newest_everywhere_s"] = round(await settle(crowd, staying), 1)
+    await has_every_event_once(crowd, staying)
+    assert [fault for client in staying for fault in client.faults] == []
+    assert sum(client.repeats for client in staying) == 0, "versions strictly rise"
+    await until(
+        lambda: not any(row["pk"]["S"] in gone for row in rows(crowd)), lambda: f"rows of {gone} are still there"
+    )
+    return price
+
+
+async def things_happen(crowd: Crowd) -> None:
+    """While ticks flow, which bring the price of the moment."""
+    await asyncio.to_thread(crowd.fill, 1)
+    await asyncio.to_thread(crowd.drift, 90_000)
+    await moves(crowd, CALLED, "margin_call", 1)
+    await moves(crowd, FINE, "margin_restored", 1)
+
+
+async def moves(crowd: Crowd, price: str, kind: str, times: int) -> None:
+    """Until every margin account has had so many events of a kind; ticks bring the price."""
+    crowd.cfd_price = price
+    wanted = times * len(crowd.margin)
+
+    def count() -> int:
+        return crowd.bus.count(kind, crowd.margin)
+
+    await until(lambda: count() >= wanted, lambda: f"{count()} of {wanted} {kind}")
+
+
+async def ticking(crowd: Crowd, seconds: float, first: int, warming: Iterable[Client] = ()) -> int:
+    """Prices of every symbol, one after the other; the last one. ``warming``: counts begin after a second."""
+    started = time.monotonic()
+    price, waiting = first, list(warming)
+    while time.monotonic() < started + seconds:
+        if waiting and time.monotonic() > started + 1:
+            while waiting:
+                waiting.pop().begin()
+        price += 1
+        await asyncio.to_thread(crowd.tick, price)
+        await asyncio.sleep(TICK_EVERY_S)
+    return price
+
+
+# --- the storm -----------------------------------------------------------------------------------------------------
+
+
+async def everybody_comes_back(
+    crowd: Crowd, staying: list[Client], tasks: list[asyncio.Task[None]], price: int, figures: Figures
+) -> None:
+    """All drop at once, miss prices, fills, a call with its stop-out and what the broker shows, and resume at once."""
+    for client in crowd.clients:
+        if client.socket is not None:
+            client.socket.transport.abort()
+    await asyncio.wait(tasks, timeout=PATIENCE_S)
+    missing = asyncio.create_task(what_is_missed(crowd))
+    while not missing.done():
+        price = await ticking(crowd, 1.0, price)
+    await missing
+    before = {client.number: client.events.total() for client in staying}
+    begun = time.monotonic()
+    again = await arrive(crowd, staying, figures)
+    await settle(crowd, staying)
+    figures["all_back_and_newest_s"] = round(time.monotonic() - begun, 1)
+    await has_every_event_once(crowd, staying)
+    figures["all_back_with_every_event_s"] = round(time.monotonic() - begun, 1)
+    assert [fault for client in staying for fault in client.faults] == []
+    # The session goes on from what was sent; a client's own resume, which crosses that, asks for the same once more.
+    assert [client.number for client in staying if client.repeats > len(client.portfolio_ids)] == [], "more than once"
+    figures["events_each"] = spread([len(client.events) for client in staying])
+    figures["events_in_all"] = Counter(name.partition(":")[0] for client in staying for name in client.events)
+    figures["replayed_each"] = spread([client.events.total() - before[client.number] for client in staying])
+    for client in staying:
+        assert client.socket is not None
+        await client.socket.close()
+    await asyncio.wait(again, timeout=PATIENCE_S)
+
+
+async def what_is_missed(crowd: Crowd) -> None:
+    for number in (2, 3):
+        await asyncio.to_thread(crowd.fill, number)
+    for cash in (100_000, 80_000):
+        await asyncio.to_thread(crowd.drift, cash)
+    await moves(crowd, CALLED, "margin_call", 2)
+    await moves(crowd, STOPPED, "stop_out", 1)
+    await moves(crowd, STOPPED, "margin_restored", 2)
+
+
+# --- looking -------------------------------------------------------------------------------------------------------
 
 
 async def until(holds: Callable[[], bool], what: Callable[[], object]) -> float:
     """The seconds it took."""
     begun = time.monotonic()
-    while not holds():
+    while not await asyncio.to_thread(holds):
         if time.monotonic() - begun > PATIENCE_S:
             pytest.fail(f"not within {PATIENCE_S} s: {what()}")
         await asyncio.sleep(0.2)
     return time.monotonic() - begun
 
 
-async def arrive(crowd: Crowd, clients: Iterable[Client]) -> list[asyncio.Task[None]]:
-    """Connect them, a few at a time."""
-    gate = asyncio.Semaphore(AT_ONCE)
-    tasks = []
+async def arrive(crowd: Crowd, clients: Iterable[Client], figures: Figures) -> list[asyncio.Task[None]]:
+    """Connect them, a few at a time; who is refused comes again after a growing pause, as clients have to."""
+    gate, refused = asyncio.Semaphore(AT_ONCE), 0
+
+    async def connected(client: Client) -> asyncio.Task[None] | None:
+        client.socket = None
+        task = asyncio.create_task(client.run(crowd.cloud.outputs.ws_url, crowd.token))
+        while client.socket is None and not task.done():
+            await asyncio.sleep(0.01)
+        return None if task.done() and task.exception() else task
 
     async def gated(client: Client) -> asyncio.Task[None]:
-        async with gate:
-            client.socket = None
-            task = asyncio.create_task(client.run(crowd.cloud.outputs.ws_url, crowd.token))
-            while client.socket is None and not task.done():
-                await asyncio.sleep(0.01)
-        return task
+        nonlocal refused
+        for pause_s in (1, 2, 4, 8, 16):
+            async with gate:
+                if (task := await connected(client)) is not None:
+                    return task
+            refused += 1
+            await asyncio.sleep(Random(client.number).uniform(0, pause_s))
+        pytest.fail(f"client {client.number} cannot connect")
 
-    tasks = await asyncio.gather(*(gated(client) for client in clients))
-    return list(tasks)
+    tasks = list(await asyncio.gather(*(gated(client) for client in clients)))
+    figures.setdefault("refused_handshakes", 0)
+    figures["refused_handshakes"] = int(str(figures["refused_handshakes"])) + refused
+    return tasks
 
 
-async def ticking(crowd: Crowd, seconds: float, first: int) -> int:
-    """Prices of every symbol, as fast as they are taken; the last one."""
-    stop = time.monotonic() + seconds
-    price = first
-    while time.monotonic() < stop:
-        price += 1
-        await asyncio.to_thread(crowd.tick, price)
-        await asyncio.sleep(0.1)
-    return price
+async def settle(crowd: Crowd, clients: list[Client]) -> float:
+    """Until everybody has the newest version of everything; the seconds that the slowest took."""
+    await until(lambda: len({str(crowd.newest()) for _ in range(2)}) == 1, lambda: "versions still rise")
+    newest = await asyncio.to_thread(crowd.newest)
+    return await until(lambda: not behind(clients, newest), lambda: behind(clients, newest)[:10])
 
 
 def behind(clients: Iterable[Client], newest: dict[str, int]) -> list[str]:
@@ -161,95 +241,71 @@ def behind(clients: Iterable[Client], newest: dict[str, int]) -> list[str]:
     ]
 
 
-async def settle(crowd: Crowd, clients: list[Client]) -> float:
-    """Until everybody has the newest version of everything; the seconds that the slowest took."""
-    await until(lambda: len(set(map(str, (crowd.newest(), crowd.newest())))) == 1, lambda: "versions still rise")
-    newest = await asyncio.to_thread(crowd.newest)
-    return await until(lambda: not behind(clients, newest), lambda: behind(clients, newest)[:10])
+async def has_every_event_once(crowd: Crowd, clients: list[Client]) -> None:
+    """Everything that happened to what a client watches, and nothing else. ``clients`` count by ``event_id``, as every
+    client has to: a resume sends again what may have been missed."""
+
+    def lacking() -> list[object]:
+        happened = crowd.events()
+        wanted = {c.number: set().union(*(happened[name] for name in c.portfolio_ids)) for c in clients}
+        return [(c.number, wanted[c.number] ^ set(c.events)) for c in clients if set(c.events) != wanted[c.number]]
+
+    await until(lambda: not lacking(), lambda: lacking()[:5])
 
 
-def test_many_clients_are_served_side_by_side_and_all_come_back_at_once(
-    crowd: Crowd, capsys: pytest.CaptureFixture[str]
-) -> None:
-    figures = asyncio.run(the_day(crowd))
-    with capsys.disabled():
-        print(f"\nstreams: {figures}")  # noqa: T201 - asked for by make streams
+def connections(crowd: Crowd, clients: list[Client]) -> set[str]:
+    """Partition keys of the connections that sessions of these clients have."""
+    sessions = {client.session_id for client in clients}
+    found = (row for row in rows(crowd) if row.get("session_id", {}).get("S") in sessions)
+    return {row["pk"]["S"] for row in found if row["sk"]["S"] == "CONNECTION"}
 
 
-async def the_day(crowd: Crowd) -> dict[str, object]:
-    stopped, *others = crowd.clients
-    leaving, staying = others[:LEAVING], others[LEAVING:]
-    figures: dict[str, object] = {"clients": CLIENTS, "portfolios": PORTFOLIOS}
-    begun = time.monotonic()
-    tasks = await arrive(crowd, crowd.clients)
-    await until(lambda: all(len(c.versions) == WATCHED for c in crowd.clients), lambda: "not everybody has snapshots")
-    figures["all_snapshots_s"] = round(time.monotonic() - begun, 1)
-
-    price = await the_market_moves(crowd, stopped, leaving, staying, figures)
-    await everybody_comes_back(crowd, staying, tasks, price, figures)
-    return figures
+def rows(crowd: Crowd) -> Iterator[dict[str, Any]]:
+    """Everything that is stored about sessions and connections."""
+    client, table = crowd.cloud.aws("dynamodb"), crowd.cloud.outputs.resources["SessionsTableName"]
+    for page in client.get_paginator("scan").paginate(TableName=table, ConsistentRead=True):
+        yield from page["Items"]
 
 
-async def the_market_moves(
-    crowd: Crowd, stopped: Client, leaving: list[Client], staying: list[Client], figures: dict[str, object]
-) -> int:
-    """Ticks, while one client stops reading and some go without a word."""
+def heard(clients: list[Client]) -> Figures:
+    """Least, middle and most of every client; ages are of the newest price in an update, on arrival."""
+    ages = sorted(age for client in clients for age in client.ages_ms)
+    return {
+        "messages_each": spread([client.messages for client in clients]),
+        "longest_silence_s": spread([round(client.silence_s(), 1) for client in clients]),
+        "age_ms_p50_p95_max": (round(ages[len(ages) // 2]), round(quantiles(ages, n=20)[-1]), round(ages[-1])),
+    }
+
+
+def spread(values: list[float]) -> tuple[float, float, float]:
+    """Least, middle, most."""
+    ordered = sorted(values)
+    return ordered[0], ordered[len(ordered) // 2], ordered[-1]
+
+
+def workers_mb(crowd: Crowd) -> dict[str, int]:
+    """Memory of every worker of a function, by the directory it runs in."""
     emulator = Records(crowd.cloud.settings.home).find(services.EMULATOR)
     assert emulator is not None
-    price = await ticking(crowd, TICKING_S / 2, 100)
-    memory_mb = {"half_way": resident_mb(descendants(emulator.pid))}
-    assert stopped.socket is not None
-    stopped.socket.transport.pause_reading()
-    for client in leaving:
-        assert client.socket is not None
-        client.socket.transport.abort()
-    before = {client.number: client.messages for client in staying}
-    price = await ticking(crowd, TICKING_S / 2, price)
-    figures["memory_mb"] = memory_mb | {"at_the_end": resident_mb(descendants(emulator.pid))}
-    figures["newest_everywhere_s"] = round(await settle(crowd, staying), 1)
-    starved = [client.number for client in staying if client.messages == before[client.number]]
-    assert starved == [], "whoever stays is told"
-    assert [fault for client in staying for fault in client.faults] == []
-    counts = sorted(client.messages - before[client.number] for client in staying)
-    figures["messages_each"] = (counts[0], counts[len(counts) // 2], counts[-1])
-    gone = {client.session_id for client in leaving}
-    await until(lambda: not gone & open_sessions(crowd), lambda: "the connections that went are still there")
-    return price
+    found = {}
+    for pid in descendants(emulator.pid):
+        with suppress(OSError):  # it has ended meanwhile
+            command = Path(f"/proc/{pid}/cmdline").read_text()
+            if "ministack-lambda-" in command:
+                found[command.split("ministack-lambda-")[1].split("/")[0]] = resident_mb([pid])
+    return found
 
 
-def open_sessions(crowd: Crowd) -> set[str]:
-    """Sessions that a stored connection belongs to."""
-    client, table = crowd.cloud.aws("dynamodb"), crowd.cloud.outputs.resources["SessionsTableName"]
-    pages = client.get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
-    rows = (item for page in pages for item in page["Items"] if item["sk"]["S"] == "CONNECTION")
-    return {row["session_id"]["S"] for row in rows}
-
-
-async def everybody_comes_back(
-    crowd: Crowd, staying: list[Client], tasks: list[asyncio.Task[None]], price: int, figures: dict[str, object]
-) -> None:
-    """All drop at once, miss fills and prices, and resume at once."""
-    for client in crowd.clients:
-        if client.socket is not None:
-            client.socket.transport.abort()
-    await asyncio.wait(tasks, timeout=PATIENCE_S)
-    for client in staying:
-        client.events.clear()
-    missed = await asyncio.to_thread(lambda: [*crowd.fill(1), *crowd.fill(2)])
-    await asyncio.to_thread(crowd.tick, price + 1)
-    begun = time.monotonic()
-    again = await arrive(crowd, staying)
-    await settle(crowd, staying)
-    wanted = {c.number: {e for e in missed if e.split(":")[1] in c.portfolio_ids} for c in staying}
-    await until(lambda: all(set(c.events) == wanted[c.number] for c in staying), lambda: lacking(staying, wanted))
-    figures["all_back_and_newest_s"] = round(time.monotonic() - begun, 1)
-    assert [fault for client in staying for fault in client.faults] == []
-    for client in staying:
-        assert client.socket is not None
-        await client.socket.close()
-    await asyncio.wait(again, timeout=PATIENCE_S)
-
-
-def lacking(staying: Iterable[Client], wanted: dict[int, set[str]]) -> list[object]:
-    """What events clients do not have, or should not."""
-    return [(c.number, wanted[c.number] ^ set(c.events)) for c in staying if set(c.events) != wanted[c.number]][:5]
+def steady(before: dict[str, int], after: dict[str, int]) -> Figures:
+    """The memory of all workers half way and at the end, and of the one that grew most; none may have grown much."""
+    both = before.keys() & after.keys()
+    assert both
+    grown = {name: after[name] - before[name] for name in both}
+    too_much = {name: grown[name] for name in both if after[name] > max(before[name], STARTED_MB) * GROWTH_MAX}
+    assert too_much == {}
+    most = max(grown, key=lambda name: grown[name])
+    return {
+        "half_way": sum(before[name] for name in both),
+        "at_the_end": sum(after[name] for name in both),
+        "grew_most": f"{most.split('-')[1]} {before[most]} to {after[most]}",
+    }
