@@ -38,12 +38,12 @@ def test_a_price_is_followed_from_its_request_over_the_valuation_to_the_push(
         key = f"live:{owner.portfolio_id}"
         eventually(lambda: admin.get(waiting)["users"], lambda users: key not in users, "the purchase was valued")
         post_price(admin, symbol, "77")
-        receive(socket, of_type("portfolio_update"), "the price")
-    [given] = told(stack, "rest_api", "prices", lambda line: symbol in line["symbols"])
-    [origin] = given["origins"]
-    assert given["correlation_id"] == origin
-    for function, message in (("recalculate", "recalculated"), ("push", "pushed")):
-        assert told(stack, function, message, lambda line: origin in line["origins"])
+        # While somebody watches: the first update may still be the purchase's.
+        [given] = told(stack, "rest_api", "prices", lambda line: symbol in line["symbols"])
+        [origin] = given["origins"]
+        assert given["correlation_id"] == origin
+        for function, message in (("recalculate", "recalculated"), ("push", "pushed")):
+            assert told(stack, function, message, lambda line: origin in line["origins"])
 
 
 def test_a_price_event_is_followed_by_the_id_that_its_publisher_was_told(
