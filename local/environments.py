@@ -96,7 +96,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def _install(environment: Environment) -> None:
-    print(f"installing the {environment.name} environment from {environment.lock.relative_to(ROOT)} ...", flush=True)
+    _tell(f"installing the {environment.name} environment from {environment.lock.relative_to(ROOT)} ...")
     started = time.monotonic()
     if sys.version_info < (3, 11):  # noqa: UP036 (this runs before anything could check the version)
         raise InstallError(f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}")
@@ -104,10 +104,12 @@ def _install(environment: Environment) -> None:
     _run([_base_python(), "-m", "venv", str(environment.path)])
     _run([str(environment.python), *PIP_INSTALL, "-r", str(environment.lock)])
     (environment.path / STAMP).write_text(digest(environment))
-    print(
-        f"the {environment.name} environment is installed, for all later runs: {time.monotonic() - started:.0f} s",
-        flush=True,
-    )
+    _tell(f"the {environment.name} environment is installed, for all later runs: {time.monotonic() - started:.0f} s")
+
+
+def _tell(line: str) -> None:
+    """Beside what a command prints: `TOKEN=$(make -s token)` is the token, also where it installed something first."""
+    print(line, file=sys.stderr, flush=True)
 
 
 def _base_python() -> str:
