@@ -7,8 +7,6 @@ import zipfile
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import boto3
-
 from benchmarks.measuring import now_ms
 from foliostream_client.transport import Socket
 from local import sam
@@ -58,7 +56,7 @@ class Hops(NamedTuple):
 def measure(outputs: Outputs) -> Hops:
     """One at a time: this is no load test."""
     queue_url = _deploy(outputs)
-    sqs, functions = aws(outputs, "sqs"), aws(outputs, "lambda")
+    sqs, functions = outputs.aws("sqs"), outputs.aws("lambda")
     with Socket(_socket_url(outputs)) as socket:
         return Hops(
             _each(outputs, "queue", lambda: sqs.send_message(QueueUrl=queue_url, MessageBody=str(now_ms()))),
@@ -103,20 +101,8 @@ def _arrived(outputs: Outputs, kind: str, count: int) -> list[float]:
     return found
 
 
-def aws(outputs: Outputs, service: str) -> Any:  # noqa: ANN401 (boto3's clients have no common type)
-    """A client of the local cloud, as who deploys it."""
-    client: Any = boto3.client
-    return client(
-        service,
-        endpoint_url=outputs.aws_endpoint,
-        region_name=outputs.region,
-        aws_access_key_id=outputs.aws_access_key_id,
-        aws_secret_access_key=outputs.aws_secret_access_key,
-    )
-
-
 def _deploy(outputs: Outputs) -> str:
-    iam, functions, sqs = (aws(outputs, service) for service in ("iam", "lambda", "sqs"))
+    iam, functions, sqs = (outputs.aws(service) for service in ("iam", "lambda", "sqs"))
     role = iam.create_role(RoleName=NAME, AssumeRolePolicyDocument=json.dumps(_TRUST))["Role"]["Arn"]
     iam.put_role_policy(RoleName=NAME, PolicyName=NAME, PolicyDocument=json.dumps(_RIGHTS))
     archive = io.BytesIO()
@@ -133,7 +119,7 @@ def _deploy(outputs: Outputs) -> str:
 
 def _socket_url(outputs: Outputs) -> str:
     """Of a WebSocket API that has nothing but the bare function behind it."""
-    gateway, functions = aws(outputs, "apigatewayv2"), aws(outputs, "lambda")
+    gateway, functions = outputs.aws("apigatewayv2"), outputs.aws("lambda")
     function = functions.get_function(FunctionName=NAME)["Configuration"]["FunctionArn"]
     functions.add_permission(
         FunctionName=NAME, StatementId="socket", Action="lambda:InvokeFunction", Principal="apigateway.amazonaws.com"

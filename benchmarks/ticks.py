@@ -144,7 +144,7 @@ def measure(home: Path, file: TickFile | None = None) -> list[Row]:
 def _ticks(settings: Settings, outputs: Outputs, source: Source) -> list[float]:
     """Milliseconds from before each tick is published until each account's update with it is here."""
     ids = source.open_accounts(Rest(outputs.rest_url, outputs.token))
-    bus, pause, delays = hop.aws(outputs, "events"), random.Random(3), []
+    bus, pause, delays = outputs.aws("events"), random.Random(3), []
     with Socket(outputs.ws_url, cloud.local_issuer(settings).token("demo")) as socket:
         socket.send({"action": "subscribe", "portfolio_ids": ids})
         _await_snapshots(socket, set(ids))

@@ -8,7 +8,10 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import boto3
+from botocore.config import Config
 
 from local import environments, parameters, sam, services
 from local.issuer import ALL_SCOPES, Issuer, load_key
@@ -45,6 +48,18 @@ class Outputs:
     redis_url: str
     ports: dict[str, int]
     resources: dict[str, str]
+
+    def aws(self, service: str, config: Config | None = None) -> Any:  # noqa: ANN401 (boto3's clients have no common type)
+        """A client of this cloud, as who deploys it."""
+        client: Any = boto3.client
+        return client(
+            service,
+            endpoint_url=self.aws_endpoint,
+            region_name=self.region,
+            aws_access_key_id=self.aws_access_key_id,
+            aws_secret_access_key=self.aws_secret_access_key,
+            config=config,
+        )
 
 
 def up(settings: Settings) -> Outputs:

@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -21,14 +20,7 @@ class DeadLetters:
     def __init__(self, outputs: Outputs, show: Callable[[str], object] = print) -> None:
         self._function = outputs.resources["DeadLettersFunctionName"]
         self._show = show
-        self._client: Any = boto3.client(
-            "lambda",
-            endpoint_url=outputs.aws_endpoint,
-            region_name=outputs.region,
-            aws_access_key_id=outputs.aws_access_key_id,
-            aws_secret_access_key=outputs.aws_secret_access_key,
-            config=Config(read_timeout=_READ_TIMEOUT_S),
-        )
+        self._client: Any = outputs.aws("lambda", Config(read_timeout=_READ_TIMEOUT_S))
 
     def list(self) -> None:
         """A line a queue that has letters."""

@@ -18,7 +18,6 @@ from pathlib import Path
 from types import FrameType
 from typing import TypeVar
 
-import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
@@ -198,14 +197,7 @@ def _is_moving(rest: Rest, settings: Settings) -> bool:
 
 def _start_market(outputs: Outputs) -> None:
     """Do not wait for the schedule, which goes on from the next minute."""
-    client = boto3.client(
-        "lambda",
-        endpoint_url=outputs.aws_endpoint,
-        region_name=outputs.region,
-        aws_access_key_id=outputs.aws_access_key_id,
-        aws_secret_access_key=outputs.aws_secret_access_key,
-        config=Config(proxies={}, retries={"total_max_attempts": 1}),
-    )
+    client = outputs.aws("lambda", Config(proxies={}, retries={"total_max_attempts": 1}))
     try:
         answer = client.invoke(FunctionName=outputs.resources["MarketFeedFunctionName"], Payload=b'{"start": true}')
     except (BotoCoreError, ClientError) as fault:

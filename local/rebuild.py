@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local.cloud import Outputs
@@ -39,13 +38,7 @@ class Progress:
 
 def rebuild_hot(outputs: Outputs, show: Callable[[str], object] = print, stalled_s: float = STALLED_S) -> Progress:
     """Start a rebuild and wait for its end; `CloudError` if it fails or does not come on for `stalled_s`."""
-    client = boto3.client(
-        "lambda",
-        endpoint_url=outputs.aws_endpoint,
-        region_name=outputs.region,
-        aws_access_key_id=outputs.aws_access_key_id,
-        aws_secret_access_key=outputs.aws_secret_access_key,
-    )
+    client = outputs.aws("lambda")
     function = outputs.resources["RebuildHotFunctionName"]
     seen = _ask(client, function, "start")
     show(f"rebuilding the hot store: {seen}")

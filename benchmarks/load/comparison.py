@@ -6,8 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
 
-import boto3
-
 from benchmarks.load.generator import Sent, SentFill
 from benchmarks.load.plan import CASH, FIRST_PRICE, FIRST_QUANTITY, SHARDS, Account
 from foliostream.adapters.dynamodb_ledger import DynamoDbLedger
@@ -29,14 +27,7 @@ class Comparison:
         self._ids = [account.portfolio_id for account in accounts]
         self._connection = RedisConnection(outputs.redis_url, shards=SHARDS)
         self._hot = RedisHotStore(self._connection, SystemClock())
-        client = boto3.client(
-            "dynamodb",
-            endpoint_url=outputs.aws_endpoint,
-            region_name=outputs.region,
-            aws_access_key_id=outputs.aws_access_key_id,
-            aws_secret_access_key=outputs.aws_secret_access_key,
-        )
-        self._ledger = DynamoDbLedger(client, outputs.resources["LedgerTableName"])
+        self._ledger = DynamoDbLedger(outputs.aws("dynamodb"), outputs.resources["LedgerTableName"])
 
     def close(self) -> None:
         """Of the hot store."""

@@ -12,8 +12,6 @@ from multiprocessing.connection import Connection
 from random import Random
 from typing import Any, NamedTuple
 
-import boto3
-
 from benchmarks.load.plan import FIRST_PRICE, SEED, Account, Plan
 from benchmarks.measuring import now_ms
 from foliostream_client.transport import Rest
@@ -59,13 +57,7 @@ class _Generator:
     def __init__(self, plan: Plan, outputs: Outputs, token: str) -> None:
         self._plan, self._draw = plan, Random(SEED)
         self._symbols, self._accounts = plan.all_symbols(), plan.accounts()
-        self._bus: Any = boto3.client(
-            "events",
-            endpoint_url=outputs.aws_endpoint,
-            region_name=outputs.region,
-            aws_access_key_id=outputs.aws_access_key_id,
-            aws_secret_access_key=outputs.aws_secret_access_key,
-        )
+        self._bus: Any = outputs.aws("events")
         self._bus_name = outputs.resources["EventBusName"]
         self._rest = Rest(outputs.rest_url, token)
         self._sent = Sent(prices=dict.fromkeys(self._symbols, FIRST_PRICE))

@@ -14,14 +14,12 @@ from foliostream.domain import swaps, times
 from foliostream.wiring import wiring
 
 logger = Logger()
-# What the scheduler writes the time of the run in place of; an emulator may hand it on as it is.
-PLACEHOLDER = "<aws.scheduler.scheduled-time>"
 
 
 class _Ask(Struct):
     night: str | None = None
     portfolio_ids: list[str] | None = None
-    scheduled_time: str = PLACEHOLDER
+    scheduled_time: str = times.SCHEDULED_TIME
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
@@ -36,8 +34,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         logger.info("charged", booked=len(report.booked), nothing=len(report.nothing), failed=len(report.failed))
         return lambda_events.failures(again)
     ask = asked(event, _Ask)
-    is_scheduled = ask.scheduled_time != PLACEHOLDER
-    at_ms = times.epoch_ms(ask.scheduled_time) if is_scheduled else wiring().clock.now_ms()
+    at_ms = times.scheduled_ms(ask.scheduled_time, wiring().clock.now_ms())
     night = booking.night(ask.night or swaps.latest(at_ms).day.isoformat())
     if ask.portfolio_ids is not None:
         return {"night": night.day.isoformat(), **asdict(booking.book(night, ask.portfolio_ids))}

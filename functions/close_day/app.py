@@ -14,14 +14,12 @@ from foliostream.domain import times
 from foliostream.wiring import wiring
 
 logger = Logger()
-# What the scheduler writes the time of the run in place of; an emulator may hand it on as it is.
-PLACEHOLDER = "<aws.scheduler.scheduled-time>"
 
 
 class _Ask(Struct):
     day: str | None = None
     portfolio_ids: list[str] | None = None
-    scheduled_time: str = PLACEHOLDER
+    scheduled_time: str = times.SCHEDULED_TIME
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
@@ -45,8 +43,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         )
         return lambda_events.failures(again)
     ask = asked(event, _Ask)
-    is_scheduled = ask.scheduled_time != PLACEHOLDER
-    at_ms = times.epoch_ms(ask.scheduled_time) if is_scheduled else wiring().clock.now_ms()
+    at_ms = times.scheduled_ms(ask.scheduled_time, wiring().clock.now_ms())
     day = closing.checked_day(ask.day or closing.day_of(at_ms))
     if closing.is_holiday(day):
         logger.info("not closed: a holiday of the market", day=day)

@@ -155,23 +155,34 @@ def killed_valkey(scene: Field) -> Iterator[None]:
 
 
 @contextmanager
-def slow_valkey(scene: Field) -> Iterator[None]:
-    """It answers nobody for a second, again and again."""
+def _every(seconds: float, act: Callable[[], None]) -> Iterator[None]:
+    """Again and again, from a thread of its own, until it is left."""
     ended = threading.Event()
 
-    def pause() -> None:
-        while not ended.wait(2.0):
-            with suppress(redis.RedisError), redis.Redis.from_url(scene.cloud.outputs.redis_url) as node:
-                node.execute_command("CLIENT", "PAUSE", 1000, "ALL")
-                scene.count("Valkey paused for a second")
+    def repeat() -> None:
+        while not ended.wait(seconds):
+            act()
 
-    thread = threading.Thread(target=pause, name="pauser")
+    thread = threading.Thread(target=repeat, name=act.__name__)
     thread.start()
     try:
         yield
     finally:
         ended.set()
         thread.join()
+
+
+@contextmanager
+def slow_valkey(scene: Field) -> Iterator[None]:
+    """It answers nobody for a second, again and again."""
+
+    def pause() -> None:
+        with suppress(redis.RedisError), redis.Redis.from_url(scene.cloud.outputs.redis_url) as node:
+            node.execute_command("CLIENT", "PAUSE", 1000, "ALL")
+            scene.count("Valkey paused for a second")
+
+    with _every(2.0, pause):
+        yield
 
 
 @contextmanager
@@ -216,21 +227,14 @@ def lost_hot_store(scene: Field) -> Iterator[None]:
 def burdensome_clients(scene: Field) -> Iterator[None]:
     """One goes without a word and comes back, again and again; another one stops reading."""
     scene.crowd.stop_reading(scene.crowd.stuck)
-    ended = threading.Event()
 
     def leave() -> None:
-        while not ended.wait(3.0):
-            scene.crowd.cut(scene.crowd.leaving)
-            scene.crowd.cut(scene.draw.choice(scene.crowd.healthy))
-            scene.count("clients gone without a word", 2)
+        scene.crowd.cut(scene.crowd.leaving)
+        scene.crowd.cut(scene.draw.choice(scene.crowd.healthy))
+        scene.count("clients gone without a word", 2)
 
-    thread = threading.Thread(target=leave, name="leaver")
-    thread.start()
-    try:
+    with _every(3.0, leave):
         yield
-    finally:
-        ended.set()
-        thread.join()
 
 
 @contextmanager

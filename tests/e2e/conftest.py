@@ -13,7 +13,6 @@ from random import Random
 from typing import Any, TypeVar
 from uuid import uuid4
 
-import boto3
 import pytest
 import redis
 
@@ -71,13 +70,7 @@ class Cloud:
         return CheckedSocket(self.outputs.ws_url, self.token(subject), query=query)
 
     def aws(self, service: str) -> Any:  # noqa: ANN401 (boto3's clients have no common type)
-        return boto3.client(
-            service,
-            endpoint_url=self.outputs.aws_endpoint,
-            region_name=self.outputs.region,
-            aws_access_key_id=self.outputs.aws_access_key_id,
-            aws_secret_access_key=self.outputs.aws_secret_access_key,
-        )
+        return self.outputs.aws(service)
 
 
 @pytest.fixture(scope="session", params=["valkey", "dynamodb"])

@@ -8,42 +8,18 @@ from uuid import uuid4
 
 import pytest
 
-from foliostream.api.requests import MAX_BODY_BYTES
 from foliostream.application.protocol import MAX_CLIENT_MESSAGE_BYTES
 from foliostream_client.transport import Rest
 from local.issuer import ALL_SCOPES
 from local.sam import function_logs
 from tests.e2e.conftest import Cloud, anything, receive
 from tests.support.access import CALLS, Call, Ground
+from tests.support.hostile import BODIES, NAMES
 from tests.support.log_search import FORGED, forged, secrets
 
 GROUND = Ground("nobodys", "NOSUCH", "an-order", "something-new")
-# Separators of keys, of paths and of lines; what names the caller's own things elsewhere; what is no text at all.
-NAMES = [
-    "live:12345",
-    "a#b",
-    "portfolio#a",
-    "a|b",
-    "{a}",
-    "a*",
-    "a b",
-    "../a",
-    "a\nb",
-    "a\x00b",
-    "\u202ea",
-    "x" * 65,
-    f'\n{{"level":"{FORGED}"}}',
-    f"\r\n{FORGED}",
-]
+FORGERIES = [f'\n{{"level":"{FORGED}"}}', f"\r\n{FORGED}"]
 ROUTES = ("$connect", "$disconnect", "$default")
-BODIES = {
-    "too large": (b'{"portfolio_name": "' + b"x" * MAX_BODY_BYTES + b'"}', 413),
-    "nested": (b'{"updates": ' + b"[" * 50_000 + b"]" * 50_000 + b"}", 400),
-    "no JSON": (b'{"updates": ', 400),
-    "no object": (b'"text"', 400),
-    "no text": (b"\xff\xfe\x00", 400),
-    "no number": (b'{"updates": NaN}', 400),
-}
 
 
 @pytest.fixture
@@ -51,7 +27,7 @@ def rest(stack: Cloud) -> Rest:
     return stack.rest(f"m{uuid4().hex[:12]}", ALL_SCOPES)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, *FORGERIES])
 def test_a_name_that_would_be_part_of_another_key_is_refused_wherever_it_is_given(rest: Rest, name: str) -> None:
     body = {
         "portfolio_id": name,

@@ -497,10 +497,8 @@ class Wiring:
         from foliostream.application.repairing import Repair
         from foliostream.application.sweep import Sweep
 
-        hot, comparison = (
-            self.hot,
-            Comparison(self.ledger, self.hot, self.hot, self.hot, self.marker, self._notes, self.clock),
-        )
+        hot = self.hot
+        comparison = Comparison(self.ledger, hot, hot, hot, self.marker, self._notes, self.clock)
         return Sweep(
             promises=LatePromises(hot, self.queues, self.marker, comparison, self.settings.skew_ms),
             symbols=self.symbols,

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from foliostream.domain.times import SCHEDULED_TIME
+
 BODY_CHARACTERS_MAX = 2_000
-# What the scheduler writes the time in place of; its attribute has it where it did not.
-_TIME = "<aws.scheduler.scheduled-time>"
 _LAMBDA = "lambda"
 
 
@@ -67,7 +67,7 @@ def why(body: str, attributes: Mapping[str, str], receives: int) -> Why:
 def start(body: str, attributes: Mapping[str, str]) -> Start | None:
     """The invocation to be made again; None where the letter is no invocation."""
     if function := _function(attributes.get("TARGET_ARN", "")):
-        return Start(function, body.replace(_TIME, attributes.get("SCHEDULED_TIME", _TIME)).encode())
+        return Start(function, body.replace(SCHEDULED_TIME, attributes.get("SCHEDULED_TIME", SCHEDULED_TIME)).encode())
     record = _fields(body)
     function = _function(str(_mapping(record, "requestContext").get("functionArn", "")))
     if not function or "requestPayload" not in record:

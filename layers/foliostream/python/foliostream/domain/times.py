@@ -6,6 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 from foliostream.errors import CallerError
 
+# What the scheduler writes the time of a run in place of; an emulator may hand it on as it is.
+SCHEDULED_TIME = "<aws.scheduler.scheduled-time>"
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _MAX_MS = 253_402_300_799_999  # the end of the year 9999
@@ -33,3 +36,8 @@ def epoch_ms(raw: str | int) -> int:
     if not 0 <= ms <= _MAX_MS:
         raise CallerError(f"a time lies between 1970 and 9999, is {str(raw)[:40]!r}")
     return ms
+
+
+def scheduled_ms(raw: str, now_ms: int) -> int:
+    """When a run was scheduled, epoch milliseconds: now, where the scheduler wrote no time. Errors as ``epoch_ms``."""
+    return now_ms if raw == SCHEDULED_TIME else epoch_ms(raw)
