@@ -5,18 +5,16 @@ from __future__ import annotations
 from typing import Annotated
 
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
-from aws_lambda_powertools.event_handler.openapi.params import Body, Query
+from aws_lambda_powertools.event_handler.openapi.params import Body
 
 from foliostream.api import requests
 from foliostream.api.answers import answer
 from foliostream.api.models import ClosesRequest
 from foliostream.api.openapi import answers, ref
 from foliostream.api.parts import Parts
+from foliostream.api.routes import FromDay, ToDay
 from foliostream.api.shapes import CloseOut, ClosesKept, ClosesOut
 from foliostream.application import price_history
-
-FromDate = Annotated[str | None, Query(alias="from", max_length=10, description="First date, such as 2026-02-26.")]
-ToDate = Annotated[str | None, Query(alias="to", max_length=10, description="Last date, included.")]
 
 
 def history_routes(api: APIGatewayRestResolver, parts: Parts) -> None:
@@ -45,13 +43,13 @@ def history_routes(api: APIGatewayRestResolver, parts: Parts) -> None:
         summary="Daily closes, divided by the splits since",
         responses=answers(status_200=("The closes", ref(ClosesOut))),
     )
-    def get_price_history(symbol: str, from_date: FromDate = None, to_date: ToDate = None) -> Response[str]:
+    def get_price_history(symbol: str, from_day: FromDay = None, to_day: ToDay = None) -> Response[str]:
         requests.caller(api.current_event.raw_event)
         name = requests.name(symbol)
         found = price_history.get_closes(
             name,
-            from_date,
-            to_date,
+            from_day,
+            to_day,
             instruments=parts.instruments,
             price_history=parts.price_history,
             zone=parts.market_zone,

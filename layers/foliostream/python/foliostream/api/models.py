@@ -8,14 +8,17 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, WithJsonSchema
 
-from foliostream.domain import times, trading_hours
+from foliostream.application.portfolios import MAX_ENTRIES
+from foliostream.domain import keys, orders, times, trading_hours
 from foliostream.domain.changes import MAX_TARGETS
 from foliostream.domain.closes import MAX_CLOSES
 from foliostream.domain.fills import Side
 from foliostream.domain.instrument import MAX_AGE_SECONDS, MAX_SPLITS, MAX_TIERS, Kind, SwapMode, Weekday
+from foliostream.domain.money import MAX_DIGITS
 from foliostream.domain.orders import OrderType
 from foliostream.domain.pacing import UPDATE_INTERVAL_MS_MAX, UPDATE_INTERVAL_MS_MIN
 from foliostream.domain.portfolio import MAX_NAME_LENGTH, AccountKind, AccountType, CostBasis, Status, TransactionType
+from foliostream.domain.preview import MAX_ORDERS
 from foliostream.errors import CallerError
 
 # Far beyond what the domain takes; it only keeps absurd numbers out of arithmetic and messages.
@@ -34,6 +37,8 @@ def _exact(raw: object) -> Decimal:
     value = Decimal(raw)
     if len(value.as_tuple().digits) > _MAX_DIGITS or abs(value.adjusted()) > _MAX_DIGITS:
         raise ValueError(f"has more than {_MAX_DIGITS} digits")
+    if value and value.adjusted() >= MAX_DIGITS:
+        raise ValueError(f"has at most {MAX_DIGITS} digits before the point")
     return value
 
 
@@ -46,10 +51,22 @@ def _epoch_ms(raw: object) -> int:
         raise ValueError(fault.message) from None
 
 
+def named(pattern: str) -> WithJsonSchema:
+    """Describes a name that the domain checks by the same pattern."""
+    return WithJsonSchema({"type": "string", "pattern": f"^{pattern}$"})
+
+
+_NUMBER = {"type": "number", "exclusiveMinimum": -(10**MAX_DIGITS), "exclusiveMaximum": 10**MAX_DIGITS}
+PortfolioId = Annotated[str, named(keys.PORTFOLIO_ID)]
+Symbol = Annotated[str, named(keys.SYMBOL)]
+Currency = Annotated[str, named(keys.CURRENCY)]
+SymbolOrCash = Annotated[str, named(f"({keys.SYMBOL}|{keys.CASH_PREFIX}{keys.CURRENCY})")]
+TransactionId = Annotated[str, named(keys.TRANSACTION_ID)]
+OrderId = Annotated[str, named(orders.ORDER_ID)]
 Amount = Annotated[
     Decimal,
     BeforeValidator(_exact),
-    WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string", "pattern": f"^{_DECIMAL.pattern}$"}]}),
+    WithJsonSchema({"anyOf": [_NUMBER, {"type": "string", "pattern": f"^{_DECIMAL.pattern}$"}]}),
 ]
 
 
@@ -72,7 +89,10 @@ Timestamp = Annotated[
     BeforeValidator(_epoch_ms),
     WithJsonSchema(
         {
-            "anyOf": [{"type": "string", "format": "date-time"}, {"type": "integer"}],
+            "anyOf": [
+                {"type": "string", "format": "date-time"},
+                {"type": "integer", "minimum": 0, "maximum": times.MAX_MS},
+            ],
             "description": "ISO 8601 with Z or an offset, or epoch milliseconds",
         }
     ),
@@ -86,8 +106,9 @@ class _Body(BaseModel):
 
 
 UpdateInterval = Annotated[int, Field(strict=True, ge=UPDATE_INTERVAL_MS_MIN, le=UPDATE_INTERVAL_MS_MAX)]
-TargetWeights = Annotated[dict[str, Amount], Field(max_length=MAX_TARGETS)]
-Benchmark = Annotated[str, Field(max_length=32)]
+TargetWeights = Annotated[
+    dict[Symbol, Amount], Field(max_length=MAX_TARGETS, json_schema_extra={"additionalProperties": False})
+]
 
 
 class PortfolioSettings(_Body):
@@ -107,7 +128,7 @@ class PortfolioSettings(_Body):
     allow_short: StrictBool = False
     update_interval_ms: UpdateInterval | None = None
     target_weights: TargetWeights | None = None
-    benchmark: Benchmark | None = None
+    benchmark: Symbol | None = None
     margin_call_percent: Amount | None = None
     stop_out_percent: Amount | None = None
     auto_liquidate: StrictBool | None = None
@@ -121,7 +142,7 @@ class SettingsChange(_Body):
     allow_short: StrictBool | None = None
     update_interval_ms: UpdateInterval | None = None
     target_weights: TargetWeights | None = None
-    benchmark: Benchmark | None = None
+    benchmark: Symbol | None = None
     margin_call_percent: Amount | None = None
     stop_out_percent: Amount | None = None
     auto_liquidate: StrictBool | None = None
@@ -148,11 +169,11 @@ class BrokerAccountIn(_Body):
 class PortfolioRequest(_Body):
     """A new portfolio. Without ``portfolio_id`` one is made, the same again for the same Idempotency-Key."""
 
-    portfolio_id: str | None = None
+    portfolio_id: PortfolioId | None = None
     portfolio_name: Annotated[str, Field(max_length=MAX_NAME_LENGTH, pattern=_NAME_PATTERN)]
     account_type: AccountType
     account_kind: AccountKind
-    base_currency: str
+    base_currency: Currency
     cost_basis: CostBasis
     leverage: Amount | None = None
     initial_cash: Amount = Decimal(0)
@@ -179,29 +200,29 @@ class UpdateLine(_Body):
     ADJUSTMENT: ``reason``, and a signed ``amount`` or, in kind, ``instrument_id``, ``quantity_change``, ``price``."""
 
     transaction_type: TransactionType
-    instrument_id: str | None = None
+    instrument_id: SymbolOrCash | None = None
     quantity_change: Amount | None = None
     price: Amount | None = None
     fee: Amount = Decimal(0)
-    fee_currency: str | None = None
+    fee_currency: Currency | None = None
     amount: Amount | None = None
-    currency: str | None = None
+    currency: Currency | None = None
     ratio: Ratio | None = None
     cash_price: Amount | None = None
-    from_currency: Annotated[str | None, Field(alias="from")] = None
-    to_currency: Annotated[str | None, Field(alias="to")] = None
+    from_currency: Annotated[Currency | None, Field(alias="from")] = None
+    to_currency: Annotated[Currency | None, Field(alias="to")] = None
     rate: Amount | None = None
     reason: Annotated[str | None, Field(max_length=MAX_REASON_LENGTH, pattern=_NAME_PATTERN)] = None
-    transaction_id: str | None = None
+    transaction_id: TransactionId | None = None
     timestamp: Timestamp | None = None
 
 
 class UpdateRequest(_Body):
     """Transactions to be booked, all or none. ``timestamp`` is that of every line that names no other."""
 
-    portfolio_id: str
+    portfolio_id: PortfolioId
     timestamp: Timestamp
-    updates: list[UpdateLine]
+    updates: Annotated[list[UpdateLine], Field(json_schema_extra={"minItems": 1, "maxItems": MAX_ENTRIES})]
 
 
 class OrderRequest(_Body):
@@ -211,19 +232,19 @@ class OrderRequest(_Body):
     needs is not set aside. ``client_order_id`` makes the call repeatable and is the order's id; without it one is
     made."""
 
-    instrument_id: str
+    instrument_id: Symbol
     side: Side
     quantity: Amount
     order_type: OrderType
     limit_price: Amount | None = None
-    client_order_id: str | None = None
+    client_order_id: OrderId | None = None
 
 
 class PreviewOrder(_Body):
     """A trade that is only thought of: ``quantity`` signed, negative sells; without ``price`` at the market's, a
     purchase at the ask. ``fee`` in the instrument's currency."""
 
-    instrument_id: str
+    instrument_id: Symbol
     quantity: Amount
     price: Amount | None = None
     fee: Amount = Decimal(0)
@@ -232,7 +253,7 @@ class PreviewOrder(_Body):
 class PreviewRequest(_Body):
     """Orders that are judged together, as one update would be."""
 
-    orders: list[PreviewOrder]
+    orders: Annotated[list[PreviewOrder], Field(json_schema_extra={"minItems": 1, "maxItems": MAX_ORDERS})]
 
 
 class SplitIn(_Body):
@@ -269,8 +290,8 @@ class InstrumentRequest(_Body):
     prices; what a split does to a portfolio's quantity is booked there, as a SPLIT."""
 
     kind: Kind
-    currency: str
-    base_currency: str | None = None
+    currency: Currency
+    base_currency: Currency | None = None
     contract_size: Amount | None = None
     price_decimals: Annotated[int, Field(strict=True, ge=0, le=10)] | None = None
     allow_zero: StrictBool = False
@@ -288,7 +309,7 @@ class InstrumentRequest(_Body):
 class CloseIn(_Body):
     """A daily close; ``date`` is the market's, such as 2026-02-26."""
 
-    date: Annotated[str, Field(max_length=10)]
+    date: Annotated[str, Field(max_length=10, json_schema_extra={"format": "date"})]
     close: Amount
 
 

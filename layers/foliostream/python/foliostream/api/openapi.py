@@ -12,6 +12,7 @@ from aws_lambda_powertools.event_handler import APIGatewayRestResolver
 from aws_lambda_powertools.event_handler.openapi.types import OpenAPIResponse
 
 from foliostream.api import shapes
+from foliostream.domain import keys, orders
 from foliostream.domain.valuation import PortfolioState, PositionState
 
 VERSION = "1.0.0"
@@ -46,6 +47,14 @@ _SHAPES = (
 _DECIMAL = {"type": "string", "format": "decimal"}
 # What the router takes for a parameter; a path with anything else in its place is none of ours.
 _PARAMETER = r"[-._~()'!*:@,;=+&$%<> \[\]{}|^\w]+"
+
+# What its parameters are, checked by the use cases: a path is read before anybody knows in which way it is encoded.
+_IN_PATHS: Mapping[str, Mapping[str, Any]] = {
+    "portfolio_id": {"type": "string", "pattern": f"^{keys.PORTFOLIO_ID}$"},
+    "symbol": {"type": "string", "pattern": f"^{keys.SYMBOL}$"},
+    "order_id": {"type": "string", "pattern": f"^{orders.ORDER_ID}$"},
+    "user_type": {"type": "string", "enum": [*keys.ACCOUNT_TYPES]},
+}
 
 
 def ref(shape: type) -> dict[str, str]:
@@ -116,6 +125,9 @@ def _finish(path: str, operation: dict[str, Any]) -> None:
     responses = operation["responses"]
     if "HTTPValidationError" in str(responses.get("422")):
         del responses["422"]
+    for parameter in operation.get("parameters", ()):
+        if parameter["in"] == "path":
+            parameter["schema"] = dict(_IN_PATHS[parameter["name"]])
     responses |= {status: {"$ref": "#/components/responses/Error"} for status in ("4XX", "5XX")}
     if path in OPEN_PATHS:
         operation["security"] = []

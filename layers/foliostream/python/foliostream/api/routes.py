@@ -47,6 +47,7 @@ from foliostream.domain.valuation import PortfolioState, PositionState
 log = logging.getLogger(__name__)
 
 MAX_CURSOR_LENGTH = 2_048
+DATE = {"format": "date"}
 IdempotencyKey = Annotated[
     str | None,
     Header(
@@ -56,8 +57,12 @@ IdempotencyKey = Annotated[
     ),
 ]
 Cursor = Annotated[str | None, Query(max_length=MAX_CURSOR_LENGTH, description="From the page before.")]
-FromDay = Annotated[str | None, Query(alias="from", max_length=10, description="First day, such as 2026-02-26.")]
-ToDay = Annotated[str | None, Query(alias="to", max_length=10, description="Last day, included.")]
+FromDay = Annotated[
+    str | None, Query(alias="from", max_length=10, json_schema_extra=DATE, description="First day, such as 2026-02-26.")
+]
+ToDay = Annotated[
+    str | None, Query(alias="to", max_length=10, json_schema_extra=DATE, description="Last day, included.")
+]
 _positions = msgspec.json.Decoder(Positions)
 
 

@@ -8,12 +8,22 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Raw, Struct
 
 from foliostream.application.fill_input import GivenFill
-from foliostream.application.price_input import MAX_UPDATES
+from foliostream.application.price_input import MAX_SEQ, MAX_UPDATES
+from foliostream.domain import fills, keys, times
 from foliostream.domain.instrument import Kind, MarginTier, Swap
 from foliostream.domain.orders import OrderType, State
 from foliostream.domain.price import Refusal
 from foliostream.domain.reconciliation import Outcome
 from foliostream.domain.reconciling import Kind as DiscrepancyKind
+
+# What is read from these is checked by the domain, by the same patterns.
+PortfolioId = Annotated[str, Meta(pattern=f"^{keys.PORTFOLIO_ID}$")]
+Symbol = Annotated[str, Meta(pattern=f"^{keys.SYMBOL}$")]
+Currency = Annotated[str, Meta(pattern=f"^{keys.CURRENCY}$")]
+Name = Annotated[str, Meta(pattern=f"^{fills.TEXT}$")]
+# Or empty, where there is nothing to say.
+Text = Annotated[str, Meta(pattern=f"^({fills.TEXT})?$")]
+Moment = Annotated[int, Meta(ge=0, le=times.MAX_MS)] | Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 
 
 class ErrorBody(Struct):
@@ -193,9 +203,9 @@ class Positions(Struct):
 class PriceUpdateIn(Struct):
     """A price; one of bid, ask and last at least. Newer means (ts, seq); quote and last are judged apart."""
 
-    symbol: str
-    ts: int | str
-    seq: Annotated[int, Meta(ge=0)] | None = None
+    symbol: Symbol
+    ts: Moment
+    seq: Annotated[int, Meta(ge=0, le=MAX_SEQ)] | None = None
     bid: Decimal | None = None
     ask: Decimal | None = None
     last: Decimal | None = None
@@ -372,10 +382,21 @@ class FillIn(GivenFill, omit_defaults=True, kw_only=True):
     ``instrument_id`` or ``instrument_token`` say what. ``owner`` owns a paper portfolio that this fill creates."""
 
     # What is read takes whatever is written, so that each wrong field gets its reason. This is what it should be.
-    fill_id: str
+    fill_id: Annotated[str, Meta(pattern=f"^{fills.FILL_ID}$")]
     quantity: Decimal
     fill_price: Decimal
-    timestamp: int | str
+    timestamp: Moment
+    portfolio_id: PortfolioId | None = None
+    strategy_id: Annotated[str, Meta(pattern=f"^{fills.STRATEGY_ID}$")] | int | None = None
+    instrument_id: Symbol | None = None
+    instrument_token: int | Name | None = None
+    fee_currency: Currency | None = None
+    currency: Currency | None = None
+    order_id: Text | int | None = None
+    tag: Text | None = None
+    exchange: Text | None = None
+    product: Text | None = None
+    owner: Text | None = None
     execution_mode: Literal["paper", "zerodha"] | None = None
     side: Literal["BUY", "SELL"] | None = None
     signal_type: Literal["BUY", "SELL"] | None = None

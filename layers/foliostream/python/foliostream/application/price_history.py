@@ -63,8 +63,8 @@ def get_closes(
 ) -> Closes:
     """Those kept from ``first`` to ``last`` (both included; left out: all), oldest first, in units of now."""
     instrument = get_instrument(symbol, instruments)
-    first = history.parse_day(first or date.min.isoformat(), "from")
-    last = history.parse_day(last or date.max.isoformat(), "to")
+    first = history.parse_day(date.min.isoformat() if first is None else first, "from")
+    last = history.parse_day(date.max.isoformat() if last is None else last, "to")
     if first > last:
         raise CallerError(f"from {first} is after to {last}", code="INVALID_RANGE")
     kept = {day: close for day, close in price_history.all(symbol).items() if first <= day <= last}

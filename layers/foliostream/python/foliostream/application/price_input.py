@@ -18,7 +18,7 @@ from foliostream.errors import CallerError
 MAX_UPDATES = 1_000
 # Of one message of a publisher or a topic, which nobody can send again in parts: memory, not a rule.
 MESSAGE_UPDATES_MAX = 20_000
-_MAX_SEQ = 2**53 - 1
+MAX_SEQ = 2**53 - 1
 
 
 class _Body(Struct):
@@ -40,7 +40,7 @@ class _Named(Struct):
 class _Update(Struct):
     symbol: str
     ts: int | str
-    seq: Annotated[int, Meta(ge=0, le=_MAX_SEQ)] | None = None
+    seq: Annotated[int, Meta(ge=0, le=MAX_SEQ)] | None = None
     bid: Decimal | None = None
     ask: Decimal | None = None
     last: Decimal | None = None

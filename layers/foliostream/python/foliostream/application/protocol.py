@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, NamedTuple
 import msgspec
 from msgspec import Meta, Struct
 
+from foliostream.domain import keys
 from foliostream.domain.notices import CHANNELS, Channel
 from foliostream.errors import CallerError
 
@@ -19,7 +20,7 @@ ACTIONS_AT_ONCE: Final = 40
 MAX_VERSION: Final = 2**53
 
 _RequestId = Annotated[str, Meta(max_length=MAX_REQUEST_ID_LENGTH)]
-_PortfolioId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}\Z")]
+_PortfolioId = Annotated[str, Meta(pattern=rf"^{keys.PORTFOLIO_ID}\Z")]
 _PortfolioIds = Annotated[list[_PortfolioId], Meta(min_length=1, max_length=MAX_SUBSCRIPTIONS)]
 _Channels = Annotated[list[Channel], Meta(min_length=1, max_length=len(CHANNELS))]
 # Whatever is no symbol is not held either.

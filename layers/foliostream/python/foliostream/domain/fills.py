@@ -18,10 +18,16 @@ Side = Literal["BUY", "SELL"]
 # An execution mode names the portfolio of a strategy: paper_momentum, zerodha_momentum.
 EXECUTION_MODES = ("paper", "zerodha")
 _TRANSACTION_PREFIX = "fill:"
-_MAX_TEXT_LENGTH = 128
+# What a whole id, and a name of the broker's, must match, here and in the description of the API. With its prefix an id
+# is a transaction's.
+FILL_ID = r"[A-Za-z0-9_.:|-]{1,123}"
+# An execution mode and a line are before it in the portfolio id that it names.
+STRATEGY_ID = r"[A-Za-z0-9_.-]{0,58}"
+TEXT = r"[^\x00-\x1f\x7f]{1,128}"
 # What has happened may be finer than what a caller may ask for; the books note it (definitions 5).
 _DECIMALS = 12
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_FILL_ID = re.compile(FILL_ID)
+_TEXT = re.compile(TEXT)
 
 
 class Fill(Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -102,19 +108,15 @@ def portfolio_of(execution_mode: str, strategy_id: str) -> str:
 
 def fill_id(raw: str) -> str:
     """The id itself; raises ``CallerError`` where it is empty, too long or has other characters."""
-    try:
-        keys.transaction_id(_TRANSACTION_PREFIX + raw)
-    except CallerError:
-        raw = ""
-    if not raw:
-        raise CallerError("fill_id must match [A-Za-z0-9_.:|-]{1,123}")
+    if not _FILL_ID.fullmatch(raw):
+        raise CallerError(f"fill_id must match {FILL_ID}")
     return raw
 
 
 def text(name: str, raw: str) -> str:
     """A name that the broker gave; raises ``CallerError`` where it is empty, too long or has control characters."""
-    if not 0 < len(raw) <= _MAX_TEXT_LENGTH or _CONTROL.search(raw):
-        raise CallerError(f"{name} has 1 to {_MAX_TEXT_LENGTH} characters and no control characters")
+    if not _TEXT.fullmatch(raw):
+        raise CallerError(f"{name} has 1 to 128 characters and no control characters")
     return raw
 
 

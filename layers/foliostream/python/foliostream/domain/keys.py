@@ -12,11 +12,17 @@ from foliostream.errors import CallerError
 NAMES_REMEMBERED = 20_000
 ACCOUNT_TYPES = ("live", "demo", "paper")
 
-_PORTFOLIO_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9_.:&-]{0,31}")
-_CURRENCY = re.compile(r"[A-Z]{3}")
-_TRANSACTION_ID = re.compile(r"[A-Za-z0-9_.:|-]{1,128}")
 CASH_PREFIX = "CASH:"
+# What a whole name must match, here and in the descriptions of the APIs.
+PORTFOLIO_ID = r"[A-Za-z0-9_.-]{1,64}"
+SYMBOL = rf"(?!{CASH_PREFIX})[A-Z0-9][A-Z0-9_.:&-]{{0,31}}"
+CURRENCY = r"[A-Z]{3}"
+TRANSACTION_ID = r"[A-Za-z0-9_.:|-]{1,128}"
+
+_PORTFOLIO_ID = re.compile(PORTFOLIO_ID)
+_SYMBOL = re.compile(SYMBOL)
+_CURRENCY = re.compile(CURRENCY)
+_TRANSACTION_ID = re.compile(TRANSACTION_ID)
 
 
 def portfolio_id(raw: str) -> str:
@@ -28,7 +34,7 @@ def portfolio_id(raw: str) -> str:
 
 def symbol(raw: str) -> str:
     """The symbol itself; raises ``CallerError`` where it is malformed or reserved for cash."""
-    if not _SYMBOL.fullmatch(raw) or raw.startswith(CASH_PREFIX):
+    if not _SYMBOL.fullmatch(raw):
         raise CallerError(f"symbol must match [A-Z0-9][A-Z0-9_.:&-]{{0,31}} and not start with CASH:, is {raw[:80]!r}")
     return raw
 

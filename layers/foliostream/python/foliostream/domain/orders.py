@@ -24,7 +24,9 @@ OrderType = Literal["market", "limit"]
 State = Literal["OPEN", "FILLED", "CANCELLED", "REJECTED"]
 # Of one portfolio: a reset cancels all of them within one call.
 MAX_OPEN = 100
-_ORDER_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+# What a whole id must match, here and in the description of the API.
+ORDER_ID = r"[A-Za-z0-9_.:-]{1,64}"
+_ORDER_ID = re.compile(ORDER_ID)
 _TRANSACTION_PREFIX = "order:"
 _PERCENT = Decimal(100)
 

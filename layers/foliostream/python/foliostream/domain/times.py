@@ -11,7 +11,7 @@ SCHEDULED_TIME = "<aws.scheduler.scheduled-time>"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
-_MAX_MS = 253_402_300_799_999  # the end of the year 9999
+MAX_MS = 253_402_300_799_999  # the end of the year 9999
 
 
 def iso(ms: int) -> str:
@@ -33,7 +33,7 @@ def epoch_ms(raw: str | int) -> int:
         if parsed is None or parsed.tzinfo is None:
             raise CallerError(f"a time is ISO 8601 with an offset or epoch milliseconds, is {raw[:40]!r}")
         ms = (parsed - _EPOCH) // _MILLISECOND
-    if not 0 <= ms <= _MAX_MS:
+    if not 0 <= ms <= MAX_MS:
         raise CallerError(f"a time lies between 1970 and 9999, is {str(raw)[:40]!r}")
     return ms
 

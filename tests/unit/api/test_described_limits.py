@@ -1,0 +1,255 @@
+"""What openapi.json says of names, times and numbers in requests is what the code takes, no less and no more."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
+from functools import cache
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from foliostream.domain import fills, keys, orders
+from foliostream.domain.times import MAX_MS
+from foliostream.errors import CallerError
+from tests.support.hostile import NAMES
+from tests.unit.api.client import NOW_MS, Client, buy
+
+Schema = Mapping[str, Any]
+Place = tuple[str, str]
+
+
+@cache
+def document() -> dict[str, Any]:
+    return Client().send("GET", "/openapi.json", sub=None).body
+
+
+def resolved(schema: Schema) -> Schema:
+    return document()["components"]["schemas"][schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+
+
+def allows(schema: Schema, value: object) -> bool:
+    """Whether a schema of something that is no object allows a text or a number."""
+    if "anyOf" in schema:
+        return any(allows(one, value) for one in schema["anyOf"])
+    if "enum" in schema:
+        return value in schema["enum"]
+    if schema.get("type") == "string" and isinstance(value, str):
+        # No wrong text below is a time; $ is the very end, as in the language of the document.
+        fits = re.search(schema.get("pattern", "").replace("$", r"\Z"), value) and "format" not in schema
+        return bool(fits) and schema.get("minLength", 0) <= len(value) <= schema.get("maxLength", len(value))
+    if schema.get("type") in {"number", "integer"} and isinstance(value, int):
+        above = value >= schema.get("minimum", value) and value > schema.get("exclusiveMinimum", value - 1)
+        return above and value <= schema.get("maximum", value) and value < schema.get("exclusiveMaximum", value + 1)
+    return False
+
+
+# --- every text has a limit -------------------------------------------------------------------------------------------
+
+
+def texts(name: str, schema: Schema) -> Iterator[tuple[str, Schema]]:
+    """Every text that a schema describes, with where it is."""
+    schema = resolved(schema)
+    for word in ("anyOf", "oneOf"):
+        for one in schema.get(word, ()):
+            yield from texts(name, one)
+    if schema.get("type") == "string":
+        yield name, schema
+    for part, inner in (*schema.get("properties", {}).items(), *schema.get("patternProperties", {}).items()):
+        yield from texts(f"{name}.{part}", inner)
+    for word in ("items", "additionalProperties"):
+        if isinstance(schema.get(word), Mapping):
+            yield from texts(f"{name}[]", schema[word])
+
+
+def asked() -> Iterator[tuple[str, Schema]]:
+    """What every call is asked with: its parameters and its body."""
+    for path, operations in document()["paths"].items():
+        for method, operation in operations.items():
+            call = f"{method.upper()} {path}"
+            for parameter in operation.get("parameters", ()):
+                yield f"{call} {parameter['name']}", parameter["schema"]
+            if "requestBody" in operation:
+                yield call, operation["requestBody"]["content"]["application/json"]["schema"]
+
+
+def test_every_text_of_a_request_has_a_pattern_a_form_or_a_length() -> None:
+    found = [text for name, schema in asked() for text in texts(name, schema)]
+    assert len(found) > 100
+    assert [
+        name for name, schema in found if not {"pattern", "enum", "const", "format", "maxLength"} & set(schema)
+    ] == []
+
+
+# --- what the document allows is what is checked ----------------------------------------------------------------------
+
+CHECKED: dict[Place, Callable[[str], object]] = {
+    ("PortfolioRequest", "portfolio_id"): keys.portfolio_id,
+    ("PortfolioRequest", "base_currency"): keys.currency,
+    ("OrderRequest", "instrument_id"): keys.symbol,
+    ("OrderRequest", "client_order_id"): orders.order_id,
+    ("UpdateLine", "transaction_id"): keys.transaction_id,
+    ("PriceUpdateIn", "symbol"): keys.symbol,
+    ("FillIn", "fill_id"): fills.fill_id,
+    ("FillIn", "instrument_token"): lambda raw: fills.text("instrument_token", raw),
+    ("FillIn", "strategy_id"): lambda raw: fills.portfolio_of("paper", raw),
+}
+
+
+@pytest.mark.parametrize("place", CHECKED, ids=".".join)
+def test_a_name_is_taken_exactly_where_the_document_allows_it(place: Place) -> None:
+    schema = document()["components"]["schemas"][place[0]]["properties"][place[1]]
+    [pattern] = [one["pattern"] for one in schema.get("anyOf", [schema]) if "pattern" in one]
+
+    @settings(max_examples=200, deadline=None, database=None, derandomize=True)
+    @given(st.from_regex(pattern) | st.from_regex(pattern, fullmatch=True).map(str.lower) | st.sampled_from(NAMES))
+    def ask(name: str) -> None:
+        try:
+            CHECKED[place](name)
+        except CallerError:
+            taken = False
+        else:
+            taken = True
+        assert taken == allows(schema, name)
+
+    ask()
+
+
+# --- what the document does not allow is refused wherever it is given -------------------------------------------------
+
+PORTFOLIO = {"portfolio_name": "A", "account_type": "live", "account_kind": "margin", "cost_basis": "fifo"}
+SETTINGS = {"target_weights": {"AAPL": 1}, "benchmark": "AAPL", "update_interval_ms": 1_000}
+LEVELS = {"margin_call_percent": 100, "stop_out_percent": 50, "broker_share": 1}
+SPLIT = {"effective_at": 0, "ratio": "4:1"}
+FILL = {"fill_id": "f1", "instrument_id": "AAPL", "side": "BUY", "quantity": 1, "fill_price": 1, "timestamp": 0}
+FILL |= {"order_id": "o", "tag": "t", "exchange": "e", "product": "p", "owner": "o", "fee": 0, "fee_currency": "USD"}
+LINES: tuple[dict[str, object], ...] = (
+    buy(1, 1, fee=1, fee_currency="USD", transaction_id="t", timestamp=0),
+    {"transaction_type": "DEPOSIT", "amount": 1, "currency": "USD", "instrument_id": "CASH:USD"},
+    {"transaction_type": "FX", "from": "USD", "to": "EUR", "amount": 1, "rate": 1},
+    {"transaction_type": "SPLIT", "instrument_id": "AAPL", "ratio": "4:1", "cash_price": 1},
+    {"transaction_type": "ADJUSTMENT", "transaction_id": "a", "reason": "so", "amount": 1, "currency": "USD"},
+)
+MINE = "/api/v1/portfolio/12345"
+BODIES: tuple[tuple[str, str, Any], ...] = (
+    (
+        "POST",
+        "/api/v1/portfolios",
+        PORTFOLIO
+        | {"portfolio_id": "p", "base_currency": "INR", "leverage": 1, "initial_cash": 1, "settings": SETTINGS | LEVELS}
+        | {"broker": {"name": "zerodha", "account": "AB1234", "tag": "a"}},
+    ),
+    *(("POST", f"{MINE}/update", {"portfolio_id": "12345", "timestamp": NOW_MS, "updates": [line]}) for line in LINES),
+    ("PATCH", MINE, {"status": "ACTIVE", "settings": SETTINGS | LEVELS}),
+    ("POST", f"{MINE}/margin/preview", {"orders": [{"instrument_id": "AAPL", "quantity": 1, "price": 1, "fee": 0}]}),
+    (
+        "POST",
+        f"{MINE}/orders",
+        {"instrument_id": "AAPL", "side": "BUY", "quantity": 1, "order_type": "limit", "limit_price": 1}
+        | {"client_order_id": "o"},
+    ),
+    (
+        "POST",
+        "/api/v1/prices",
+        {
+            "updates": [
+                {"symbol": "AAPL", "ts": 0, "seq": 1, "last": 1, "bid": 1, "ask": 1, "open": 1} | {"previous_close": 1}
+            ]
+        },
+    ),
+    ("POST", "/api/v1/fills", FILL | {"portfolio_id": "12345"}),
+    (
+        "POST",
+        "/api/v1/fills",
+        {name: value for name, value in FILL.items() if name not in {"side", "instrument_id"}}
+        | {"signal_type": "BUY", "execution_mode": "paper", "strategy_id": "s", "instrument_token": "1"}
+        | {"currency": "USD"},
+    ),
+    (
+        "PUT",
+        "/api/v1/instruments/EURUSD",
+        {"kind": "forex", "currency": "USD", "base_currency": "EUR", "contract_size": 1, "price_decimals": 5}
+        | {"max_age_seconds": 60, "isin": "US0378331005", "token": "1", "splits": [SPLIT], "lot_step": 1}
+        | {"margin_rate": 1, "hours": "Mon-Fri 09:30-16:00 America/New_York"}
+        | {"swap": {"long": 1, "short": 1, "mode": "points", "triple_day": "wed"}},
+    ),
+    (
+        "PUT",
+        "/api/v1/instruments/NEW",
+        {"kind": "cfd", "currency": "USD", "margin_tiers": [{"notional_from": 0, "margin_rate": 1}]},
+    ),
+    ("PUT", "/api/v1/instruments/AAPL/history", {"closes": [{"date": "2026-02-25", "close": 1}]}),
+)
+WRONG: tuple[object, ...] = (
+    *NAMES,
+    "",
+    "\n",
+    "usd",
+    "USD\n",
+    "CASH:USD",
+    "x" * 5_000,
+    "2026-02-30",
+    "0:0",
+    -1,
+    2**53,
+    MAX_MS + 1,
+    10**15,
+    -(10**15),
+)
+
+
+def limited(whole: Any, part: Any, schema: Schema, name: str) -> Iterator[tuple[Place, Any, Any, Schema]]:  # noqa: ANN401
+    """Every text and number of a body: its place in the document, what holds it, under which key, and its schema."""
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+    schema = resolved(schema)
+    for one in (*schema.get("anyOf", ()), *schema.get("oneOf", ())):
+        if resolved(one).get("type") == {dict: "object", list: "array"}.get(type(whole[part])):
+            yield from limited(whole, part, one, name)
+            return
+    for key in list(whole[part]) if isinstance(whole[part], dict) else range(len(whole[part])):
+        inner = schema["items"] if "items" in schema else schema.get("properties", {}).get(key)
+        if isinstance(whole[part][key], dict | list):
+            yield from limited(whole[part], key, inner, f"{name}.{key}")
+        elif inner is not None:
+            yield (name, key), whole[part], key, inner
+
+
+def places() -> Iterator[tuple[str, str, list[Any], Place, Any, Any, Schema]]:
+    for method, path, body in BODIES:
+        template = path.replace("12345", "{portfolio_id}")
+        template = re.sub(r"(?<=instruments/)\w+", "{symbol}", template)
+        schema = document()["paths"][template][method.lower()]["requestBody"]["content"]["application/json"]["schema"]
+        sent = [deepcopy(body)]
+        for place, holder, key, inner in limited(sent, 0, schema, ""):
+            yield method, path, sent, place, holder, key, inner
+
+
+def test_what_the_document_does_not_allow_is_refused_wherever_it_is_given() -> None:
+    client = Client()
+    assert client.create(account_type="paper", account_kind="margin").status == 201
+    tried, taken = set(), []
+    for method, path, sent, place, holder, key, schema in places():
+        right = holder[key]
+        for wrong in WRONG:
+            if allows(schema, wrong):
+                continue
+            holder[key] = wrong
+            answer = client.send(method, path, sent[0])
+            refused = answer.status == 400 or (answer.status == 202 and not answer.body["accepted"])
+            if not refused:
+                taken.append((place, wrong, answer.status))
+            tried.add(place)
+        holder[key] = right
+    assert taken == []
+    described = {
+        (name, key)
+        for name, schema in document()["components"]["schemas"].items()
+        if name.endswith(("Request", "In", "Line", "Order", "Change", "Settings"))
+        for key, inner in schema["properties"].items()
+        if any(allows(inner, right) for right in ("AAPL", "USD", "a", 1, 50)) or "format" in str(inner)
+    }
+    assert described - tried == set()
