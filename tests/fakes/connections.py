@@ -77,12 +77,13 @@ class FakeConnections:
         ]
         return WatchPage(found, "|".join(page[-1]) if len(keys) > limit else None)
 
-    def mark_sent(self, connection_id: str, subscription: Subscription) -> None:
-        key = connection_id, subscription.portfolio_id
-        stored = self._subscriptions.get(key)
-        if stored is not None and subscription.generation in {"", stored.generation}:
-            parts = dict(subscription.parts or {})
-            self._subscriptions[key] = replace(stored, sent_version=subscription.sent_version, parts=parts)
+    def mark_sent(self, connection: Connection, subscriptions: Sequence[Subscription]) -> None:
+        for item in subscriptions:
+            key = connection.connection_id, item.portfolio_id
+            stored = self._subscriptions.get(key)
+            if stored is not None and item.generation == stored.generation:
+                parts = dict(item.parts or {})
+                self._subscriptions[key] = replace(stored, sent_version=item.sent_version, parts=parts)
 
     def enqueue(self, letters: Sequence[tuple[str, Outgoing]], expires_at_ms: int) -> None:
         for connection_id, outgoing in letters:

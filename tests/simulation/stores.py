@@ -354,8 +354,8 @@ class RemoteConnections:
     def unsubscribe(self, connection_id: str, portfolio_ids: Collection[str]) -> None:
         self._call("unsubscribe", [partial(self._all.unsubscribe, connection_id, list(portfolio_ids))])
 
-    def mark_sent(self, connection_id: str, subscription: Subscribed) -> None:
-        self._call("mark_sent", [partial(self._all.mark_sent, connection_id, subscription)])
+    def mark_sent(self, connection: Connection, subscriptions: Sequence[Subscribed]) -> None:
+        self._call("mark_sent", [partial(self._all.mark_sent, connection, [item]) for item in subscriptions])
 
     def enqueue(self, letters: Sequence[tuple[str, Outgoing]], expires_at_ms: int) -> None:
         self._call("enqueue", [partial(self._all.enqueue, [letter], expires_at_ms) for letter in letters])

@@ -48,6 +48,12 @@ def subscribe(connections: Connections, connection: Connection, portfolio_ids: C
     connections.subscribe(connection, [Subscription(name) for name in portfolio_ids])
 
 
+def sent(connections: Connections, portfolio_id: str, version: int) -> None:
+    """As the sender does it: by the subscription that is there."""
+    found = [item for item in view(connections).subscriptions if item.portfolio_id == portfolio_id]
+    connections.mark_sent(ALICE, [replace(item, sent_version=version, parts={"cash": "ab"}) for item in found])
+
+
 def closed(connections: Connections, connection_id: str = "c1=") -> list[str]:
     """What a connection watched that is closed now."""
     return [item.portfolio_id for item in connections.close(connection_id).subscriptions]
@@ -157,10 +163,21 @@ def test_what_was_sent_is_remembered(connections: Connections) -> None:
     connections.open(ALICE)
     subscribe(connections, ALICE, ["p1"])
     (subscription,) = view(connections).subscriptions
-    connections.mark_sent("c1=", replace(subscription, sent_version=17, parts={"cash": "ab", "positions/M&M": "cd"}))
-    (after,) = view(connections).subscriptions
-    assert (after.sent_version, after.parts) == (17, {"cash": "ab", "positions/M&M": "cd"})
-    assert after.generation == subscription.generation
+    parts = {"cash": "ab", "positions/M&M": "cd"}
+    connections.mark_sent(ALICE, [replace(subscription, sent_version=17, parts=parts)])
+    assert view(connections).subscriptions == [replace(subscription, sent_version=17, parts=parts)]
+    connections.mark_sent(ALICE, [replace(subscription, sent_version=18, parts={})])
+    assert view(connections).subscriptions == [replace(subscription, sent_version=18, parts={})]
+
+
+def test_what_was_sent_of_many_subscriptions_is_remembered_together(connections: Connections) -> None:
+    connections.open(ALICE)
+    subscribe(connections, ALICE, [f"p{number:03d}" for number in range(100)])
+    before = view(connections).subscriptions
+    after = [replace(item, sent_version=number, parts={"cash": "ab"}) for number, item in enumerate(before)]
+    connections.mark_sent(ALICE, after[:70])
+    assert view(connections).subscriptions == after[:70] + before[70:]
+    assert connections.close("c1=").subscriptions == after[:70] + before[70:]
 
 
 def test_a_subscription_is_kept_as_it_was_asked_for(connections: Connections) -> None:
@@ -170,7 +187,7 @@ def test_a_subscription_is_kept_as_it_was_asked_for(connections: Connections) ->
     first, second = view(connections).subscriptions
     assert first == replace(asked, generation=first.generation)
     assert (second.sent_version, second.parts) == (16, None)
-    connections.mark_sent("c1=", replace(first, sent_version=18, parts={}))
+    connections.mark_sent(ALICE, [replace(first, sent_version=18, parts={})])
     [closed_first, _] = connections.close("c1=").subscriptions
     assert (closed_first.sent_version, closed_first.channels) == (18, ("state", "margin"))
 
@@ -194,7 +211,7 @@ def test_what_is_noted_about_a_connection_is_read_with_it(connections: Connectio
 def test_subscribing_again_starts_anew(connections: Connections) -> None:
     connections.open(ALICE)
     subscribe(connections, ALICE, ["p1"])
-    connections.mark_sent("c1=", Subscription("p1", 17, {"cash": "ab"}))
+    sent(connections, "p1", 17)
     subscribe(connections, ALICE, ["p1"])
     (again,) = view(connections).subscriptions
     assert (again.sent_version, again.parts) == (0, None)
@@ -205,15 +222,16 @@ def test_what_was_sent_before_a_new_subscription_does_not_count_for_it(connectio
     subscribe(connections, ALICE, ["p1"])
     (before,) = view(connections).subscriptions
     subscribe(connections, ALICE, ["p1"])  # while the sender is posting
-    connections.mark_sent("c1=", replace(before, sent_version=17, parts={}))
+    connections.mark_sent(ALICE, [replace(before, sent_version=17, parts={})])
     assert view(connections).subscriptions[0].sent_version == 0
 
 
 def test_marking_a_subscription_that_is_gone_does_not_bring_it_back(connections: Connections) -> None:
     connections.open(ALICE)
     subscribe(connections, ALICE, ["p1", "p2"])
+    (gone, _) = view(connections).subscriptions
     connections.unsubscribe("c1=", ["p1", "unknown"])
-    connections.mark_sent("c1=", Subscription("p1", 17, {}))
+    connections.mark_sent(ALICE, [replace(gone, sent_version=17, parts={})])
     assert watched(connections) == ["p2"]
 
 
@@ -286,7 +304,7 @@ def test_nothing_brings_a_closed_connection_back(connections: Connections) -> No
     with pytest.raises(NotFoundError) as refused:
         subscribe(connections, ALICE, ["p1"])
     assert refused.value.code == "CONNECTION_CLOSED"
-    connections.mark_sent("c1=", Subscription("p1", 3, {}))
+    connections.mark_sent(ALICE, [Subscription("p1", 3, {}, "1")])
     enqueue(connections, ALICE, Outgoing("1", b"x"))
     connections.unsubscribe("c1=", ["p1"])
     assert connections.view("c1=", NOW_MS) is None
@@ -339,8 +357,19 @@ def test_meeting_another_transaction_is_tried_again(ministack: Emulator, monkeyp
     connections = DynamoDbConnections(client, ministack.table())
     connections.open(ALICE)
     subscribe(connections, ALICE, ["p1"])
-    connections.mark_sent("c1=", Subscription("p1", 17, {}))
-    assert view(connections).subscriptions[0].sent_version == 17
+    connections.note_events("c1=", ["e1"])
+    assert view(connections).connection.sent_events == ("e1",)
+
+
+def test_nothing_of_a_subscription_stays_when_it_ends(ministack: Emulator) -> None:
+    client, table = ministack.dynamodb(), ministack.table()
+    connections = DynamoDbConnections(client, table)
+    connections.open(ALICE)
+    subscribe(connections, ALICE, ["p1"])
+    sent(connections, "p1", 1)
+    connections.unsubscribe("c1=", ["p1"])
+    items: Any = client.scan(TableName=table, ConsistentRead=True)["Items"]
+    assert [item["sk"]["S"] for item in items] == ["CONNECTION"]
 
 
 def test_every_item_tells_dynamodb_when_to_delete_it_and_never_too_early(ministack: Emulator) -> None:
@@ -349,9 +378,9 @@ def test_every_item_tells_dynamodb_when_to_delete_it_and_never_too_early(minista
     connections.open(ALICE)
     subscribe(connections, ALICE, ["p1"])
     enqueue(connections, ALICE, Outgoing("1", b"x"))
-    connections.mark_sent("c1=", Subscription("p1", 1, {}))
+    sent(connections, "p1", 1)
     items: Any = client.scan(TableName=table, ConsistentRead=True)["Items"]
-    assert len(items) == 3
+    assert len(items) == 4
     assert {int(item["expires_at"]["N"]) for item in items} == {
         -(-ALICE.expires_at_ms // 1000),
         -(-ALICE.leaves_at_ms // 1000),

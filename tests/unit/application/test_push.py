@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from foliostream.application.marking import CONNECTION_GROUPS_MAX
 from foliostream.domain.coalescing import MAX_ATTEMPTS
 from foliostream.errors import BusyClientError, RetryableError
-from foliostream.ports import ConnectionView, Subscription
+from foliostream.ports import Connection, ConnectionView, Subscription
 from tests.fakes.connections import FakeConnections
 from tests.unit.application.system import BOB, SKEW_MS, System, connected_to_two, received
 from tests.unit.domain.watcher import Watcher
@@ -309,6 +310,37 @@ def test_a_crash_after_the_post_sends_the_update_again_and_not_never(system: Sys
     system.flush()
     first, again = (message["updates"][0] for message in system.messages())
     assert first == again
+
+
+def test_a_client_that_takes_no_more_after_some_snapshots_is_sent_only_the_others_again(system: System) -> None:
+    system.subscribe("one", "two")
+    post, posted = system.gateway.post, []
+
+    def busy_at_the_third(connection_id: str, payload: bytes) -> bool:
+        posted.append(payload)
+        if len(posted) == 3:
+            raise RetryableError("the client reads slowly")
+        return post(connection_id, payload)
+
+    system.gateway.post = busy_at_the_third  # type: ignore[method-assign]
+    system.flush()
+    system.flush()
+    told = [(message["type"], message.get("portfolio_id")) for message in system.messages()]
+    assert told == [("subscribed", None), ("snapshot", "one"), ("snapshot", "two")]
+
+
+def test_what_one_flush_sent_is_remembered_in_one_write(system: System) -> None:
+    system.subscribe("one", "two")
+    writes: list[int] = []
+    remember = system.connections.mark_sent
+
+    def counted(connection: Connection, subscriptions: Sequence[Subscription]) -> None:
+        writes.append(len(subscriptions))
+        remember(connection, subscriptions)
+
+    system.connections.mark_sent = counted  # type: ignore[method-assign]
+    system.flush()
+    assert writes == [2]
 
 
 def test_a_subscription_renewed_while_it_is_served_gets_its_snapshot(system: System) -> None:

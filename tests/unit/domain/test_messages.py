@@ -114,14 +114,14 @@ def test_a_snapshot_too_large_for_a_frame_is_a_summary_that_fits(count: int, pri
     assert data["calc_status"] == ("ok" if priced else "unpriced")
 
 
-@pytest.mark.parametrize("count", [100, 1000])
-def test_an_update_too_large_for_a_frame_is_a_summary_that_fits(count: int) -> None:
-    portfolio, quotes = wide(count)
+@pytest.mark.parametrize("held", [100, 1000])
+def test_an_update_too_large_for_a_frame_is_a_summary_that_fits(held: int) -> None:
+    portfolio, quotes = wide(held)
     first = messages.snapshot("12345", 1, body(portfolio, {}), NOW)
     after = body(portfolio, quotes, NOW + 1000)
     update = messages.update("12345", 2, 1, after, first.parts)
-    (sent,) = messages.batched([update.encoded], NOW)
-    assert len(sent) < FRAME
+    ((sent, count),) = messages.batched([update.encoded], NOW)
+    assert (len(sent) < FRAME, count) == (True, 1)
     data = decoded(sent)["updates"][0]["data"]
     assert data["truncated"] is True
     assert data["calc_status"] == "ok"
@@ -132,7 +132,7 @@ def test_few_changed_positions_with_very_many_weights_fit_into_a_frame_as_well()
     first = messages.snapshot("12345", 1, body(portfolio, quotes), NOW)
     moved = booked(portfolio, buy("1", "1", instrument_id="AAPL"))
     after = body(moved, quotes | {"AAPL": last("1")}, NOW + 1000)
-    (sent,) = messages.batched([messages.update("12345", 2, 1, after, first.parts).encoded], NOW)
+    ((sent, _),) = messages.batched([messages.update("12345", 2, 1, after, first.parts).encoded], NOW)
     assert len(sent) < FRAME
 
 
@@ -140,7 +140,7 @@ def test_very_many_removed_positions_fit_into_a_frame_as_well() -> None:
     portfolio, quotes = wide(1000)
     first = messages.snapshot("12345", 1, body(portfolio, quotes), NOW)
     after = body(funded("5"), {}, NOW + 1000)
-    (sent,) = messages.batched([messages.update("12345", 2, 1, after, first.parts).encoded], NOW)
+    ((sent, _),) = messages.batched([messages.update("12345", 2, 1, after, first.parts).encoded], NOW)
     assert len(sent) < FRAME
     assert decoded(sent)["updates"][0]["data"]["truncated"] is True
 
@@ -174,12 +174,14 @@ def test_an_update_without_positions_says_nothing_about_them() -> None:
 
 def test_updates_share_a_message_until_a_frame_is_full() -> None:
     small = [messages.encode({"portfolio_id": str(number), "data": "x" * 900}) for number in range(100)]
-    sent = messages.batched(small, NOW)
+    batches = messages.batched(small, NOW)
+    sent = [batch.encoded for batch in batches]
     assert 3 <= len(sent) <= 4
     assert max(map(len, sent)) < FRAME
     received = [update for one in sent for update in decoded(one)["updates"]]
     assert [update["portfolio_id"] for update in received] == [str(number) for number in range(100)]
     assert {decoded(one)["type"] for one in sent} == {"portfolio_update"}
+    assert [batch.updates for batch in batches] == [len(decoded(one)["updates"]) for one in sent]
 
 
 def test_no_updates_are_no_message() -> None:

@@ -38,8 +38,8 @@ class Watcher:
             if not change.encoded:
                 return  # nothing to tell: the client stays at the version it has
             (sent,) = messages.batched([change.encoded], NOW)
-            self._on_message(sent)
-            self.takes(decoded(sent)["updates"][0])
+            self._on_message(sent.encoded)
+            self.takes(decoded(sent.encoded)["updates"][0])
             self._parts = change.parts
         self._sent_version = version
 

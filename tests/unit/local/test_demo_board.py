@@ -41,7 +41,7 @@ class Server:
             return loads(first.encoded)
         update = messages.update(name, self.version, previous, self.body, self._sent)
         self._sent = update.parts
-        return loads(messages.batched([update.encoded], now_ms)[0])
+        return loads(messages.batched([update.encoded], now_ms)[0].encoded)
 
     def sell_all(self, symbol: str) -> None:
         """Close one position."""

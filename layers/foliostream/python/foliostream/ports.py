@@ -789,8 +789,9 @@ class Connections(Protocol):
         """All subscriptions, expired ones too, page by page; ``limit``: items looked at. One made meanwhile may be
         missing."""
 
-    def mark_sent(self, connection_id: str, subscription: Subscription) -> None:
-        """Remember what was sent, if the subscription of this ``generation`` (``""``: of any) still exists."""
+    def mark_sent(self, connection: Connection, subscriptions: Sequence[Subscription]) -> None:
+        """Remember what was sent; for a subscription of another ``generation`` than the one given it does not count,
+        and one that is gone does not come back."""
 
     def enqueue(self, letters: Sequence[tuple[str, Outgoing]], expires_at_ms: int) -> None:
         """Put entries into the outboxes of the connections named; one that is there already is the same one."""

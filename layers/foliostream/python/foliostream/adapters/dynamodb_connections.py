@@ -6,7 +6,8 @@ pk                sk                           what
 CONNECTION#{id}   CONNECTION                   owner, scopes, connected_at_ms, expires_at_ms, session_id,
                                                sent_events, told (JSON), touched_at_ms, is_returning,
                                                allowed_at_ms
-CONNECTION#{id}   SUBSCRIPTION#{portfolio_id}  sent_version, parts (JSON), generation, channels
+CONNECTION#{id}   SUBSCRIPTION#{portfolio_id}  generation, channels; sent_version, parts (JSON) as it was made
+CONNECTION#{id}   SENT#{portfolio_id}          generation; sent_version, parts (JSON) since then
 CONNECTION#{id}   OUTBOX#{entry_id}            payload; of a notice also event_id, portfolio_id, channel
 ================  ===========================  =======================================================
 
@@ -16,7 +17,8 @@ Every item has ``expires_at``, epoch seconds, for DynamoDB's own deletion, which
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 
 _CONNECTION: Final = "CONNECTION"
 _SUBSCRIPTION: Final = "SUBSCRIPTION#"
+_SENT: Final = "SENT#"
 _OUTBOX: Final = "OUTBOX#"
 # A transaction has 100 items; one of them is the check that the connection is still there.
 _SUBSCRIPTIONS_AT_ONCE: Final = 99
@@ -83,7 +86,7 @@ class DynamoDbConnections:
             return None
         return ConnectionView(
             connection,
-            [_subscription(sk, item) for sk, item in items.items() if sk.startswith(_SUBSCRIPTION)],
+            _subscriptions(items),
             [_outgoing(sk, item) for sk, item in items.items() if sk.startswith(_OUTBOX)],
         )
 
@@ -131,7 +134,7 @@ class DynamoDbConnections:
         gone = answer.get("Attributes")
         return Closed(
             _connection(connection_id, gone) if gone else None,
-            [_subscription(sk, item) for sk, item in items.items() if sk.startswith(_SUBSCRIPTION)],
+            _subscriptions(items),
         )
 
     def subscribe(self, connection: Connection, subscriptions: Collection[Subscription]) -> None:
@@ -153,7 +156,7 @@ class DynamoDbConnections:
 
     def unsubscribe(self, connection_id: str, portfolio_ids: Collection[str]) -> None:
         """Remove subscriptions; unknown ones are no error."""
-        keys = [_key(connection_id, _SUBSCRIPTION + portfolio_id) for portfolio_id in portfolio_ids]
+        keys = [_key(connection_id, kind + name) for name in portfolio_ids for kind in (_SUBSCRIPTION, _SENT)]
         batch_write(self._client, self._table, deletes=keys)
 
     def watches(self, after: str | None, limit: int) -> WatchPage:
@@ -174,28 +177,10 @@ class DynamoDbConnections:
         last = answer.get("LastEvaluatedKey")
         return WatchPage(found, f"{last['pk']['S']}|{last['sk']['S']}" if last else None)
 
-    def mark_sent(self, connection_id: str, subscription: Subscription) -> None:
-        """Remember what was sent, if this very subscription still exists."""
-        condition, values = "attribute_exists(pk)", {}
-        if subscription.generation:
-            condition, values = "generation = :generation", {":generation": {"S": subscription.generation}}
-        values |= {
-            ":version": {"N": str(subscription.sent_version)},
-            ":parts": {"S": msgspec.json.encode(subscription.parts or {}).decode()},
-        }
-        try:
-            retried(
-                lambda: self._client.update_item(
-                    TableName=self._table,
-                    Key=_key(connection_id, _SUBSCRIPTION + subscription.portfolio_id),
-                    UpdateExpression="SET sent_version = :version, parts = :parts",
-                    ConditionExpression=condition,
-                    ExpressionAttributeValues=values,
-                ),
-                f"UpdateItem on {self._table}",
-            )
-        except ConflictError:
-            return  # unsubscribed, or subscribed anew: what was sent before does not count
+    def mark_sent(self, connection: Connection, subscriptions: Sequence[Subscription]) -> None:
+        """Items of their own, written together without a condition: one of another generation than the subscription's
+        is left aside on reading."""
+        batch_write(self._client, self._table, puts=[_sent(connection, item) for item in subscriptions])
 
     def enqueue(self, letters: Sequence[tuple[str, Outgoing]], expires_at_ms: int) -> None:
         """Put entries into outboxes; those of a connection that is gone are never read and expire."""
@@ -303,21 +288,39 @@ def _connection(connection_id: str, row: dict[str, Any]) -> Connection:
 
 
 def _subscribed(connection: Connection, subscription: Subscription, generation: str) -> dict[str, Any]:
-    item = _item(connection, _SUBSCRIPTION + subscription.portfolio_id) | {
-        "generation": {"S": generation},
+    kept = _kept(connection, _SUBSCRIPTION, replace(subscription, generation=generation))
+    return kept | {"channels": {"S": ",".join(subscription.channels)}}
+
+
+def _sent(connection: Connection, subscription: Subscription) -> dict[str, Any]:
+    return _kept(connection, _SENT, subscription)
+
+
+def _kept(connection: Connection, kind: str, subscription: Subscription) -> dict[str, Any]:
+    item = _item(connection, kind + subscription.portfolio_id) | {
+        "generation": {"S": subscription.generation},
         "sent_version": {"N": str(subscription.sent_version)},
-        "channels": {"S": ",".join(subscription.channels)},
     }
     if subscription.parts is not None:
         item["parts"] = {"S": msgspec.json.encode(subscription.parts).decode()}
     return item
 
 
-def _subscription(sk: str, item: dict[str, Any]) -> Subscription:
+def _subscriptions(items: Mapping[str, dict[str, Any]]) -> list[Subscription]:
+    """By portfolio id, from the items of a connection by sk."""
+    found = []
+    for sk, item in items.items():
+        if sk.startswith(_SUBSCRIPTION):
+            sent = items.get(_SENT + sk.removeprefix(_SUBSCRIPTION), item)
+            found.append(_subscription(sk, item, sent if sent["generation"] == item["generation"] else item))
+    return found
+
+
+def _subscription(sk: str, item: dict[str, Any], sent: dict[str, Any]) -> Subscription:
     return Subscription(
         portfolio_id=sk.removeprefix(_SUBSCRIPTION),
-        sent_version=int(item["sent_version"]["N"]),
-        parts=_parts.decode(item["parts"]["S"]) if "parts" in item else None,
+        sent_version=int(sent["sent_version"]["N"]),
+        parts=_parts.decode(sent["parts"]["S"]) if "parts" in sent else None,
         generation=item["generation"]["S"],
         **({"channels": tuple(item["channels"]["S"].split(","))} if "channels" in item else {}),
     )

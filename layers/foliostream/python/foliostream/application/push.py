@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
+from itertools import islice
 from typing import NamedTuple
 
 import msgspec
@@ -177,6 +178,16 @@ class Sender:
         return True
 
     def _send_states(self, view: ConnectionView) -> bool:
+        sent: list[Subscription] = []
+        try:
+            return self._post_states(view, sent)
+        finally:
+            # After the posts: a crash in between sends them again, and a client drops versions it has.
+            if sent:
+                self.connections.mark_sent(view.connection, sent)
+
+    def _post_states(self, view: ConnectionView, sent: list[Subscription]) -> bool:
+        """``sent`` takes the subscriptions as they are after each post."""
         connection_id = view.connection.connection_id
         wanted = [item for item in view.subscriptions if "state" in item.channels or "positions" in item.channels]
         stored = self.valuer.current([subscription.portfolio_id for subscription in wanted])
@@ -188,18 +199,19 @@ class Sender:
             body = messages.of_channels(newest.body, subscription.channels)
             if subscription.parts is not None:
                 updates.append(_update(subscription, newest.head.version, body))
-            elif not self._begin(connection_id, subscription, newest.head.version, body):
+            elif not self._begin(connection_id, subscription, newest.head.version, body, sent):
                 return False
         changed = [(subscription, encoded) for subscription, encoded in updates if encoded]
-        for payload in messages.batched([encoded for _, encoded in changed], self.clock.now_ms()):
-            if not self._post(connection_id, payload):
+        waiting = (subscription for subscription, _ in changed)
+        for batch in messages.batched([encoded for _, encoded in changed], self.clock.now_ms()):
+            if not self._post(connection_id, batch.encoded):
                 return False
-        # Remembered after the post: a crash in between sends it again, and a client drops versions it has.
-        for subscription, _ in changed:
-            self.connections.mark_sent(connection_id, subscription)
+            sent.extend(islice(waiting, batch.updates))
         return True
 
-    def _begin(self, connection_id: str, subscription: Subscription, version: int, body: bytes) -> bool:
+    def _begin(
+        self, connection_id: str, subscription: Subscription, version: int, body: bytes, sent: list[Subscription]
+    ) -> bool:
         """The first look at a subscription: a snapshot, unless the client has just this version."""
         parts = messages.digests(body)
         if subscription.sent_version != version:
@@ -211,7 +223,7 @@ class Sender:
             if not self._post(connection_id, first.encoded):
                 return False
             parts = first.parts
-        self.connections.mark_sent(connection_id, replace(subscription, sent_version=version, parts=parts))
+        sent.append(replace(subscription, sent_version=version, parts=parts))
         return True
 
     def _post(self, connection_id: str, payload: bytes) -> bool:

@@ -108,8 +108,15 @@ def update(portfolio_id: str, version: int, previous_version: int, body: bytes, 
     return Update(encoded, found)
 
 
-def batched(updates: Sequence[bytes], now_ms: int) -> list[bytes]:
-    """``portfolio_update`` messages of encoded updates: one, unless that would be larger than a frame."""
+class Batch(NamedTuple):
+    """A ``portfolio_update`` message, and how many updates are in it."""
+
+    encoded: bytes
+    updates: int
+
+
+def batched(updates: Sequence[bytes], now_ms: int) -> list[Batch]:
+    """Messages of encoded updates, in their order: one, unless that would be larger than a frame."""
     groups: list[list[Raw]] = []
     size = 0
     for item in updates:
@@ -118,7 +125,7 @@ def batched(updates: Sequence[bytes], now_ms: int) -> list[bytes]:
             size = 0
         groups[-1].append(Raw(item))
         size += len(item) + 1
-    return [message("portfolio_update", now_ms, updates=group) for group in groups]
+    return [Batch(message("portfolio_update", now_ms, updates=group), len(group)) for group in groups]
 
 
 def _summary(portfolio_id: str, fields: Mapping[str, Any]) -> dict[str, Any]:
