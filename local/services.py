@@ -239,6 +239,12 @@ def is_whole_cluster(port: int) -> bool:
     return False
 
 
+def emulator_command() -> list[str]:
+    """ministack, started in its own environment."""
+    # -P: its folder is not looked through for modules.
+    return [str(environments.CLOUD.python), "-P", str(Path(__file__).with_name("emulator.py"))]
+
+
 def _start_emulator(settings: Settings, services: Services) -> None:
     level = os.environ.get("LOG_LEVEL", "INFO")
     env = emulator_environment(services.emulator, REGION, settings.home / "tmp", settings.home / "data", level)
@@ -246,7 +252,7 @@ def _start_emulator(settings: Settings, services: Services) -> None:
         # It asks nobody there itself: it hands the address on to the functions it runs, whose boto3 reads it.
         env["AWS_ENDPOINT_URL"] = settings.functions_endpoint
     # It enforces IAM: a function whose role lacks a permission is refused, as in AWS.
-    _start(settings, EMULATOR, [str(environments.CLOUD.tool("ministack"))], env | {"AUTH": "true"})
+    _start(settings, EMULATOR, emulator_command(), env | {"AUTH": "true"})
 
 
 def _start_valkey(settings: Settings, services: Services) -> None:

@@ -10,8 +10,7 @@ import pytest
 from botocore.client import BaseClient
 from botocore.config import Config
 
-from local import environments
-from local.services import HOST, emulator_answers, emulator_environment, free_port
+from local.services import HOST, emulator_answers, emulator_command, emulator_environment, free_port
 from tests.support.servers import running
 
 if TYPE_CHECKING:
@@ -105,6 +104,6 @@ def ministack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
     folder, port = tmp_path_factory.mktemp("ministack"), free_port()
     emulator = Emulator(f"http://{HOST}:{port}")
     environment = emulator_environment(port, emulator.region, folder, folder, "WARNING")
-    command = [str(environments.CLOUD.tool("ministack"))]
+    command = emulator_command()
     with running(command, folder, lambda: emulator_answers(emulator.endpoint), environment):
         yield emulator
