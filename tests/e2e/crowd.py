@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.request
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -34,7 +35,7 @@ FINE, CALLED, STOPPED = "100", "94.7", "92"
 @dataclass
 class Crowd:
     """The clients of one owner, and what they watch: live accounts of stocks, leveraged demo accounts of one CFD, and
-    accounts at the simulated broker."""
+    accounts at the simulated broker. ``ticked_s``: when the prices of everything were accepted."""
 
     cloud: Cloud
     admin: Rest
@@ -49,6 +50,7 @@ class Crowd:
     clients: list[Client]
     cfd_price: str = FINE
     fills: set[str] = field(default_factory=set)
+    ticked_s: list[float] = field(default_factory=list)
 
     @property
     def portfolio_ids(self) -> list[str]:
@@ -65,6 +67,13 @@ class Crowd:
         updates: list[dict[str, object]] = [{"symbol": name, "last": price, "ts": now_ms()} for name in self.symbols]
         updates.append({"symbol": self.cfd, "bid": self.cfd_price, "ask": self.cfd_price, "ts": now_ms()})
         self.admin.post("/api/v1/prices", {"updates": updates})
+        self.ticked_s.append(time.monotonic())
+
+    def listen(self, clients: Iterable[Client]) -> None:
+        """What the market does and what these clients hear counts from here."""
+        self.ticked_s.clear()
+        for client in clients:
+            client.begin()
 
     def fill(self, number: int) -> None:
         """One fill of every live account."""
