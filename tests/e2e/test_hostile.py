@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -58,6 +60,37 @@ def test_a_body_that_is_too_large_too_deep_or_no_json_is_the_callers_fault(call:
     for what, (body, status) in BODIES.items():
         answer = rest.call(call.method, GROUND.path(call.path), body)
         assert answer.status == status, (what, answer.body)
+
+
+@pytest.fixture
+def three_calls(stack: Cloud) -> Iterator[None]:
+    """The limits of the REST stage for as long as a test lasts: three calls of a method at once, one in 1000 s."""
+    gateway = stack.aws("apigateway")
+    _, _, _, api_id, name = stack.outputs.rest_url.rstrip("/").split("/")
+    deployed = gateway.get_stage(restApiId=api_id, stageName=name)["methodSettings"]
+    assert list(deployed) == ["*/*"]
+    before = {
+        "rateLimit": deployed["*/*"]["throttlingRateLimit"],
+        "burstLimit": deployed["*/*"]["throttlingBurstLimit"],
+    }
+    assert before == {"rateLimit": 1000, "burstLimit": 2000}  # as the template has them
+
+    def limit(limits: dict[str, Any]) -> None:
+        places = {f"/*/*/throttling/{kind}": str(value) for kind, value in limits.items()}
+        operations = [{"op": "replace", "path": path, "value": value} for path, value in places.items()]
+        gateway.update_stage(restApiId=api_id, stageName=name, patchOperations=operations)
+
+    limit({"rateLimit": 0.001, "burstLimit": 3})
+    yield
+    limit(before)
+
+
+@pytest.mark.usefixtures("three_calls")
+def test_who_calls_too_often_is_told_so_by_the_gateway_with_and_without_a_token(stack: Cloud, rest: Rest) -> None:
+    nobody = Rest(stack.outputs.rest_url, None)
+    for caller, path in ((nobody, "/health"), (rest, "/api/v1/portfolios")):
+        answers = [caller.call("GET", path).status for _ in range(5)]
+        assert answers == [200, 200, 200, 429, 429], path
 
 
 def test_what_means_harm_is_answered_and_the_connection_lives_on(stack: Cloud) -> None:

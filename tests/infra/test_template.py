@@ -32,6 +32,7 @@ from tests.infra.cloudformation import (
     walk,
 )
 from tests.infra.deployed import ACCOUNT, Values
+from tests.infra.expanded import expanded
 from tests.support.environment import ENVIRONMENT
 
 # AWS's own cache policy, the same in every account.
@@ -892,6 +893,22 @@ def test_both_stages_log_json_lines_and_have_limits() -> None:
     for settings, prefix in ((limits, "Rest"), (socket["DefaultRouteSettings"], "WebSocket")):
         assert settings["ThrottlingRateLimit"] == {"Ref": f"{prefix}RateLimit"}
         assert settings["ThrottlingBurstLimit"] == {"Ref": f"{prefix}BurstLimit"}
+    assert (limits["ResourcePath"], limits["HttpMethod"]) == ("/*", "*")
+
+
+def test_every_stage_that_is_deployed_has_limits_for_every_method_and_route_and_none_of_its_own() -> None:
+    stages = [body for body in expanded()["Resources"].values() if body["Type"].endswith("::Stage")]
+    (rest,) = (body["Properties"] for body in stages if body["Type"] == "AWS::ApiGateway::Stage")
+    (socket,) = (body["Properties"] for body in stages if body["Type"] == "AWS::ApiGatewayV2::Stage")
+    assert len(stages) == 2
+    ((setting,), route) = rest["MethodSettings"], socket["DefaultRouteSettings"]
+    for limits, prefix in ((setting, "Rest"), (route, "WebSocket")):
+        for kind in ("Rate", "Burst"):
+            assert limits[f"Throttling{kind}Limit"] == {"Ref": f"{prefix}{kind}Limit"}
+            asked = template()["Parameters"][f"{prefix}{kind}Limit"]
+            assert 1 <= asked["MinValue"] <= asked["Default"] <= asked["MaxValue"] <= 10_000
+    assert (setting["ResourcePath"], setting["HttpMethod"]) == ("/*", "*")
+    assert "RouteSettings" not in socket
 
 
 def test_the_outputs_name_all_that_a_caller_or_a_test_needs() -> None:
