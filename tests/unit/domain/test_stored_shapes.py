@@ -77,3 +77,16 @@ def test_every_field_of_a_shape_is_in_one_of_its_samples(shape: str) -> None:
     spec = described(STORED[shape])
     samples = [json.loads((SAMPLES / name).read_text()) for name in FILES if name.partition(".")[0] == shape]
     assert fields_of(spec) - set().union(*(filled(spec, sample) for sample in samples)) == set()
+
+
+def layouts(spec: Any) -> set[tuple[str, str]]:  # noqa: ANN401 (JSON)
+    """Of a spec and all in it: names of shapes with how they are laid out."""
+    if not isinstance(spec, list):
+        return set()
+    own = {(spec[1], spec[2])} if spec[0] == "fields" else set()
+    return own.union(*map(layouts, [inner for _, inner, _ in spec[3]] if spec[0] == "fields" else spec[1:]))
+
+
+@pytest.mark.parametrize("shape", sorted(STORED))
+def test_whatever_is_in_a_stored_item_may_grow_which_a_named_tuple_may_not(shape: str) -> None:
+    assert {name for name, layout in layouts(described(STORED[shape])) if layout == "tuple"} == set()

@@ -45,7 +45,7 @@ class Account(NamedTuple):
     costs: Costs | None = None
 
 
-class Close(NamedTuple):
+class Close(Struct, frozen=True, array_like=True):
     """A fill to be made: ``quantity`` signed, against the position. ``price``: the one it was planned at; ``fx_rate``:
     base per unit of its currency, at which its result and its ``fee`` (in that currency) are booked."""
 
