@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aws_lambda_powertools import Logger
@@ -28,8 +28,8 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     dirty_ages_ms: dict[str, list[int]] = {}
 
     def tell(valued: Valued, asked: Sequence[DirtyMessage]) -> None:
-        nonlocal total
-        total = valued
+        nonlocal total, dirty_ages_ms
+        total, dirty_ages_ms = valued, _dirty_ages_ms(asked)
         _emit(valued, asked, ages_ms, dirty_ages_ms)
 
     broken = recalculate(
@@ -48,20 +48,36 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     return lambda_events.failures(broken)
 
 
-def _emit(
-    valued: Valued, asked: Sequence[DirtyMessage], queue_ages_ms: list[int], dirty_ages_ms: dict[str, list[int]]
-) -> None:
-    """A line an account type: one, since every type has its queues, but for refreshes. Adds to ``dirty_ages_ms``."""
+def _by_type(asked: Sequence[DirtyMessage]) -> dict[str, list[DirtyMessage]]:
+    """By account type: one, since every type has its queues, but for refreshes."""
+    found: dict[str, list[DirtyMessage]] = {}
+    for message in asked:
+        found.setdefault(split_key(message.keys[0])[0], []).append(message)
+    return found
+
+
+def _dirty_ages_ms(asked: Sequence[DirtyMessage]) -> dict[str, list[int]]:
+    """By account type: from the first moment of each window, when its price may have come, to the snapshot."""
     parts = wiring()
     now_ms = parts.clock.now_ms()
-    by_type: dict[str, list[DirtyMessage]] = {}
-    for message in asked:
-        by_type.setdefault(split_key(message.keys[0])[0], []).append(message)
-    for account_type, messages in by_type.items():
+    return {
+        account_type: [
+            max(now_ms - _began_ms(message, parts.settings.window_ms[account_type]), 0) for message in messages
+        ]
+        for account_type, messages in _by_type(asked).items()
+    }
+
+
+def _emit(
+    valued: Valued,
+    asked: Sequence[DirtyMessage],
+    queue_ages_ms: list[int],
+    dirty_ages_ms: Mapping[str, list[int]],
+) -> None:
+    """A line an account type."""
+    parts = wiring()
+    for account_type, messages in _by_type(asked).items():
         ids = {split_key(key)[1] for message in messages for key in message.keys}
-        window_ms = parts.settings.window_ms[account_type]
-        # From the first moment of the window, when its price may have come, to the snapshot.
-        dirty_ages_ms[account_type] = [max(now_ms - _began_ms(message, window_ms), 0) for message in messages]
         figures: dict[str, int | Sequence[int]] = {
             "PortfoliosValued": len(ids.intersection(valued.written)),
             "PortfoliosSkipped": len(ids.intersection(valued.skipped)),
@@ -70,7 +86,7 @@ def _emit(
             "DirtyAge": dirty_ages_ms[account_type],
             "QueueAge": queue_ages_ms,
         }
-        metrics.emit(now_ms, {"Stack": parts.settings.stack, "AccountType": account_type}, figures)
+        metrics.emit(parts.clock.now_ms(), {"Stack": parts.settings.stack, "AccountType": account_type}, figures)
 
 
 def _began_ms(message: DirtyMessage, window_ms: int) -> int:
