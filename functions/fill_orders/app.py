@@ -7,7 +7,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 
 from foliostream import lambda_events, metrics
-from foliostream.application.managers import PAPER
+from foliostream.domain.keys import PAPER
 from foliostream.wiring import wiring
 
 # Named for the package: what its modules log comes out here too.

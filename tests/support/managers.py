@@ -7,6 +7,7 @@ from typing import Any
 
 from foliostream.application.managers import KiteManager, Managers, PaperManager
 from foliostream.application.order_watch import OrderWatch
+from foliostream.domain.keys import PAPER, ZERODHA
 from foliostream.ports import Clock, Instruments
 
 
@@ -20,6 +21,6 @@ def managers(
 ) -> Managers:
     """Both modes."""
     return {
-        "paper": PaperManager(clock, instruments, starting_cash, lambda: watch or absent(), absent),
-        "zerodha": KiteManager(absent, absent, absent),
+        PAPER: PaperManager(clock, instruments, starting_cash, lambda: watch or absent(), absent),
+        ZERODHA: KiteManager(absent, absent, absent),
     }

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from foliostream.domain.keys import PAPER
 from foliostream.errors import CallerError, FoliostreamError
 
 if TYPE_CHECKING:
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from foliostream.ports import Clock, Instruments
 
 log = logging.getLogger(__name__)
-
-PAPER = "paper"
 
 
 class Manager(Protocol):

@@ -16,7 +16,7 @@ from foliostream.errors import CallerError
 
 Side = Literal["BUY", "SELL"]
 # An execution mode names the portfolio of a strategy: paper_momentum, zerodha_momentum.
-EXECUTION_MODES = ("paper", "zerodha")
+EXECUTION_MODES = (keys.PAPER, keys.ZERODHA)
 _TRANSACTION_PREFIX = "fill:"
 # What a whole id, and a name of the broker's, must match, here and in the description of the API. With its prefix an id
 # is a transaction's.

@@ -11,6 +11,9 @@ from foliostream.errors import CallerError
 # Each name is looked at several times on its way through a batch: as many as a batch has, and the ones before it.
 NAMES_REMEMBERED = 20_000
 ACCOUNT_TYPES = ("live", "demo", "paper")
+# Execution modes: orders are simulated here, or executed by the broker of this name.
+PAPER = "paper"
+ZERODHA = "zerodha"
 
 CASH_PREFIX = "CASH:"
 # What a whole name must match, here and in the descriptions of the APIs.

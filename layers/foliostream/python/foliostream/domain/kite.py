@@ -27,7 +27,7 @@ from foliostream.domain.money import ZERO
 from foliostream.domain.order_fills import OrderState
 from foliostream.errors import CallerError, RetryableError, UnauthorizedError
 
-BROKER = "zerodha"
+BROKER = keys.ZERODHA
 FILL_PREFIX = "kite"
 MAX_ORDERS = 5_000
 MAX_POSTBACK_BYTES = 20_000
