@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import Any
 
 from aws_lambda_powertools import Logger
 
-from foliostream import lambda_events, metrics
-from foliostream.application import managers, price_input, topic_input
-from foliostream.application.figures import count_prices
+from foliostream import lambda_events
+from foliostream.application import price_input, topic_input
 from foliostream.application.origins import ORIGINS_MAX
-from foliostream.application.update_prices import PriceReport, update_prices
-from foliostream.domain.price import Refused
+from foliostream.application.update_prices import PriceReport
 from foliostream.wiring import wiring
 
-logger = Logger()
+# Named for the package: what its modules log comes out here, as JSON.
+logger = Logger(service="foliostream")
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
@@ -27,57 +25,21 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         wiring().origins.begin(*([price_input.event_id(message.body)] for message in messages))
         parsed, broken = price_input.from_messages(messages)
         ages_ms = lambda_events.queue_ages_ms(event, wiring().clock.now_ms())
-        _store(parsed, queue_ages_ms=ages_ms, causes=lambda_events.causes(event))
+        _log_refused(wiring().price_taking(parsed, queue_ages_ms=ages_ms, causes=lambda_events.causes(event)))
         return lambda_events.failures(broken)
     if "records" in event:
         records = lambda_events.topic_records(event)
         wiring().origins.begin([record.place for record in records[:ORIGINS_MAX]])
         topic = topic_input.prices(records, wiring().dead_letters)
-        _store(topic.parsed, topic.unreadable)
+        _log_refused(wiring().price_taking(topic.parsed, topic.unreadable))
         return lambda_events.failures([])
     raw = json.dumps(event)
     wiring().origins.begin([price_input.event_id(raw)])
-    report = _store(price_input.from_event(raw) if "detail" in event else price_input.from_body(raw))
+    report = wiring().price_taking(price_input.from_event(raw) if "detail" in event else price_input.from_body(raw))
     return {"accepted": report.accepted, "rejected": [refused._asdict() for refused in report.rejected]}
 
 
-def _store(
-    parsed: price_input.Parsed,
-    unreadable: Sequence[Refused] = (),
-    queue_ages_ms: Sequence[int] = (),
-    causes: Sequence[str] = (),
-) -> PriceReport:
-    parts = wiring()
-    report = update_prices(
-        parsed.updates,
-        prices=parts.hot,
-        holders=parts.holders,
-        instruments=parts.instruments,
-        marker=parts.marker,
-        clock=parts.clock,
-    )
-    orders_told = managers.ticked(parts.managers, report.symbols)
-    report.rejected.extend([*parsed.refused, *unreadable])
-    count_prices(parts.hot, report)
-    figures: dict[str, int | Sequence[int]] = {
-        "SymbolsProcessed": report.accepted,
-        "PricesRefused": len(report.rejected),
-        "HoldersResolved": report.portfolios_marked,
-        "BundlesSent": report.bundles_sent,
-        "OrdersTold": orders_told,
-        "QueueAge": list(queue_ages_ms),
-    }
-    metrics.emit(parts.clock.now_ms(), {"Stack": parts.settings.stack}, figures)
-    marked, bundles = report.portfolios_marked, report.bundles_sent
-    logger.info(
-        "prices",
-        accepted=report.accepted,
-        symbols=report.shown_symbols,
-        marked=marked,
-        bundles=bundles,
-        origins=parts.origins.ids,
-        causes=causes,
-    )
+def _log_refused(report: PriceReport) -> None:
+    """Of messages, whose senders are told nothing."""
     for refused in report.rejected:
         logger.warning("price refused", symbol=refused.symbol, code=refused.code, reason=refused.message)
-    return report

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from foliostream.application import taking_prices
+from foliostream.application.update_prices import PriceReport
 from foliostream.domain import reconciliation
 from foliostream.domain.reconciliation import Report
 from tests.infra.cloudformation import FUNCTION, QUEUE, ROOT, referenced, resources, template
@@ -40,10 +42,11 @@ def headings() -> set[str]:
 
 
 def emitted() -> dict[str, set[str]]:
-    """The metrics that functions write, each with the dimensions of its line; those of a broker's account are written
-    where it is looked at, whoever asked for it (``wiring``)."""
+    """The metrics that functions write, each with the dimensions of its line; those of prices and of a
+    broker's account are written where they are taken and looked at, whoever asked for it (``wiring``)."""
     report = Report(broker="b", account="a", status="ok", checked_at_ms=0)
-    found = {name: {"Stack"} for name in reconciliation.figures(report)}
+    shared = (*reconciliation.figures(report), *taking_prices.figures(PriceReport(), 0, ()))
+    found = {name: {"Stack"} for name in shared}
     for path in (ROOT / "functions").glob("*/app.py"):
         tree = ast.parse(path.read_text())
         calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and "metrics.emit" in ast.unparse(node)]

@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "ports": {"domain", "errors"},
     "application": {"application", *SHARED},
     "adapters": {"adapters", *SHARED},
-    "api": {"api", "application", "metrics", "settings", *PURE},
+    "api": {"api", "application", "settings", *PURE},
     "lambda_events": {"lambda_events", "application", *PURE},
     "bridge": {"adapters", "application", "bridge_settings", *PURE},
     "bridge_settings": {"errors"},

@@ -19,6 +19,8 @@ from functions.recalculate import app as recalculate
 from functions.sweep import app as sweep
 from tests.fakes.queues import FakeOrderQueue
 from tests.support.managers import managers
+from tests.support.prices import price_taking
+from tests.unit.api.client import NOW_MS, Client, buy
 from tests.unit.application.system import System, one_by_one
 from tests.unit.domain.examples import NOW
 
@@ -71,6 +73,9 @@ class Parts:
         self.pacer, self.origins = system.pacer, system.marker.origins
         self.sender, self.each = system.sender, one_by_one
         self.managers = managers(self.clock, self.instruments, watch=OrderWatch(self.hot, FakeOrderQueue()))
+        self.price_taking = price_taking(
+            self.hot, self.instruments, self.marker, self.managers, self.origins, self.clock
+        )
         self.settings = SimpleNamespace(
             stack="prod", skew_ms=50, window_ms={"live": 200, "demo": 1_000, "paper": 3_000}
         )
@@ -113,6 +118,29 @@ def test_a_price_and_its_valuation_are_measured_on_their_way(
     assert line["DirtyAge"] == [250]
     counted = {"symbols_processed": 1, "users_affected_total": 1, "portfolios_valued": 1, "age_live_300": 1}
     assert parts.hot.counted().sums == counted
+
+
+def test_a_price_is_measured_alike_by_whichever_way_it_comes_in(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client = Client()
+    client.create()
+    client.update(buy(1, 150))
+    updates = [{"symbol": "AAPL", "last": 151, "ts": NOW_MS}, {"symbol": "AAPL", "last": -1, "ts": NOW_MS}, {}]
+    monkeypatch.setattr(price_update, "wiring", lambda: client.parts)
+    client.prices(*updates)
+    [rest] = lines(capsys)
+    price_update.handler({"updates": updates}, None)
+    [direct] = lines(capsys)
+    price_update.handler(queued(json.dumps({"detail": {"updates": updates}}), NOW_MS - 10), None)
+    [queue] = lines(capsys)
+    assert rest["SymbolsProcessed"] == rest["HoldersResolved"] == rest["BundlesSent"] == 1
+    assert (rest["PricesRefused"], rest["OrdersTold"]) == (2, 0)
+    figures = rest.keys() - {"_aws"}
+    assert [{name: line[name] for name in figures} for line in (direct, queue)] == [
+        {name: rest[name] for name in figures}
+    ] * 2
+    assert queue["QueueAge"] == [10]
 
 
 def test_what_is_pushed_and_who_is_gone_is_measured_and_traced_to_its_cause(

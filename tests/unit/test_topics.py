@@ -23,6 +23,7 @@ from functions.price_update import app as price_update
 from tests.fakes.fills import FakeFillQueue
 from tests.fakes.queues import FakeOrderQueue
 from tests.support.managers import managers
+from tests.support.prices import price_taking
 from tests.unit.application.system import System
 from tests.unit.domain.examples import stock
 
@@ -55,16 +56,13 @@ def parts(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     system, queue = System(), FakeFillQueue()
     system.instruments.put(stock("M&M"))
     system.clock.time_ms = TS + 60_000
+    modes = managers(system.clock, system.instruments, watch=OrderWatch(system.hot, FakeOrderQueue()))
+    origins = system.marker.origins
     made = SimpleNamespace(
         system=system,
         hot=system.hot,
-        holders=system.hot,
-        instruments=system.instruments,
-        marker=system.marker,
-        origins=system.marker.origins,
-        clock=system.clock,
-        managers=managers(system.clock, system.instruments, watch=OrderWatch(system.hot, FakeOrderQueue())),
-        settings=SimpleNamespace(stack="foliostream"),
+        origins=origins,
+        price_taking=price_taking(system.hot, system.instruments, system.marker, modes, origins, system.clock),
         dead_letters=queue,
         fill_queue=queue,
         fill_accepter=FillAccepter(system.ledger, system.instruments, queue, "desk"),

@@ -27,6 +27,7 @@ from foliostream.application.origins import Origins
 from foliostream.application.portfolios import Portfolios
 from foliostream.application.resetting import Resetting
 from foliostream.application.status import Operations
+from foliostream.application.taking_prices import PriceTaking
 from foliostream.application.tickets import TicketOffice
 from foliostream.application.valuing import Valuer
 from foliostream.domain.instrument import Instrument
@@ -43,6 +44,7 @@ from tests.fakes.notes import FakeAlarms, FakeDepths, FakeNotes
 from tests.fakes.queues import FakeOrderQueue, FakeQueues
 from tests.fakes.tickets import FakeTickets
 from tests.support.managers import managers
+from tests.support.prices import price_taking
 
 EVENTS = Path(__file__).parents[3] / "events"
 NOW_MS = 1_772_101_800_000  # 2026-02-26T10:30:00Z
@@ -107,6 +109,10 @@ class Parts:
     @cached_property
     def managers(self) -> Managers:
         return managers(self.clock, self.instruments, watch=OrderWatch(self.hot, self.order_queue))
+
+    @cached_property
+    def price_taking(self) -> PriceTaking:
+        return price_taking(self.hot, self.instruments, self.marker, self.managers, self.origins, self.clock)
 
     @cached_property
     def order_filler(self) -> OrderFiller:

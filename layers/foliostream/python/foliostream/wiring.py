@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, cached_property
 from typing import TYPE_CHECKING
@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from foliostream.application.status import Operations
     from foliostream.application.sweep import Sweep
     from foliostream.application.symbols import Symbols
+    from foliostream.application.taking_prices import PriceTaking
     from foliostream.application.tickets import TicketOffice
     from foliostream.application.valuing import Valuer
     from foliostream.application.watching import Watching
@@ -576,10 +577,31 @@ class Wiring:
         )
 
     def _count_report(self, report: Report) -> None:
-        from foliostream import metrics
         from foliostream.domain.reconciliation import figures
 
-        metrics.emit(self.clock.now_ms(), {"Stack": self.settings.stack}, figures(report))
+        self._measure(figures(report))
+
+    def _measure(self, figures: Mapping[str, int | Sequence[int]]) -> None:
+        from foliostream import metrics
+
+        metrics.emit(self.clock.now_ms(), {"Stack": self.settings.stack}, figures)
+
+    @cached_property
+    def price_taking(self) -> PriceTaking:
+        """Prices in."""
+        from foliostream.application.taking_prices import PriceTaking
+
+        return PriceTaking(
+            prices=self.hot,
+            holders=self.holders,
+            instruments=self.instruments,
+            marker=self.marker,
+            counters=self.hot,
+            managers=self.managers,
+            origins=self.origins,
+            clock=self.clock,
+            measure=self._measure,
+        )
 
     @cached_property
     def reconcile_schedule(self) -> ReconcileSchedule:
@@ -600,7 +622,8 @@ class Wiring:
     @cached_property
     def managers(self) -> Managers:
         """What execution modes do on their own, by mode."""
-        from foliostream.application.managers import PAPER, KiteManager, PaperManager
+        from foliostream.application.managers import KiteManager, PaperManager
+        from foliostream.domain.keys import PAPER, ZERODHA
 
         return {
             PAPER: PaperManager(
@@ -610,7 +633,7 @@ class Wiring:
                 watch=lambda: self.order_watch,
                 filler=lambda: self.order_filler,
             ),
-            "zerodha": KiteManager(
+            ZERODHA: KiteManager(
                 postbacks=lambda: self._postbacks,
                 reconciliation=lambda: self.reconciliation,
                 schedule=lambda: self.reconcile_schedule,

@@ -17,6 +17,7 @@ from foliostream.application.portfolios import Portfolios
 from foliostream.application.reconcile_on_demand import Reconciling
 from foliostream.application.resetting import Resetting
 from foliostream.application.status import Operations
+from foliostream.application.taking_prices import PriceTaking
 from foliostream.application.tickets import TicketOffice
 from foliostream.ports import Clock, Holders, HotStore, Instruments, Ledger, PriceHistory
 from foliostream.settings import Settings
@@ -88,6 +89,10 @@ class Parts(Protocol):
     @property
     def previewing(self) -> Previewing:
         """Previews of orders."""
+
+    @property
+    def price_taking(self) -> PriceTaking:
+        """Prices in."""
 
     @property
     def ticket_office(self) -> TicketOffice:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Annotated, Any
 from uuid import uuid4
@@ -11,7 +10,6 @@ import msgspec
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
 from aws_lambda_powertools.event_handler.openapi.params import Body, Header, Query
 
-from foliostream import metrics
 from foliostream.api import conversion, health, requests, statements
 from foliostream.api.answers import answer, ready
 from foliostream.api.models import InstrumentRequest, PortfolioChange, PortfolioRequest, UpdateRequest
@@ -33,18 +31,14 @@ from foliostream.api.shapes import (
     SplitOut,
     TransactionList,
 )
-from foliostream.application import managers, price_input
+from foliostream.application import price_input
 from foliostream.application import statements as booked
 from foliostream.application.access import Caller
-from foliostream.application.figures import count_prices
 from foliostream.application.instruments import get_instrument, put_instrument
-from foliostream.application.update_prices import update_prices
 from foliostream.domain.instrument import Instrument
 from foliostream.domain.portfolio import Portfolio
 from foliostream.domain.times import iso
 from foliostream.domain.valuation import PortfolioState, PositionState
-
-log = logging.getLogger(__name__)
 
 MAX_CURSOR_LENGTH = 2_048
 DATE = {"format": "date"}
@@ -188,21 +182,8 @@ def market_routes(api: APIGatewayRestResolver, parts: Parts) -> None:
     def post_prices() -> Response[str]:
         _caller(api).require("prices:write")
         parsed = price_input.from_body(requests.checked_size(api.current_event.body or ""))
-        report = update_prices(
-            parsed.updates,
-            prices=parts.hot,
-            holders=parts.holders,
-            instruments=parts.instruments,
-            marker=parts.marker,
-            clock=parts.clock,
-        )
-        managers.ticked(parts.managers, report.symbols)
-        count_prices(parts.hot, report)
-        rejected = [RefusedPrice(*refused) for refused in (*parsed.refused, *report.rejected)]
-        figures = {"SymbolsProcessed": report.accepted, "PricesRefused": len(rejected)}
-        metrics.emit(parts.clock.now_ms(), {"Stack": parts.settings.stack}, figures)
-        told = {"accepted": report.accepted, "symbols": report.shown_symbols}
-        log.info("prices", extra=told | {"origins": parts.origins.ids})
+        report = parts.price_taking(parsed)
+        rejected = [RefusedPrice(*refused) for refused in report.rejected]
         return answer(202, PricesTaken(report.accepted, rejected))
 
     @api.put(
