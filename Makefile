@@ -34,6 +34,7 @@ LOAD_SYMBOLS ?= 500
 LOAD_TICKS ?= 200
 LOAD_FILLS ?= 20
 LOAD_SOCKETS ?= 200
+LOAD_SHARDS ?= 8
 FUZZ_TIMES ?= 5
 FUZZ_SEED ?= 1
 FILE ?=
@@ -163,7 +164,8 @@ chaos: env-all ## minutes of faults between the functions and AWS: CHAOS_SEED= C
 load: env-all ## ten minutes of load, every portfolio compared: LOAD_SECONDS= _PORTFOLIOS= _SYMBOLS= _TICKS= _FILLS= _SOCKETS=
 	@trap 'FOLIOSTREAM_HOME=.local/load $(PY) -m local down >/dev/null' EXIT; \
 	  PYTHONPATH=layers/foliostream/python:client/src:. $(PY) -m benchmarks.load --seconds $(LOAD_SECONDS) \
-	  --portfolios $(LOAD_PORTFOLIOS) --symbols $(LOAD_SYMBOLS) --ticks $(LOAD_TICKS) --fills $(LOAD_FILLS) --sockets $(LOAD_SOCKETS)
+	  --portfolios $(LOAD_PORTFOLIOS) --symbols $(LOAD_SYMBOLS) --ticks $(LOAD_TICKS) --fills $(LOAD_FILLS) --sockets $(LOAD_SOCKETS) \
+	  --shards $(LOAD_SHARDS)
 
 # Its servers stop by themselves; this is for the run that is killed.
 bench: env-all ## measure speed, latency and cost, writes .local/bench.json: make bench PARTS="cost ticks" TICKS=FILE

@@ -7,7 +7,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 from benchmarks.load.generator import Sent, SentFill
-from benchmarks.load.plan import CASH, FIRST_PRICE, FIRST_QUANTITY, SHARDS, Account
+from benchmarks.load.plan import CASH, FIRST_PRICE, FIRST_QUANTITY, Account
 from foliostream.adapters.dynamodb_ledger import DynamoDbLedger
 from foliostream.adapters.redis_connection import RedisConnection
 from foliostream.adapters.redis_hot_store import RedisHotStore
@@ -22,10 +22,10 @@ AT_ONCE = 100
 class Comparison:
     """Of what is stored with what was sent."""
 
-    def __init__(self, outputs: Outputs, accounts: Sequence[Account]) -> None:
+    def __init__(self, outputs: Outputs, accounts: Sequence[Account], shards: int) -> None:
         self._accounts = accounts
         self._ids = [account.portfolio_id for account in accounts]
-        self._connection = RedisConnection(outputs.redis_url, shards=SHARDS)
+        self._connection = RedisConnection(outputs.redis_url, shards=shards)
         self._hot = RedisHotStore(self._connection, SystemClock())
         self._ledger = DynamoDbLedger(outputs.aws("dynamodb"), outputs.resources["LedgerTableName"])
 

@@ -11,14 +11,13 @@ CASH = Decimal(1_000_000)
 FIRST_PRICE = Decimal(100)
 POSITIONS, FIRST_QUANTITY = 10, 10
 SEED = 11
-# As the template says.
-SHARDS = 64
 ACCOUNT_TYPES = ("live", "live", "demo", "paper")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Rates are a second's, of the whole system."""
+    """Rates are a second's, of the whole system. ``shards``: on AWS each is worked on beside the others; the emulator
+    takes one batch of a queue at a time, to which more of them are only more messages."""
 
     seconds: float
     portfolios: int
@@ -26,6 +25,7 @@ class Plan:
     ticks: int
     fills: int
     sockets: int
+    shards: int
     watched: int = 5
 
     def symbol(self, number: int) -> str:

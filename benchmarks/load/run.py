@@ -54,7 +54,7 @@ class Report:
         plan = self.plan
         yield (
             f"load: {plan.portfolios:,} portfolios, {plan.symbols:,} symbols, {plan.ticks:,} ticks/s, "
-            f"{plan.fills:,} fills/s, {plan.sockets:,} sockets, {plan.seconds:.0f} s"
+            f"{plan.fills:,} fills/s, {plan.sockets:,} sockets, {plan.shards} shards, {plan.seconds:.0f} s"
         )
         yield from (f"  {name:<44} {value}" for name, value in self.rows)
         yield from (f"  FAULT: {fault}" for fault in self.faults[:NAMED_FAULTS_MAX])
@@ -65,7 +65,8 @@ class Report:
 
 def run(plan: Plan, say: Callable[[str], object]) -> Report:
     """In a cloud of its own, with Valkey as hot store."""
-    settings = Settings(home=HOME, port=0, portfolio={"PORTFOLIO_HOT_STORE": "valkey"})
+    portfolio = {"PORTFOLIO_HOT_STORE": "valkey", "PORTFOLIO_SHARDS": str(plan.shards)}
+    settings = Settings(home=HOME, port=0, portfolio=portfolio)
     report = Report(plan)
     try:
         outputs = cloud.up(settings)
@@ -100,7 +101,7 @@ class _Load:
         self.say("connecting")
         clients = self._clients()
         tasks = await sockets.arrive(clients, self.outputs.ws_url, self.token)
-        comparison = Comparison(self.outputs, self.accounts)
+        comparison = Comparison(self.outputs, self.accounts, self.plan.shards)
         try:
             await self._measured(clients, comparison)
         finally:

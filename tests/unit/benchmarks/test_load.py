@@ -11,7 +11,7 @@ from benchmarks.load.generator import STEPS_A_SECOND, Sent, SentFill, share
 from benchmarks.load.machine import Sample, Watch, leaks
 from benchmarks.load.plan import CASH, Plan
 
-PLAN = Plan(seconds=10, portfolios=8, symbols=20, ticks=200, fills=20, sockets=4)
+PLAN = Plan(seconds=10, portfolios=8, symbols=20, ticks=200, fills=20, sockets=4, shards=2)
 
 
 @pytest.mark.parametrize("rate", [0, 1, 3, 10, 20, 33, 200, 1_999])
