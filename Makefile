@@ -151,7 +151,7 @@ simulate: env ## storms on virtual time over the real use cases: make simulate S
 # What is made up, by name of the seed: the deployed handlers in one process, then the deployed system.
 fuzz: env-all fuzz-env ## made-up input for every function, the REST API and the WebSocket: make fuzz FUZZ_SEED=2 FUZZ_TIMES=5
 	@trap '$(STOP_TEST_CLOUDS)' EXIT; FUZZ_TIMES=$(FUZZ_TIMES) FUZZ_SEED=$(FUZZ_SEED) $(PY) -m pytest \
-	  --hypothesis-seed=$(FUZZ_SEED) --timeout=1800 tests/property/test_fuzzed_inputs.py tests/e2e/test_fuzz.py
+	  --hypothesis-seed=$(FUZZ_SEED) --timeout=1800 --durations=5 tests/property/test_fuzzed_inputs.py tests/e2e/test_fuzz.py
 
 streams: env-all ## 500 clients that watch 200 portfolios, drop and come back: STREAM_CLIENTS= STREAM_PORTFOLIOS= STREAM_SECONDS=
 	@trap '$(STOP_TEST_CLOUDS)' EXIT; STREAM_CLIENTS=$(or $(STREAM_CLIENTS),500) STREAM_PORTFOLIOS=$(or $(STREAM_PORTFOLIOS),200) \

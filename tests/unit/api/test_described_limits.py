@@ -47,6 +47,26 @@ def allows(schema: Schema, value: object) -> bool:
     return False
 
 
+def forms(schema: Schema) -> list[Schema]:
+    """Each way to write an object of a schema."""
+    found = resolved(schema)
+    ways = [way for word in ("anyOf", "oneOf") for one in found.get(word, ()) for way in forms(one)]
+    return ways or [found]
+
+
+def fits(form: Schema, value: Any) -> bool:  # noqa: ANN401 (JSON)
+    """Whether a way to write something is the one that was taken: by the names of what is in it."""
+    if isinstance(value, list):
+        return form.get("type") == "array"
+    if form.get("type") != "object":
+        return False
+    parts = form.get("properties", {})
+    kinds = parts.get("transaction_type", {}).get("enum", [value.get("transaction_type")])
+    if set(form.get("required", ())) - value.keys() or value.get("transaction_type") not in kinds:
+        return False
+    return all(parts.get(name) not in ({"type": "null"}, {"const": 0}) for name in value)
+
+
 # --- every text has a limit -------------------------------------------------------------------------------------------
 
 
@@ -101,7 +121,7 @@ CHECKED: dict[Place, Callable[[str], object]] = {
 
 @pytest.mark.parametrize("place", CHECKED, ids=".".join)
 def test_a_name_is_taken_exactly_where_the_document_allows_it(place: Place) -> None:
-    schema = document()["components"]["schemas"][place[0]]["properties"][place[1]]
+    schema = forms(document()["components"]["schemas"][place[0]])[0]["properties"][place[1]]
     [pattern] = [one["pattern"] for one in schema.get("anyOf", [schema]) if "pattern" in one]
 
     made_up = st.from_regex(pattern) | st.from_regex(pattern, fullmatch=True).map(str.lower) | st.sampled_from(NAMES)
@@ -133,9 +153,16 @@ LINES: tuple[dict[str, object], ...] = (
     {"transaction_type": "DEPOSIT", "amount": 1, "currency": "USD", "instrument_id": "CASH:USD"},
     {"transaction_type": "FX", "from": "USD", "to": "EUR", "amount": 1, "rate": 1},
     {"transaction_type": "SPLIT", "instrument_id": "AAPL", "ratio": "4:1", "cash_price": 1},
+    {"transaction_type": "DEPOSIT", "quantity_change": 1, "price": 1, "currency": "USD"},
+    {"transaction_type": "DIVIDEND", "amount": 1, "currency": "USD", "instrument_id": "AAPL"},
+    {"transaction_type": "FEE", "quantity_change": 1, "price": 1, "amount": 1, "currency": "USD"},
     {"transaction_type": "ADJUSTMENT", "transaction_id": "a", "reason": "so", "amount": 1, "currency": "USD"},
+    {"transaction_type": "ADJUSTMENT", "transaction_id": "a", "reason": "so", "quantity_change": 1, "price": 1}
+    | {"currency": "USD"},
+    {"transaction_type": "ADJUSTMENT", "transaction_id": "a", "reason": "so", "quantity_change": 1, "price": 1}
+    | {"instrument_id": "AAPL"},
 )
-MINE = "/api/v1/portfolio/12345"
+MINE, CASH = "/api/v1/portfolio/12345", "/api/v1/portfolio/cash"
 BODIES: tuple[tuple[str, str, Any], ...] = (
     (
         "POST",
@@ -144,7 +171,7 @@ BODIES: tuple[tuple[str, str, Any], ...] = (
         | {"portfolio_id": "p", "base_currency": "INR", "leverage": 1, "initial_cash": 1, "settings": SETTINGS | LEVELS}
         | {"broker": {"name": "zerodha", "account": "AB1234", "tag": "a"}},
     ),
-    *(("POST", f"{MINE}/update", {"portfolio_id": "12345", "timestamp": NOW_MS, "updates": [line]}) for line in LINES),
+    *(("POST", f"{CASH}/update", {"portfolio_id": "cash", "timestamp": NOW_MS, "updates": [line]}) for line in LINES),
     ("PATCH", MINE, {"status": "ACTIVE", "settings": SETTINGS | LEVELS}),
     ("POST", f"{MINE}/margin/preview", {"orders": [{"instrument_id": "AAPL", "quantity": 1, "price": 1, "fee": 0}]}),
     (
@@ -195,6 +222,9 @@ WRONG: tuple[object, ...] = (
     "x" * 5_000,
     "2026-02-30",
     "0:0",
+    "0",
+    0,
+    "-1",
     -1,
     2**53,
     MAX_MS + 1,
@@ -205,15 +235,12 @@ WRONG: tuple[object, ...] = (
 
 def limited(whole: Any, part: Any, schema: Schema, name: str) -> Iterator[tuple[Place, Any, Any, Schema]]:  # noqa: ANN401
     """Every text and number of a body: its place in the document, what holds it, under which key, and its schema."""
-    if "$ref" in schema:
-        name = schema["$ref"].rpartition("/")[2]
-    schema = resolved(schema)
-    for one in (*schema.get("anyOf", ()), *schema.get("oneOf", ())):
-        if resolved(one).get("type") == {dict: "object", list: "array"}.get(type(whole[part])):
-            yield from limited(whole, part, one, name)
-            return
+    for one in (schema, *schema.get("anyOf", ()), *schema.get("oneOf", ())):
+        if "$ref" in one:
+            name = one["$ref"].rpartition("/")[2]
+    form = next(form for form in forms(schema) if fits(form, whole[part]))
     for key in list(whole[part]) if isinstance(whole[part], dict) else range(len(whole[part])):
-        inner = schema["items"] if "items" in schema else schema.get("properties", {}).get(key)
+        inner = form["items"] if "items" in form else form.get("properties", {}).get(key)
         if isinstance(whole[part][key], dict | list):
             yield from limited(whole[part], key, inner, f"{name}.{key}")
         elif inner is not None:
@@ -222,7 +249,7 @@ def limited(whole: Any, part: Any, schema: Schema, name: str) -> Iterator[tuple[
 
 def places() -> Iterator[tuple[str, str, list[Any], Place, Any, Any, Schema]]:
     for method, path, body in BODIES:
-        template = path.replace("12345", "{portfolio_id}")
+        template = re.sub(r"(?<=portfolio/)\w+", "{portfolio_id}", path)
         template = re.sub(r"(?<=instruments/)\w+", "{symbol}", template)
         schema = document()["paths"][template][method.lower()]["requestBody"]["content"]["application/json"]["schema"]
         sent = [deepcopy(body)]
@@ -233,6 +260,7 @@ def places() -> Iterator[tuple[str, str, list[Any], Place, Any, Any, Schema]]:
 def test_what_the_document_does_not_allow_is_refused_wherever_it_is_given() -> None:
     client = Client()
     assert client.create(account_type="paper", account_kind="margin").status == 201
+    assert client.create(portfolio_id="cash").status == 201
     tried, taken = set(), []
     for method, path, sent, place, holder, key, schema in places():
         right = holder[key]
@@ -251,7 +279,47 @@ def test_what_the_document_does_not_allow_is_refused_wherever_it_is_given() -> N
         (name, key)
         for name, schema in document()["components"]["schemas"].items()
         if name.endswith(("Request", "In", "Line", "Order", "Change", "Settings"))
-        for key, inner in schema["properties"].items()
+        for form in forms(schema)
+        for key, inner in form["properties"].items()
         if any(allows(inner, right) for right in ("AAPL", "USD", "a", 1, 50)) or "format" in str(inner)
     }
     assert described - tried == set()
+
+
+# --- a line has the fields of its type --------------------------------------------------------------------------------
+
+
+def lines() -> Iterator[tuple[Schema, dict[str, object]]]:
+    """A way to write a line, and one of ``LINES`` that is written in it."""
+    for form in forms({"$ref": "#/components/schemas/UpdateLine"}):
+        for line in LINES:
+            if fits(form, line):
+                yield form, line
+
+
+def test_every_way_to_write_a_line_is_in_the_samples_and_taken_with_nothing_but_what_it_needs() -> None:
+    tried = []
+    for form, line in lines():
+        least = {name: value for name, value in line.items() if name in (*form["required"], "transaction_id")}
+        for sent in (line, least):
+            client = Client()
+            client.create()
+            client.prices({"symbol": "EURUSD", "ts": NOW_MS, "bid": 1, "ask": 1})
+            client.update(buy(1, 1))
+            answer = client.update(sent)
+            assert answer.status == 200, (sent, answer.text)
+        tried.append(form)
+    assert [form for form in forms({"$ref": "#/components/schemas/UpdateLine"}) if form not in tried] == []
+
+
+def test_a_line_without_what_it_needs_or_with_what_it_has_not_is_refused() -> None:
+    client = Client()
+    client.create()
+    full = {name: value for line in LINES for name, value in line.items()}
+    ways = forms({"$ref": "#/components/schemas/UpdateLine"})
+    for form, line in lines():
+        less = [{part: value for part, value in line.items() if part != name} for name in form["required"]]
+        not_had = [name for name, schema in form["properties"].items() if schema in ({"type": "null"}, {"const": 0})]
+        for changed in (*less, *(line | {name: full[name]} for name in not_had)):
+            if not any(fits(way, changed) for way in ways):
+                assert client.update(changed).status == 400, changed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from decimal import Decimal
 from hashlib import blake2b
 from typing import TypeVar
@@ -10,6 +10,7 @@ from typing import TypeVar
 import msgspec
 from msgspec import UNSET
 
+from foliostream.api.lines import FIELDS_OF
 from foliostream.api.models import (
     InstrumentRequest,
     PortfolioChange,
@@ -146,7 +147,7 @@ def _check_unreserved(transaction_id: str) -> None:
 
 def _entry(line: UpdateLine, transaction_id: str, timestamp_ms: int) -> Entry:
     kind = line.transaction_type
-    _refuse(line, _FIELDS_OF[kind])
+    _refuse(line, FIELDS_OF[kind])
     if kind in ("BUY", "SELL"):
         return _trade(line, transaction_id, timestamp_ms)
     if kind == "SPLIT":
@@ -267,7 +268,7 @@ def _needed(line: UpdateLine, field: str, value: T | None) -> T:
 def _refuse(line: UpdateLine, known: frozenset[str]) -> None:
     """Fields that say nothing here: taken silently, the caller would believe they did."""
     given = {name.removesuffix("_currency") if name in ("from_currency", "to_currency") else name: value
-             for name, value in line if name not in _FIELDS_OF_ALL}  # fmt: skip
+             for name, value in line}  # fmt: skip
     said = [name for name, value in given.items() if value is not None and (name != "fee" or value)]
     wrong = [name for name in said if name not in known]
     if wrong:
@@ -277,23 +278,6 @@ def _refuse(line: UpdateLine, known: frozenset[str]) -> None:
 def _a(line: UpdateLine) -> str:
     """ "a BUY", "an FX"."""
     return f"{'an' if line.transaction_type in ('FX', 'ADJUSTMENT') else 'a'} {line.transaction_type}"
-
-
-_FIELDS_OF_ALL = frozenset({"transaction_type", "transaction_id", "timestamp"})
-_TRADE = frozenset({"instrument_id", "quantity_change", "price", "fee", "fee_currency"})
-_CASH = frozenset({"instrument_id", "quantity_change", "price", "amount", "currency"})
-_FIELDS_OF: Mapping[str, frozenset[str]] = {
-    "BUY": _TRADE,
-    "SELL": _TRADE,
-    "DEPOSIT": _CASH,
-    "WITHDRAWAL": _CASH,
-    "DIVIDEND": _CASH,
-    "FEE": _CASH,
-    "SWAP": _CASH,
-    "SPLIT": frozenset({"instrument_id", "ratio", "cash_price"}),
-    "FX": frozenset({"from", "to", "amount", "rate", "fee", "fee_currency"}),
-    "ADJUSTMENT": _CASH | {"reason"},
-}
 
 
 def wanted(body: PortfolioChange) -> Wanted:

@@ -26,7 +26,8 @@ _MAX_DIGITS = 40
 MAX_REASON_LENGTH = 200
 _DECIMAL = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,2})?")
 _NAME_PATTERN = r"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$"
-_RATIO = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?:[0-9]{1,9}(\.[0-9]{1,6})?")
+# Neither of them zero.
+_RATIO = re.compile(r"(?![0.]+:)[0-9]{1,9}(\.[0-9]{1,6})?:(?![0.]+$)[0-9]{1,9}(\.[0-9]{1,6})?")
 
 
 def _exact(raw: object) -> Decimal:
@@ -57,6 +58,11 @@ def named(pattern: str) -> WithJsonSchema:
 
 
 _NUMBER = {"type": "number", "exclusiveMinimum": -(10**MAX_DIGITS), "exclusiveMaximum": 10**MAX_DIGITS}
+_TEXT = {"type": "string", "pattern": f"^{_DECIMAL.pattern}$"}
+# Zero has a sign as well, which says nothing.
+_UNSIGNED_TEXT = {"type": "string", "pattern": f"^(?!-[0.]*[1-9]){_DECIMAL.pattern}$"}
+_POSITIVE_TEXT = {"type": "string", "pattern": f"^(?=[0.]*[1-9]){_DECIMAL.pattern}$"}
+_NONZERO_TEXT = {"type": "string", "pattern": f"^(?=-?[0.]*[1-9]){_DECIMAL.pattern}$"}
 PortfolioId = Annotated[str, named(keys.PORTFOLIO_ID)]
 Symbol = Annotated[str, named(keys.SYMBOL)]
 Currency = Annotated[str, named(keys.CURRENCY)]
@@ -66,16 +72,46 @@ OrderId = Annotated[str, named(orders.ORDER_ID)]
 Amount = Annotated[
     Decimal,
     BeforeValidator(_exact),
-    WithJsonSchema({"anyOf": [_NUMBER, {"type": "string", "pattern": f"^{_DECIMAL.pattern}$"}]}),
+    WithJsonSchema({"anyOf": [_NUMBER, _TEXT]}),
+]
+
+
+def _unsigned(raw: object) -> Decimal:
+    value = _exact(raw)
+    if value < 0:
+        raise ValueError("must not be negative")
+    return value
+
+
+def _positive(raw: object) -> Decimal:
+    value = _exact(raw)
+    if value <= 0:
+        raise ValueError("must be above zero")
+    return value
+
+
+Unsigned = Annotated[
+    Decimal,
+    BeforeValidator(_unsigned),
+    WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0, "exclusiveMaximum": 10**MAX_DIGITS}, _UNSIGNED_TEXT]}),
+]
+Positive = Annotated[
+    Decimal,
+    BeforeValidator(_positive),
+    WithJsonSchema({"anyOf": [_NUMBER | {"exclusiveMinimum": 0}, _POSITIVE_TEXT]}),
+]
+# Not zero is checked by the domain, which knows the transaction.
+Change = Annotated[
+    Decimal,
+    BeforeValidator(_exact),
+    WithJsonSchema({"anyOf": [_NUMBER | {"exclusiveMaximum": 0}, _NUMBER | {"exclusiveMinimum": 0}, _NONZERO_TEXT]}),
 ]
 
 
 def _ratio(raw: object) -> tuple[Decimal, Decimal]:
     if not isinstance(raw, str) or not _RATIO.fullmatch(raw):
-        raise ValueError("must be two numbers such as 4:1")
-    new, _, old = raw.partition(":")
-    if not Decimal(new) or not Decimal(old):
         raise ValueError("must be two numbers above zero such as 4:1")
+    new, _, old = raw.partition(":")
     return Decimal(new), Decimal(old)
 
 
@@ -129,10 +165,10 @@ class PortfolioSettings(_Body):
     update_interval_ms: UpdateInterval | None = None
     target_weights: TargetWeights | None = None
     benchmark: Symbol | None = None
-    margin_call_percent: Amount | None = None
-    stop_out_percent: Amount | None = None
+    margin_call_percent: Positive | None = None
+    stop_out_percent: Positive | None = None
     auto_liquidate: StrictBool | None = None
-    broker_share: Amount | None = None
+    broker_share: Positive | None = None
 
 
 class SettingsChange(_Body):
@@ -143,10 +179,10 @@ class SettingsChange(_Body):
     update_interval_ms: UpdateInterval | None = None
     target_weights: TargetWeights | None = None
     benchmark: Symbol | None = None
-    margin_call_percent: Amount | None = None
-    stop_out_percent: Amount | None = None
+    margin_call_percent: Positive | None = None
+    stop_out_percent: Positive | None = None
     auto_liquidate: StrictBool | None = None
-    broker_share: Amount | None = None
+    broker_share: Positive | None = None
 
 
 class PortfolioChange(_Body):
@@ -175,8 +211,8 @@ class PortfolioRequest(_Body):
     account_kind: AccountKind
     base_currency: Currency
     cost_basis: CostBasis
-    leverage: Amount | None = None
-    initial_cash: Amount = Decimal(0)
+    leverage: Positive | None = None
+    initial_cash: Unsigned = Decimal(0)
     settings: PortfolioSettings = PortfolioSettings()
     broker: BrokerAccountIn | None = None
 
@@ -201,17 +237,17 @@ class UpdateLine(_Body):
 
     transaction_type: TransactionType
     instrument_id: SymbolOrCash | None = None
-    quantity_change: Amount | None = None
+    quantity_change: Change | None = None
     price: Amount | None = None
-    fee: Amount = Decimal(0)
+    fee: Unsigned = Decimal(0)
     fee_currency: Currency | None = None
-    amount: Amount | None = None
+    amount: Change | None = None
     currency: Currency | None = None
     ratio: Ratio | None = None
-    cash_price: Amount | None = None
+    cash_price: Unsigned | None = None
     from_currency: Annotated[Currency | None, Field(alias="from")] = None
     to_currency: Annotated[Currency | None, Field(alias="to")] = None
-    rate: Amount | None = None
+    rate: Positive | None = None
     reason: Annotated[str | None, Field(max_length=MAX_REASON_LENGTH, pattern=_NAME_PATTERN)] = None
     transaction_id: TransactionId | None = None
     timestamp: Timestamp | None = None
@@ -234,9 +270,9 @@ class OrderRequest(_Body):
 
     instrument_id: Symbol
     side: Side
-    quantity: Amount
+    quantity: Positive
     order_type: OrderType
-    limit_price: Amount | None = None
+    limit_price: Unsigned | None = None
     client_order_id: OrderId | None = None
 
 
@@ -246,8 +282,8 @@ class PreviewOrder(_Body):
 
     instrument_id: Symbol
     quantity: Amount
-    price: Amount | None = None
-    fee: Amount = Decimal(0)
+    price: Unsigned | None = None
+    fee: Unsigned = Decimal(0)
 
 
 class PreviewRequest(_Body):
@@ -267,8 +303,8 @@ class MarginTierIn(_Body):
     """The part of a position's notional, in the portfolio's base currency, from ``notional_from`` up to the next tier
     needs ``margin_rate`` of itself as margin."""
 
-    notional_from: Amount
-    margin_rate: Amount
+    notional_from: Unsigned
+    margin_rate: Positive
 
 
 class SwapIn(_Body):
@@ -292,16 +328,16 @@ class InstrumentRequest(_Body):
     kind: Kind
     currency: Currency
     base_currency: Currency | None = None
-    contract_size: Amount | None = None
+    contract_size: Positive | None = None
     price_decimals: Annotated[int, Field(strict=True, ge=0, le=10)] | None = None
     allow_zero: StrictBool = False
     max_age_seconds: Annotated[int, Field(strict=True, ge=1, le=MAX_AGE_SECONDS)] | None = None
     isin: Annotated[str, Field(pattern=r"^[A-Z]{2}[A-Z0-9]{9}[0-9]$")] | None = None
     token: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,128}$")] | None = None
     splits: Annotated[list[SplitIn], Field(max_length=MAX_SPLITS)] = []
-    margin_rate: Amount | None = None
+    margin_rate: Positive | None = None
     margin_tiers: Annotated[tuple[MarginTierIn, ...], Field(max_length=MAX_TIERS)] | None = None
-    lot_step: Amount | None = None
+    lot_step: Positive | None = None
     hours: Annotated[str, Field(min_length=1, max_length=trading_hours.MAX_LENGTH)] | None = None
     swap: SwapIn | None = None
 
@@ -310,7 +346,7 @@ class CloseIn(_Body):
     """A daily close; ``date`` is the market's, such as 2026-02-26."""
 
     date: Annotated[str, Field(max_length=10, json_schema_extra={"format": "date"})]
-    close: Amount
+    close: Unsigned
 
 
 class ClosesRequest(_Body):

@@ -11,7 +11,7 @@ import msgspec
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver
 from aws_lambda_powertools.event_handler.openapi.types import OpenAPIResponse
 
-from foliostream.api import shapes
+from foliostream.api import lines, shapes
 from foliostream.domain import keys, orders
 from foliostream.domain.valuation import PortfolioState, PositionState
 
@@ -95,6 +95,7 @@ def describe(resolver: APIGatewayRestResolver) -> dict[str, Any]:
     document: dict[str, Any] = json.loads(text)
     del document["servers"]
     schemas = document["components"]["schemas"] | _schemas()
+    schemas["UpdateLine"] = lines.described(schemas["UpdateLine"])
     # Powertools describes its own answer to an invalid request; ours is an Error like all others.
     document["components"] = {
         "schemas": {name: schemas[name] for name in sorted(schemas) if "ValidationError" not in name},

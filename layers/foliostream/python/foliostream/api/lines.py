@@ -1,0 +1,66 @@
+"""Which fields a line of an update has, by its type: what is checked, and what OpenAPI says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from foliostream.domain import keys
+
+_CASH_OF = keys.CASH_PREFIX + keys.CURRENCY
+_EITHER = f"({keys.SYMBOL}|{_CASH_OF})"
+
+
+class Form(NamedTuple):
+    """One way to write lines of these types: the fields they need, those they may have, and what an ``instrument_id``
+    is. Beside them every line may have ``OF_ALL``."""
+
+    types: tuple[str, ...]
+    needed: tuple[str, ...]
+    optional: tuple[str, ...]
+    instrument: str = keys.SYMBOL
+
+
+OF_ALL = ("transaction_type", "transaction_id", "timestamp")
+_FLOWS, _INCOME, _ADJUSTMENT = ("DEPOSIT", "WITHDRAWAL"), ("DIVIDEND", "FEE", "SWAP"), ("ADJUSTMENT",)
+# What moves cash, by its amount or by a quantity.
+_WAYS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
+    (("amount",), ("instrument_id", "price", "currency")),
+    (("quantity_change",), ("instrument_id", "price", "amount", "currency")),
+)
+FORMS = (
+    Form(("BUY", "SELL"), ("instrument_id", "quantity_change", "price"), ("fee", "fee_currency")),
+    *(Form(_FLOWS, needed, optional, _CASH_OF) for needed, optional in _WAYS),
+    *(Form(_INCOME, needed, optional, _EITHER) for needed, optional in _WAYS),
+    Form(("SPLIT",), ("instrument_id", "ratio"), ("cash_price",)),
+    Form(("FX",), ("from", "to", "amount", "rate"), ("fee", "fee_currency")),
+    *(Form(_ADJUSTMENT, ("reason", *needed), optional, _CASH_OF) for needed, optional in _WAYS),
+    Form(_ADJUSTMENT, ("reason", "instrument_id", "quantity_change", "price"), ()),
+)
+FIELDS_OF: Mapping[str, frozenset[str]] = {
+    kind: frozenset(name for form in FORMS if kind in form.types for name in (*OF_ALL, *form.needed, *form.optional))
+    for form in FORMS
+    for kind in form.types
+}
+
+
+def described(line: Mapping[str, Any]) -> dict[str, Any]:
+    """The schema of a line, made of that of the fields of all types."""
+    about = {name: line[name] for name in ("title", "description")}
+    return about | {"anyOf": [_described(form, line["properties"]) for form in FORMS]}
+
+
+def _described(form: Form, properties: Mapping[str, Any]) -> dict[str, Any]:
+    """What a line does not have may still be null, and its fee zero."""
+    found: dict[str, Any] = {}
+    for name, schema in properties.items():
+        if name == "instrument_id" and name in (*form.needed, *form.optional):
+            schema = {"anyOf": [{"type": "string", "pattern": f"^{form.instrument}$"}, *schema["anyOf"][1:]]}
+        if name in form.needed:
+            schema = {"anyOf": [one for one in schema["anyOf"] if one != {"type": "null"}]}
+        elif name not in (*form.optional, *OF_ALL):
+            schema = {"const": 0} if name == "fee" else {"type": "null"}
+        found[name] = schema
+    found["transaction_type"] = {"type": "string", "enum": [*form.types]}
+    required = ["transaction_type", *form.needed]
+    return {"type": "object", "properties": found, "required": required, "additionalProperties": False}
