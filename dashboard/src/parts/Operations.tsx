@@ -5,6 +5,7 @@ import { between, kept, quantileMs, type Reading, total } from '../lib/freshness
 import { ApiError } from '../lib/rest'
 import { ACCOUNT_TYPES, type Queue, readStatus, type Status } from '../lib/status'
 import { api, nowMs } from '../store'
+import { TableHead } from './TableHead'
 
 const EVERY_MS = 3000
 // Freshness is of the last minutes, as far as this tab has seen them.
@@ -125,15 +126,7 @@ function Freshness({ status, readings }: { status: Status; readings: Reading[] }
       <p class="hint">{`From the start of a price’s window to the valuation, over ${age(Math.max(spanMs, 2000))}.`}</p>
       <div class="scroll" tabIndex={0} role="region" aria-labelledby="freshness">
         <table>
-          <thead>
-            <tr>
-              {['Accounts', 'Half within', '99 % within', 'Bundles valued', 'Portfolios waiting', 'Oldest waits'].map((name) => (
-                <th key={name} scope="col">
-                  {name}
-                </th>
-              ))}
-            </tr>
-          </thead>
+          <TableHead names={['Accounts', 'Half within', '99 % within', 'Bundles valued', 'Portfolios waiting', 'Oldest waits']} />
           <tbody>
             {ACCOUNT_TYPES.map((type) => {
               const ages = status.ages[type]
@@ -171,15 +164,7 @@ function Queues({ id, title, queues }: { id: string; title: string; queues: Queu
     <section class="card" aria-labelledby={id}>
       <h2 id={id}>{title}</h2>
       <table>
-        <thead>
-          <tr>
-            {['Name', 'Waiting', 'In work'].map((name) => (
-              <th key={name} scope="col">
-                {name}
-              </th>
-            ))}
-          </tr>
-        </thead>
+        <TableHead names={['Name', 'Waiting', 'In work']} />
         <tbody>
           {queues.map(({ name, waiting, inFlight }) => (
             <tr key={name}>

@@ -2,6 +2,7 @@ import { useSignal } from '@preact/signals'
 import { money, plain, share, signOf } from '../lib/exact'
 import type { PortfolioState, Position } from '../lib/state'
 import { Changing } from './Changing'
+import { TableHead } from './TableHead'
 
 const FIRST_SHOWN = 100
 
@@ -14,15 +15,7 @@ export function Positions({ state }: { state: PortfolioState }) {
       <h3 id="positions">Positions</h3>
       <div class="scroll" tabIndex={0} role="region" aria-labelledby="positions">
         <table>
-          <thead>
-            <tr>
-              {['Instrument', 'Quantity', 'Average', 'Mark', `Value ${state.base_currency}`, 'Weight', 'Daily P&L', 'Unrealized'].map((name) => (
-                <th key={name} scope="col">
-                  {name}
-                </th>
-              ))}
-            </tr>
-          </thead>
+          <TableHead names={['Instrument', 'Quantity', 'Average', 'Mark', `Value ${state.base_currency}`, 'Weight', 'Daily P&L', 'Unrealized']} />
           <tbody>
             {listed.map((position) => (
               <Row key={position.instrument_id} position={position} state={state} />
