@@ -62,7 +62,8 @@ def attributed(symbol: str, quantity: Decimal, step: Decimal | None, holders: Se
         return Attributed((), "several portfolios share the account, and none has a broker_share")
     total = sum(shares.values(), Fraction(0))
     if abs(total - 1) > Fraction(SHARE_TOLERANCE):
-        return Attributed((), f"the broker_shares on the account sum to {float(total):g}, not to 1")
+        written = money.plain(sum((item.share for item in holders if item.share), ZERO), money.WEIGHT_DECIMALS)
+        return Attributed((), f"the broker_shares on the account sum to {written}, not to 1")
     units, unit = _units(quantity, step)
     room = _room(symbol, units, unit, holders)
     taken = _filled(min(abs(units), sum(room.values())), shares, room)
