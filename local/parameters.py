@@ -30,7 +30,7 @@ def template_defaults(template: Path) -> dict[str, str | None]:
     """A template's parameters with their defaults as CloudFormation takes them; None where one must be given."""
     with template.open() as handle:
         # A SafeLoader with the tags of CloudFormation ignored: nothing is constructed but plain values.
-        document = yaml.load(handle, Loader=_TemplateLoader)  # noqa: S506
+        document = yaml.load(handle, Loader=_TemplateLoader)  # noqa: S506 (it is a safe one)
     parameters = document.get("Parameters") or {}
     return {name: str(value["Default"]) if "Default" in value else None for name, value in parameters.items()}
 

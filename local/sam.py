@@ -18,7 +18,7 @@ from local.settings import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY, STACK_NAME,
 
 BUILD_TIMEOUT_S = 600.0
 DEPLOY_TIMEOUT_S = 300.0
-BROKER_SECRET = "foliostream-kite"  # noqa: S105 (a name)
+BROKER_SECRET = "foliostream-kite"  # noqa: S105 (the name of a secret)
 _BUILD, _DEPLOY = "sam-build", "sam-deploy"
 # Everything that what is deployed is made of; requirements/cloud.txt because the layers are built for its interpreter.
 _SOURCES = ("functions", "layers", "requirements/cloud.txt", "samconfig.toml")
