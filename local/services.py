@@ -111,11 +111,16 @@ def start(settings: Settings) -> Services:
     return services
 
 
-def restart_valkey(settings: Settings, services: Services) -> None:
-    """Kill Valkey without a word and start it again on its append-only file, at its old address."""
+def kill_valkey(settings: Settings) -> None:
+    """Without a word."""
     records = Records(settings.home)
     if found := records.find(VALKEY):
         records.kill(found)
+
+
+def restart_valkey(settings: Settings, services: Services) -> None:
+    """Kill Valkey if it runs and start it again on its append-only file, at its old address."""
+    kill_valkey(settings)
     _start_valkey(settings, services)
     _await(settings, VALKEY, lambda: _valkey_answers(services))
 
@@ -248,9 +253,7 @@ def emulator_command() -> list[str]:
 def _start_emulator(settings: Settings, services: Services) -> None:
     level = os.environ.get("LOG_LEVEL", "INFO")
     env = emulator_environment(services.emulator, REGION, settings.home / "tmp", settings.home / "data", level)
-    if settings.functions_endpoint:
-        # It asks nobody there itself: it hands the address on to the functions it runs, whose boto3 reads it.
-        env["AWS_ENDPOINT_URL"] = settings.functions_endpoint
+    env |= settings.functions_environment  # it hands its own on to the functions it runs
     # It enforces IAM: a function whose role lacks a permission is refused, as in AWS.
     _start(settings, EMULATOR, emulator_command(), env | {"AUTH": "true"})
 

@@ -30,8 +30,8 @@ class Settings:
     port_is_fixed: bool = False
     portfolio: Mapping[str, str] = field(default_factory=dict)
     template: Path = ROOT / "template.yaml"
-    # Where the functions call AWS; empty: the emulator itself. Tests put something in between.
-    functions_endpoint: str = ""
+    # What the functions find in their environment beside the template's: tests put something between them and AWS.
+    functions_environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def logs(self) -> Path:

@@ -24,6 +24,8 @@ CENT = Decimal("0.01")
 # Longer than an outage of ours lasts, and than a message of a function that died stays hidden.
 PATIENCE_S = 120.0
 PAUSE_S = 0.2
+# Within what the system allows a source to be ahead.
+SOURCES_APART_MS = 1_000
 # What a busy or broken gateway says; a broken authorizer is a refusal to it.
 _LATER = frozenset({0, 401, 403, 429})
 _SERVER_ERROR = 500
@@ -50,22 +52,24 @@ def insist(rest: Rest, method: str, path: str, body: object = None) -> Answer:
 
 
 class Accounts(NamedTuple):
-    """Portfolio ids: of cash accounts with the symbols they hold, and the two kinds that trade by themselves, each with
-    its one symbol."""
+    """Portfolio ids: of cash accounts with the symbols they hold, the two kinds that trade by themselves, each with
+    its one symbol, and what holds a symbol that never has a price."""
 
     cash: Mapping[str, tuple[str, ...]]
     types: Mapping[str, str]
     paper: Mapping[str, str]
     margin: Mapping[str, str]
+    blind: Mapping[str, str]
 
     @property
     def all(self) -> list[str]:
-        return [*self.cash, *self.paper, *self.margin]
+        return [*self.cash, *self.paper, *self.margin, *self.blind]
 
 
 @dataclass
 class Market:
-    """Prices of every symbol, as a walk; over REST, where the answer says what was taken, and over the bus."""
+    """Prices of every symbol, as a walk; over REST, where the answer says what was taken, and over the bus. Each symbol
+    has a source of its own, whose clock is off (``ahead_ms``)."""
 
     cloud: Cloud
     admin: Rest
@@ -74,6 +78,7 @@ class Market:
     prices: dict[str, Decimal] = field(default_factory=dict)
     posted: int = 0
     is_stalled: bool = False
+    ahead_ms: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._bus = self.cloud.aws("events")
@@ -82,6 +87,7 @@ class Market:
         self._seq = 0
         for symbol in self.symbols:
             self.prices[symbol] = Decimal(100)
+            self.ahead_ms[symbol] = self.draw.randint(-SOURCES_APART_MS, SOURCES_APART_MS)
 
     def run(self, ended: threading.Event) -> None:
         """Until it is ended: a tick of a few symbols about ten times a second."""
@@ -114,13 +120,18 @@ class Market:
             self._seq += 1
             seq = self._seq
         sides = {"bid": str(price), "ask": str(price), "last": str(price)}
-        return {"symbol": symbol, "ts": now_ms() if ts_ms is None else ts_ms, "seq": seq, **sides}
+        ts_ms = now_ms() + self.ahead_ms.get(symbol, 0) if ts_ms is None else ts_ms
+        return {"symbol": symbol, "ts": ts_ms, "seq": seq, **sides}
 
     def insist(self, updates: list[dict[str, Any]]) -> None:
         """The very same updates until all of them were taken."""
         taken = insist(self.admin, "POST", "/api/v1/prices", {"updates": updates})
         if taken.status != 202 or taken.body["accepted"] != len(updates):
             raise TrafficError(f"prices were refused: {taken.status} {taken.body}")
+
+    def move_all(self) -> None:
+        """A new price of every symbol at once, acknowledged."""
+        self.insist([self._moved(symbol) for symbol in self.symbols])
 
     def last_words(self) -> None:
         """A last price of every symbol, acknowledged; nothing may come after it."""
