@@ -25,6 +25,7 @@ _BEYOND: dict[str, Callable[[float, float], bool]] = {
     "GreaterThanOrEqualToThreshold": lambda value, limit: value >= limit,
 }
 _FAILED = re.compile(r"^(\S+ \S+) WARNING \[lambda\] ESM: Lambda (\S+) failed processing", re.MULTILINE)
+_TIMED_OUT = "s — killing worker"
 DEAD_LETTERS = "ApproximateNumberOfMessagesVisible"
 
 
@@ -60,6 +61,12 @@ class Alarms:
             elif alarm["MetricName"] == DEAD_LETTERS:
                 found[name] = _judged(alarm, [[self._visible(names[_resource(alarm)])]])
         return found
+
+    def of_dead_letters(self) -> dict[str, str]:
+        """The alarm on each dead-letter queue, by its address."""
+        names = self._physical_ids()
+        alarms = resources("AWS::CloudWatch::Alarm").items()
+        return {names[_resource(alarm)]: name for name, alarm in alarms if alarm["MetricName"] == DEAD_LETTERS}
 
     def _own_samples(self) -> defaultdict[tuple[str, str], list[tuple[int, float]]]:
         """(metric, account type or "") -> (time in ms, value)."""
@@ -101,6 +108,11 @@ def failed_invocations(cloud: Cloud) -> list[tuple[datetime, str]]:
     that queues and streams started, its log tells."""
     log = (cloud.settings.logs / f"{services.EMULATOR}.log").read_text(errors="replace")
     return [(datetime.fromisoformat(time).astimezone(), function) for time, function in _FAILED.findall(log)]
+
+
+def timed_out(cloud: Cloud) -> int:
+    """How many invocations the emulator ended since their time was over."""
+    return (cloud.settings.logs / f"{services.EMULATOR}.log").read_text(errors="replace").count(_TIMED_OUT)
 
 
 def _series(alarm: Mapping[str, Any]) -> tuple[str, str]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -20,10 +21,11 @@ from foliostream_client.transport import Rest
 from local import rebuild, services
 from local.processes import Records, poll
 from tests.chaos import acts
-from tests.chaos.alarms import failed_invocations
+from tests.chaos.alarms import failed_invocations, timed_out
 from tests.chaos.crowd import Crowd
 from tests.chaos.poison import Poison
 from tests.chaos.proxy import Proxy, Rule
+from tests.chaos.steps import Steps, function_of
 from tests.chaos.traffic import Market, Slides, TrafficError
 from tests.e2e.conftest import Cloud, lose_hot_store, now_ms
 from tests.support.watching import workers
@@ -31,12 +33,18 @@ from tests.support.watching import workers
 BOTH = frozenset({"valkey", "dynamodb"})
 KILL_EVERY_S = 0.5
 KILLING_S = 60.0
+# A killed one starts anew in about a second of a core, and what it had comes again after 35 seconds.
+STEP_PAUSE_S, STEPS_MAX = 0.2, 500
+# All that stand still do so at once; a function has 30 seconds at most but for those that nobody waits for.
+STILL_PAUSE_S, STILL_MAX, TIMING_OUT_S = 0.5, 5, 60.0
+VALKEY_DOWN_S = 4.0
 CONFIGURED_S = 30.0
 
 
 @dataclass
 class Field:
-    """Where faults happen. ``happened``: what each did, in words."""
+    """Where faults happen. ``happened``: what each did, in words. ``killing``: the steps functions were killed in, of
+    all storms together."""
 
     cloud: Cloud
     proxy: Proxy
@@ -49,6 +57,7 @@ class Field:
     happened: dict[str, int] = field(default_factory=dict)
     violations: list[str] = field(default_factory=list)
     stores_lost: int = 0
+    killing: Steps | None = None
 
     def count(self, what: str, number: int = 1) -> None:
         self.happened[what] = self.happened.get(what, 0) + number
@@ -86,6 +95,7 @@ failing_dynamodb = _rules(
     Rule("dynamodb:", 0.06, acts.unanswered),
     Rule("dynamodb:", 0.04, acts.truncated),
 )
+dynamodb_down = _rules(Rule("dynamodb:", 1.0, acts.failed))
 unprocessed_keys = _rules(Rule(_BATCHES, 0.5, acts.unprocessed))
 transaction_conflicts = _rules(
     Rule("dynamodb:TransactWriteItems", 0.4, acts.conflicted),
@@ -120,35 +130,62 @@ failing_posts = _rules(
 def killed_workers(scene: Field) -> Iterator[None]:
     """One function after the other, drawn from all that run, whatever it is doing just then; it is not over before one
     died at work."""
-    emulator = Records(scene.cloud.settings.home).find(services.EMULATOR)
-    assert emulator
-    ended = threading.Event()
+    emulator = _emulator_pid(scene)
     before = len(failed_invocations(scene.cloud))
 
     def kill() -> None:
-        while not ended.wait(KILL_EVERY_S):
-            running = sorted(workers(emulator.pid))
-            if running:
-                with suppress(ProcessLookupError):
-                    os.kill(scene.draw.choice(running), signal.SIGKILL)
-                    scene.count("functions killed")
+        if running := sorted(workers(emulator)):
+            with suppress(ProcessLookupError):
+                os.kill(scene.draw.choice(running), signal.SIGKILL)
+                scene.count("functions killed")
 
-    thread = threading.Thread(target=kill, name="killer")
-    thread.start()
-    try:
+    with _every(KILL_EVERY_S, kill):
         yield
         poll(lambda: len(failed_invocations(scene.cloud)) > before, KILLING_S, 1.0)
-    finally:
-        ended.set()
-        thread.join()
     scene.count("of them at work", len(failed_invocations(scene.cloud)) - before)
+
+
+def _emulator_pid(scene: Field) -> int:
+    found = Records(scene.cloud.settings.home).find(services.EMULATOR)
+    assert found
+    return found.pid
+
+
+@contextmanager
+def functions_killed_in_steps(scene: Field) -> Iterator[None]:
+    """Whoever makes a call of AWS, before that is done and after it, each function in each of its calls; what nobody
+    was killed in until now is waited for."""
+    if scene.killing is None:
+        scene.killing = Steps(_emulator_pid(scene), signal.SIGKILL, pause_s=STEP_PAUSE_S, limit=STEPS_MAX)
+    steps = scene.killing
+    with _rules(Rule("", 1.0, steps.ended_in_a_step))(scene):
+        yield
+        poll(lambda: not steps.left(), KILLING_S, 1.0)
+    scene.happened["steps functions were killed in"] = len(steps.had)
+    scene.happened["steps nobody was killed in"] = len(steps.left())
+
+
+@contextmanager
+def functions_standing_still(scene: Field) -> Iterator[None]:
+    """In the middle of what they do, until the time they have is over and they are ended."""
+    before = timed_out(scene.cloud)
+    steps = Steps(_emulator_pid(scene), signal.SIGSTOP, pause_s=STILL_PAUSE_S, limit=STILL_MAX)
+    with _rules(Rule("", 1.0, steps.ended_in_a_step))(scene):
+        yield
+        if not poll(lambda: len(steps.had) > 0, KILLING_S, 1.0):
+            raise TrafficError("no function made a call that could be held up")
+    if not poll(lambda: not any(map(function_of, steps.had.values())), TIMING_OUT_S, 1.0):
+        raise TrafficError(f"not all of {len(steps.had)} that stand still were ended in {TIMING_OUT_S:.0f} s")
+    scene.count("functions timed out", timed_out(scene.cloud) - before)
 
 
 @contextmanager
 def killed_valkey(scene: Field) -> Iterator[None]:
-    """Without a word; it comes back on its append-only file."""
+    """Without a word, and down for some seconds; it comes back on its append-only file."""
     running = services.running(scene.cloud.settings)
     if running is not None:
+        services.kill_valkey(scene.cloud.settings)
+        time.sleep(VALKEY_DOWN_S)
         services.restart_valkey(scene.cloud.settings, running)
         scene.count("Valkey killed")
     yield
@@ -303,6 +340,7 @@ _VALKEY = frozenset({"valkey"})
 ERRORS = "ErrorsAlarm"
 THROTTLED_DYNAMODB = Fault("DynamoDB throttles", throttled_dynamodb)
 FAILING_DYNAMODB = Fault("DynamoDB fails", failing_dynamodb)
+DYNAMODB_DOWN = Fault("DynamoDB is down", dynamodb_down, alarm=ERRORS)
 UNPROCESSED_KEYS = Fault("DynamoDB leaves keys unprocessed", unprocessed_keys)
 CONFLICTS = Fault("transactions conflict", transaction_conflicts)
 PARTLY_FAILING_BATCHES = Fault("SQS takes parts of batches", partly_failing_batches)
@@ -311,16 +349,19 @@ FAILING_BUS = Fault("EventBridge fails", failing_bus)
 SLOW_CALLS = Fault("AWS answers late", slow_calls)
 FAILING_POSTS = Fault("posts to clients fail", failing_posts)
 KILLED_WORKERS = Fault("functions are killed", killed_workers, alarm=ERRORS)
+KILLED_IN_STEPS = Fault("functions are killed in every step", functions_killed_in_steps, alarm=ERRORS)
+STANDING_STILL = Fault("functions stand still", functions_standing_still, alarm=ERRORS)
 BURDENSOME_CLIENTS = Fault("clients leave and get stuck", burdensome_clients)
 POISON = Fault("the queues hold poison", poisoned_queues)
 LYING_FEED = Fault("the feed lies", lying_feed)
-KILLED_VALKEY = Fault("Valkey is killed", killed_valkey, _VALKEY)
+KILLED_VALKEY = Fault("Valkey is killed", killed_valkey, _VALKEY, ERRORS)
 SLOW_VALKEY = Fault("Valkey is slow", slow_valkey, _VALKEY)
 READ_ONLY_VALKEY = Fault("Valkey is read-only", read_only_valkey, _VALKEY, ERRORS)
 LOST_HOT_STORE = Fault("the hot store is lost", lost_hot_store, alarm="SweepFindsAlarm")
 FAULTS = (
     THROTTLED_DYNAMODB,
     FAILING_DYNAMODB,
+    DYNAMODB_DOWN,
     UNPROCESSED_KEYS,
     CONFLICTS,
     PARTLY_FAILING_BATCHES,
@@ -329,6 +370,8 @@ FAULTS = (
     SLOW_CALLS,
     FAILING_POSTS,
     KILLED_WORKERS,
+    KILLED_IN_STEPS,
+    STANDING_STILL,
     BURDENSOME_CLIENTS,
     POISON,
     LYING_FEED,
@@ -337,6 +380,7 @@ FAULTS = (
     READ_ONLY_VALKEY,
     LOST_HOT_STORE,
 )
+ALONE = (DYNAMODB_DOWN, LOST_HOT_STORE)
 # While the last prices are posted, after which nothing comes that could make good what is lost.
 LAST = (
     Fault(
@@ -362,16 +406,16 @@ def all_of(chosen: tuple[Fault, ...], scene: Field) -> Iterator[None]:
 
 
 def storms(store: str, seconds: float, storm_s: float, draw: Random) -> list[tuple[Fault, ...]]:
-    """Pairs of faults, as many as there is time for: all of them once in a drawn order, then all of them again. A lost
-    hot store comes alone, for it takes its own time."""
+    """Pairs of faults, as many as there is time for: all of them once in a drawn order, then all of them again. What
+    lets nothing be done, or takes its own time, comes alone."""
     wanted = max(round(seconds / storm_s), 1)
     found: list[tuple[Fault, ...]] = []
     while len(found) < wanted:
         deck = [fault for fault in FAULTS if store in fault.stores]
         draw.shuffle(deck)
-        alone = [fault for fault in deck if fault is LOST_HOT_STORE]
-        deck = [fault for fault in deck if fault not in alone]
-        round_of = [tuple(deck[start : start + 2]) for start in range(0, len(deck), 2)]
-        round_of.insert(draw.randrange(len(round_of)), tuple(alone))
+        alone = [fault for fault in deck if fault in ALONE]
+        deck = [fault for fault in deck if fault not in ALONE]
+        round_of = [tuple(deck[start : start + 2]) for start in range(0, len(deck), 2)] + [(fault,) for fault in alone]
+        draw.shuffle(round_of)
         found += round_of
     return found[:wanted]

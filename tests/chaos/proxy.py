@@ -56,7 +56,8 @@ class Answer:
 @dataclass(frozen=True)
 class Request:
     """One call; ``operation``: ``dynamodb:PutItem``, ``sqs:SendMessageBatch``, ``events:PutEvents``, ``posts:POST`` (to
-    a WebSocket client), ``lambda:POST``, ``other:...``. ``draw``: its own random numbers."""
+    a WebSocket client), ``lambda:POST``, ``other:...``. ``draw``: its own random numbers. ``caller_port``: the caller's
+    end of the connection."""
 
     method: str
     path: str
@@ -65,6 +66,7 @@ class Request:
     operation: str
     draw: Random
     port: int
+    caller_port: int
 
     def json(self) -> Any:  # noqa: ANN401 (any shape)
         return json.loads(self.body)
@@ -89,14 +91,20 @@ class Request:
     def _signed(self, body: bytes) -> dict[str, str]:
         lower = {name.lower(): value for name, value in self.headers.items()}
         _, region, service, _ = lower["authorization"].partition("Credential=")[2].partition(",")[0].split("/")[1:]
-        wanted = {name: lower[name] for name in ("host", "content-type", "x-amz-target") if name in lower}
+        wanted: dict[str, str] = {
+            name: lower[name] for name in ("host", "content-type", "x-amz-target") if name in lower
+        }
         request = AWSRequest(self.method, f"http://{lower['host']}{self.path}", data=body, headers=wanted)
         SigV4Auth(Credentials(ACCESS_KEY_ID, SECRET_ACCESS_KEY), service, region).add_auth(request)
         return dict(request.headers.items())
 
 
+class Passed:
+    """What an act leaves to the rules after it, and to AWS."""
+
+
 # None: no answer, the connection just ends.
-Act = Callable[[Request], "Answer | None"]
+Act = Callable[[Request], "Answer | Passed | None"]
 
 
 class Rule(NamedTuple):
@@ -137,18 +145,23 @@ class Proxy:
         self._server.server_close()
         self._thread.join()
 
-    def answer(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer | None:
+    def answer(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes, caller_port: int
+    ) -> Answer | None:
         """What the function gets."""
         operation = _operation(method, path, headers)
         with self._lock:
             draw = Random(self._seeds.random())
             self.counts[operation, ""] += 1
-        request = Request(method, path, headers, body, operation, draw, self.emulator_port)
+        request = Request(method, path, headers, body, operation, draw, self.emulator_port, caller_port)
         for rule in self.rules:
             if operation.startswith(rule.operations) and draw.random() < rule.share:
+                answer = rule.act(request)
+                if isinstance(answer, Passed):
+                    continue
                 with self._lock:
                     self.counts[operation, rule.act.__name__] += 1
-                return rule.act(request)
+                return answer
         return request.forward()
 
     def injected(self) -> dict[str, int]:
@@ -198,7 +211,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _handle(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         try:
-            answer = self.server.proxy.answer(self.command, self.path, dict(self.headers.items()), body)
+            answer = self.server.proxy.answer(
+                self.command, self.path, dict(self.headers.items()), body, self.client_address[1]
+            )
         except (OSError, HTTPException):
             answer = None  # the emulator is gone, or did not answer in time
         if answer is None:
