@@ -12,6 +12,7 @@ from foliostream.ports import HotStore
 from foliostream.queues import Queue
 from foliostream_client.transport import Rest
 from tests.chaos.crowd import Crowd
+from tests.chaos.poison import queue_url
 from tests.chaos.traffic import CASH, Accounts, Desk, Market, Slides, Traders, insist
 from tests.e2e.conftest import Cloud, value_of
 from tests.property.reference import Books, Event, Paper
@@ -33,18 +34,19 @@ class Checks:
     slides: Slides
     crowd: Crowd
 
-    def expected(self) -> dict[str, Decimal]:
-        """The total value of every portfolio by what was sent and the last prices."""
-        totals = {name: self._cash_account(self._sent(name)) for name in self.accounts.cash}
+    def expected(self) -> dict[str, Decimal | None]:
+        """The total value of every portfolio by what was sent and the last prices; of one that holds what never had a
+        price there is none (G7)."""
+        totals: dict[str, Decimal | None] = {name: self._cash_account(self._sent(name)) for name in self.accounts.cash}
         totals |= {name: self._cash_account(self._orders(name)) for name in self.accounts.paper}
         for name, symbol in self.accounts.margin.items():
             totals[name] = MARGIN_CASH + MARGIN_QUANTITY * (self._last(symbol) - MARGIN_PRICE)
-        return totals
+        return totals | dict.fromkeys(self.accounts.blind)
 
-    def shown(self) -> dict[str, Decimal | None]:
+    def shown(self) -> dict[str, Decimal | str | None]:
         """What the stored snapshots say."""
         found = self.hot.read(self.accounts.all)
-        return {name: value_of(found[name]) if name in found else None for name in self.accounts.all}
+        return {name: value_of(found[name]) if name in found else "nothing" for name in self.accounts.all}
 
     def wrong_totals(self) -> Iterator[str]:
         """G1: every snapshot at the last accepted prices."""
@@ -121,17 +123,16 @@ class Checks:
     def backlog(self) -> Iterator[str]:
         """What any queue holds that has a consumer."""
         client = self.cloud.aws("sqs")
-        base = self.cloud.outputs.resources["PriceQueueUrl"].removesuffix(Queue.PRICE)
         counts = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
         for queue in Queue:
-            answer = client.get_queue_attributes(QueueUrl=base + queue, AttributeNames=list(counts))
+            answer = client.get_queue_attributes(QueueUrl=queue_url(self.cloud, queue), AttributeNames=list(counts))
             waiting = sum(int(answer["Attributes"][name]) for name in counts)
             if waiting:
                 yield f"{waiting} messages wait in {queue}"
 
     def wrong_letters(self, poison: Mapping[Queue, set[str]]) -> Iterator[str]:
         """The dead-letter queues hold the poison and nothing else."""
-        base = self.cloud.outputs.resources["PriceQueueUrl"].removesuffix(Queue.PRICE)
+        base = queue_url(self.cloud, "")
         for url in self.cloud.aws("sqs").list_queues()["QueueUrls"]:
             if not url.startswith(base) or "-dead" not in url:
                 continue
@@ -230,6 +231,6 @@ def _books(trades: list[Event]) -> Books:
     return books
 
 
-def _same_money(told: Decimal | None, exact: Decimal | None) -> bool:
+def _same_money(told: Decimal | None, exact: Decimal | str | None) -> bool:
     """A client is told cents."""
-    return told == (None if exact is None else round(exact, 2))
+    return told == (round(exact, 2) if isinstance(exact, Decimal) else exact)

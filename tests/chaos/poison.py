@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -13,13 +13,14 @@ from foliostream_client.transport import Rest
 from tests.chaos.traffic import Desk, Fill, insist
 from tests.e2e.conftest import Cloud, now_ms
 
-FILLS, LIVE_FILLS, ORDER_FILLED, PRICE, LIVE = (
-    Queue.FILLS,
-    Queue.LIVE_FILLS,
-    Queue.ORDER_FILLED,
-    Queue.PRICE,
-    Queue.LIVE,
-)
+# What they hold is given up with its reason at once where it says whose it is; what no function can read is tried
+# twenty times by all of them but these, whose functions know that it never will be.
+GIVEN_UP_AT_ONCE = (Queue.FILLS, Queue.LIVE_FILLS)
+# Where no feed of prices is configured a tick of it means nothing: it is taken and left.
+UNREAD = (Queue.FEED,)
+# Nobody is waiting for these: they need not wait five minutes for the next try.
+IDLE = (Queue.CLOSE_DAY, Queue.BOOK_SWAPS, Queue.RECONCILE)
+HURRIED_S = "1"
 
 
 @dataclass
@@ -40,15 +41,23 @@ class Poison:
         """One of each kind; how many."""
         self.sent += 1
         before = sum(map(len, self.letters.values()))
-        self._other_body("live", LIVE_FILLS)
-        self._other_body("demo", FILLS)
+        self._other_body("live", Queue.LIVE_FILLS)
+        self._other_body("demo", Queue.FILLS)
         self._event("UNKNOWN", {"instrument_id": "NOBODY"})
         self._event("NOWHERE", {"portfolio_id": "zerodha_nobody", "instrument_id": next(iter(self._symbols()))})
-        self._queued(FILLS, "no fill", {"MessageGroupId": "poison", "MessageDeduplicationId": self._word("no fill")})
         if self.with_unreadable:
-            self._queued(PRICE, "no price", {})
-            self._queued(LIVE, "no key", {"MessageGroupId": "poison", "MessageDeduplicationId": self._word("no key")})
+            self.hurry(IDLE)
+        for queue in Queue if self.with_unreadable else GIVEN_UP_AT_ONCE:
+            if queue not in UNREAD:
+                self._unreadable(queue)
         return sum(map(len, self.letters.values())) - before
+
+    def hurry(self, queues: Iterable[Queue] = Queue) -> None:
+        """What cannot be read is tried twenty times, 35 seconds apart: now every second."""
+        for queue in queues:
+            self.cloud.aws("sqs").set_queue_attributes(
+                QueueUrl=queue_url(self.cloud, queue), Attributes={"VisibilityTimeout": HURRIED_S}
+            )
 
     def _other_body(self, account_type: str, queue: Queue) -> None:
         """A fill, and the same id with another quantity right after it in the same queue: the second is refused."""
@@ -63,12 +72,13 @@ class Poison:
         word = self._word(kind)
         fill = Fill(word, next(iter(self.desk.cash)), "", 5, self.desk.draw_price(), Decimal(0), now_ms())
         self.desk.publish({**fill.body(), **changes})
-        self._expect(ORDER_FILLED, word)
+        self._expect(Queue.ORDER_FILLED, word)
 
-    def _queued(self, queue: Queue, kind: str, more: Mapping[str, str]) -> None:
-        word = self._word(kind)
-        url = self.cloud.outputs.resources[_OUTPUTS[queue]]
-        self.cloud.aws("sqs").send_message(QueueUrl=url, MessageBody=json.dumps({"poison": word}), **more)
+    def _unreadable(self, queue: Queue) -> None:
+        word = self._word(f"in {queue.name}")
+        order = {"MessageGroupId": "poison", "MessageDeduplicationId": word} if queue.endswith(".fifo") else {}
+        url = queue_url(self.cloud, queue)
+        self.cloud.aws("sqs").send_message(QueueUrl=url, MessageBody=json.dumps({"poison": word}), **order)
         self._expect(queue, word)
 
     def _symbols(self) -> set[str]:
@@ -81,4 +91,6 @@ class Poison:
         self.letters.setdefault(queue, set()).add(word)
 
 
-_OUTPUTS = {FILLS: "FillsQueueUrl", PRICE: "PriceQueueUrl", LIVE: "DirtyLiveQueueUrl"}
+def queue_url(cloud: Cloud, name: str) -> str:
+    """The address of a queue, or of its dead letters, by what follows the stack's name."""
+    return cloud.outputs.resources["PriceQueueUrl"].removesuffix(Queue.PRICE) + name
