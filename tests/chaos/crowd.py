@@ -1,16 +1,19 @@
-"""WebSocket clients in a thread of their own: some that stay, one that keeps going away, one that stops reading."""
+"""WebSocket clients in a thread of their own: some that stay, one that keeps going away, one that stops reading, and a
+stranger, who asks for what is not hers."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 import time
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from types import TracebackType
 from typing import Any, Self
 
+from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import WebSocketException
 
 from foliostream_client.transport import loads
@@ -21,23 +24,36 @@ ASK_AGAIN_S = 3.0
 END_S = 30.0
 # What a client may say in a second, with room to spare.
 SPACING_S = 0.12
+PING_AFTER_S, GIVEN_UP_AFTER_S = 15.0, 60.0
+# What JSON has no word for.
+_NO_NUMBERS = ("NaN", "Infinity")
 
 
 @dataclass
 class Watcher(Client):
-    """Comes back whenever its connection is lost, and asks again what was not acknowledged, as a client would."""
+    """Does what `docs/websocket` asks of a client: comes back whenever its connection is lost or nothing is heard of it
+    (``silences``), goes on from what it had when it was (``since``), asks again what was not acknowledged, and goes on
+    from what it has where an update does not follow that. ``is_stuck``: it does not even notice that it hears nothing.
+    ``refusals``: by their codes."""
 
     values: dict[str, Decimal | None] = field(default_factory=dict)
     contents: dict[str, str] = field(default_factory=dict)
-    refusals: int = 0
+    refusals: Counter[str] = field(default_factory=Counter)
+    since: dict[str, int] = field(default_factory=dict)
     connections: int = 0
+    silences: int = 0
+    is_stuck: bool = False
     acknowledged: set[str] = field(default_factory=set)
+    runs: dict[str, int] = field(default_factory=dict)
+    completed: set[str] = field(default_factory=set)
     ended: bool = False
 
     async def stay(self, ws_url: str, token: str) -> None:
         while not self.ended:
             self.acknowledged.clear()
+            self.since = dict(self.versions)
             self.connections += 1
+            self.last_heard = time.monotonic()
             with suppress(OSError, WebSocketException, TimeoutError):
                 await self.run(ws_url, token)
             await asyncio.sleep(0.5)
@@ -50,34 +66,82 @@ class Watcher(Client):
                 if name in self.acknowledged:
                     continue
                 with suppress(WebSocketException):
-                    if name in self.versions:
-                        await self.say(action="resume", portfolio_id=name, last_version=self.versions[name])
+                    if last_version := self.since.get(name, self.versions.get(name)):
+                        await self.say(action="resume", portfolio_id=name, last_version=last_version)
                     else:
                         await self.say(action="subscribe", portfolio_ids=[name])
                 await asyncio.sleep(SPACING_S)
             await asyncio.sleep(ASK_AGAIN_S)
+            await self._check_silence(asked)
+
+    async def _check_silence(self, asked: ClientConnection | None) -> None:
+        silence_s = time.monotonic() - self.last_heard
+        if self.socket is not asked or self.is_stuck or silence_s < PING_AFTER_S:
+            return
+        if silence_s > GIVEN_UP_AFTER_S:
+            self.silences += 1
+            _abort(self)
+            return
+        with suppress(WebSocketException):
+            await self.say(action="ping")
 
     def hear(self, text: str | bytes) -> None:
         try:
             message = loads(text)
+            self.faults += [f"{name} in {text!r}" for name in _NO_NUMBERS if name in str(text)]
         except ValueError:
-            self.refusals += 1  # no JSON: the emulator's own words
+            self.refusals["no JSON"] += 1  # the emulator's own words
         else:
             self.take(message)
 
     def take(self, message: dict[str, Any]) -> None:
         if "type" not in message or (message["type"] == "error" and message.get("retryable")):
-            self.refusals += 1  # the gateway's own words when the function failed, or ours: to be asked again
+            # The gateway's own words when the function failed, or ours: to be asked again.
+            self.refusals[message.get("code", "no type")] += 1
             return
         super().take(message)
         if message["type"] in {"subscribed", "resumed"}:
-            self.acknowledged.update(message["portfolio_ids"])
+            self._acknowledged(message)
         if message["type"] == "snapshot":
             self._shows(message["portfolio_id"], message["data"])
         for update in message.get("updates", ()):
-            self._shows(update["portfolio_id"], update["data"])
+            if self.versions[update["portfolio_id"]] == update["version"]:
+                self._shows(update["portfolio_id"], update["data"])
         if "event_id" in message:
             self._told(message)
+        if "run_id" in message:
+            self._analyzed(message)
+
+    def _acknowledged(self, message: dict[str, Any]) -> None:
+        """From now on what this client has is what it goes on from. What its session had is there again after its
+        first message; that is no answer to any other."""
+        if message["type"] == "resumed":
+            self.acknowledged.add(message["portfolio_id"])
+            self.since.pop(message["portfolio_id"], None)
+        elif not message.get("restored"):
+            self.acknowledged.update(name for name in message["portfolio_ids"] if name not in self.since)
+
+    def moves(self, portfolio_id: str, version: int, previous: int | None) -> None:
+        """Where an update is of something older, it was sent before this client said how far it is; what comes after
+        it goes on from there, until the next answer to that."""
+        before = self.versions.get(portfolio_id, 0)
+        is_asked = portfolio_id not in self.acknowledged
+        if previous is not None and version > before and (previous < before or (is_asked and previous > before)):
+            self.acknowledged.discard(portfolio_id)
+            return
+        super().moves(portfolio_id, version, previous)
+
+    def _analyzed(self, message: dict[str, Any]) -> None:
+        """G10: every message of a run is of one version, and of one that was superseded comes no result any more."""
+        run_id, kind = message["run_id"], message["type"]
+        if kind == "analysis_started":
+            self.runs.setdefault(run_id, message["version"])
+        if message.get("version", self.runs.get(run_id)) != self.runs.get(run_id):
+            self.faults.append(f"a run of version {self.runs.get(run_id)}: {message}")
+        if kind in {"analysis_result", "analysis_completed"} and run_id != next(reversed(self.runs), ""):
+            self.faults.append(f"a result of a run that was superseded: {message}")
+        if kind == "analysis_completed":
+            self.completed.add(run_id)
 
     def _shows(self, portfolio_id: str, data: dict[str, Any]) -> None:
         if "total_value" in data:
@@ -92,12 +156,17 @@ class Watcher(Client):
 
 
 class Crowd:
-    """The clients of one owner. ``healthy`` are held to everything; the others are there to be a burden."""
+    """The clients of one owner. ``healthy`` are held to everything; the others are there to be a burden. The stranger
+    has a token of her own."""
 
-    def __init__(self, cloud: Cloud, token: str, portfolio_ids: list[str], *, healthy: int) -> None:
+    def __init__(
+        self, cloud: Cloud, token: str, strangers_token: str, portfolio_ids: list[str], *, healthy: int
+    ) -> None:
         self.healthy = [Watcher(number, portfolio_ids) for number in range(healthy)]
         self.leaving, self.stuck = Watcher(healthy, portfolio_ids), Watcher(healthy + 1, portfolio_ids)
-        self._ws_url, self._token = cloud.outputs.ws_url, token
+        self.stranger = Watcher(healthy + 2, portfolio_ids[:2])
+        self._ws_url = cloud.outputs.ws_url
+        self._tokens = dict.fromkeys(range(healthy + 2), token) | {self.stranger.number: strangers_token}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="crowd")
         self._tasks: dict[int, asyncio.Task[None]] = {}
@@ -118,10 +187,10 @@ class Crowd:
 
     @property
     def _everybody(self) -> list[Watcher]:
-        return [*self.healthy, self.leaving, self.stuck]
+        return [*self.healthy, self.leaving, self.stuck, self.stranger]
 
     def _begin(self, client: Watcher) -> None:
-        self._tasks[client.number] = self._loop.create_task(client.stay(self._ws_url, self._token))
+        self._tasks[client.number] = self._loop.create_task(client.stay(self._ws_url, self._tokens[client.number]))
 
     async def _end(self) -> None:
         for client in self._everybody:
@@ -139,18 +208,29 @@ class Crowd:
             if task.done() and not task.cancelled() and task.exception()
         ]
 
+    def overheard(self) -> list[str]:
+        """What the stranger was told of portfolios that are not hers."""
+        return [*self.stranger.versions, *self.stranger.events, *self.stranger.values, *self.stranger.runs]
+
+    def analyze(self, client: Watcher, ticker: str, portfolio_id: str) -> None:
+        """Asked once; a message may get lost."""
+        asked = client.say(action="analyze", ticker=ticker, portfolio_id=portfolio_id)
+        with suppress(AssertionError, OSError, WebSocketException, TimeoutError):
+            asyncio.run_coroutine_threadsafe(asked, self._loop).result(ASK_AGAIN_S)
+
     def cut(self, client: Watcher) -> None:
         """Without a word: nobody is told."""
         self._loop.call_soon_threadsafe(_abort, client)
 
     def stop_reading(self, client: Watcher) -> None:
         """From now on nothing of what is sent to it is taken."""
+        client.is_stuck = True
         self._loop.call_soon_threadsafe(_pause, client)
 
     def arrived(self, patience_s: float) -> bool:
         """Whether all have a snapshot of everything."""
         stop = time.monotonic() + patience_s
-        while any(len(client.versions) < len(client.portfolio_ids) for client in self._everybody):
+        while any(len(client.versions) < len(client.portfolio_ids) for client in self._everybody[:-1]):
             if time.monotonic() > stop:
                 return False
             time.sleep(0.1)

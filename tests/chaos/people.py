@@ -18,9 +18,11 @@ SCOPES = ("fills:write",)
 
 
 class People(NamedTuple):
-    """One owner with all portfolios, and the market they are in; ``name`` is in everything that is theirs."""
+    """One owner with all portfolios, and the market they are in; ``name`` is in everything that is theirs. The
+    stranger has none."""
 
     name: str
+    stranger: str
     owner: Rest
     token: str
     market: Market
@@ -32,7 +34,8 @@ def settle(cloud: Cloud, admin: Rest, draw: Random) -> People:
     name = f"c{uuid4().hex[:8]}"
     symbols = [f"S{number}{name.upper()}" for number in range(SYMBOLS + PAPER_SYMBOLS)]
     cfds = [f"M{number}{name.upper()}" for number in range(MARGIN_ACCOUNTS)]
-    for symbol in symbols:
+    unpriced = f"U{name.upper()}"
+    for symbol in [*symbols, unpriced]:
         admin.put(f"/api/v1/instruments/{symbol}", {"kind": "stock", "currency": "USD"})
     for symbol in cfds:
         admin.put(f"/api/v1/instruments/{symbol}", {"kind": "cfd", "currency": "USD", "margin_rate": "0.05"})
@@ -44,9 +47,10 @@ def settle(cloud: Cloud, admin: Rest, draw: Random) -> People:
         types=opening.types,
         paper={opening.open("paper"): symbol for symbol in symbols[SYMBOLS:]},
         margin={opening.margin(symbol): symbol for symbol in cfds},
+        blind={opening.blind(unpriced): unpriced},
     )
     market.prices |= dict.fromkeys(cfds, MARGIN_PRICE)
-    return People(name, opening.owner, cloud.token(name, SCOPES), market, accounts)
+    return People(name, f"stranger-{name}", opening.owner, cloud.token(name, SCOPES), market, accounts)
 
 
 class _Opening:
@@ -75,7 +79,15 @@ class _Opening:
 
     def margin(self, symbol: str) -> str:
         name = self.open("demo", account_kind="margin", initial_cash=MARGIN_CASH)
+        self._buy(name, symbol)
+        return name
+
+    def blind(self, symbol: str) -> str:
+        name = self.open("live")
+        self._buy(name, symbol)
+        return name
+
+    def _buy(self, name: str, symbol: str) -> None:
         line = {"instrument_id": symbol, "quantity_change": MARGIN_QUANTITY, "price": MARGIN_PRICE}
         update = {"portfolio_id": name, "timestamp": now_ms(), "updates": [line | {"transaction_type": "BUY"}]}
         self.owner.post(f"/api/v1/portfolio/{name}/update", update)
-        return name

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from random import Random
 
-from foliostream.queues import Queue
+from foliostream_client.transport import Rest
 from local.issuer import ALL_SCOPES
+from local.sam import function_logs
 from tests.chaos import faults, people
 from tests.chaos.alarms import Alarms, Verdict
 from tests.chaos.checks import Checks
 from tests.chaos.crowd import Crowd
 from tests.chaos.deployment import deployed
 from tests.chaos.faults import Fault, Field
-from tests.chaos.poison import Poison
+from tests.chaos.poison import Poison, queue_url
 from tests.chaos.proxy import Proxy
+from tests.chaos.readers import Analyst, Readers
 from tests.chaos.traffic import Desk, Slides, Thread, Traders
 from tests.e2e.conftest import Cloud, looking_into
 from tests.e2e.test_projection import Events
@@ -31,13 +34,7 @@ DRAIN_S = 240.0
 # Twenty tries a second apart, and what was to come again in half a minute when they were hurried.
 BACKLOG_S = 120.0
 ARRIVAL_S = 180.0
-ALARMS_OF_POISON = {
-    Queue.FILLS: "FillsDeadLetterAlarm",
-    Queue.LIVE_FILLS: "LiveFillsDeadLetterAlarm",
-    Queue.ORDER_FILLED: "OrderFilledDeadLetterAlarm",
-    Queue.PRICE: "PriceDeadLetterAlarm",
-    Queue.LIVE: "DirtyLiveDeadLetterAlarm",
-}
+CALM_S = 6.0
 
 
 @dataclass(frozen=True)
@@ -101,6 +98,8 @@ class _Run:
         self.desk = Desk(cloud, self.people.owner, self.people.accounts.cash, self._draw(), self.people.name)
         self.traders = Traders(self.people.owner, self.market, self.people.accounts.paper, self._draw())
         self.slides = Slides(self.people.owner, self.market, self.people.accounts.margin)
+        others = {"a stranger": cloud.rest(self.people.stranger), "nobody": Rest(cloud.outputs.rest_url)}
+        self.readers = Readers(self.people.owner, others, self.people.accounts, self._draw())
         self.happened: set[Fault] = set()
 
     def all(self) -> None:
@@ -109,7 +108,8 @@ class _Run:
         with ExitStack() as stack:
             hot = stack.enter_context(looking_into(self.cloud))
             told = stack.enter_context(_listening(self.cloud))
-            crowd = stack.enter_context(Crowd(self.cloud, self.people.token, accounts.all, healthy=CLIENTS))
+            strangers = self.cloud.token(self.people.stranger)
+            crowd = stack.enter_context(Crowd(self.cloud, self.people.token, strangers, accounts.all, healthy=CLIENTS))
             if not crowd.arrived(ARRIVAL_S):
                 self.report.violations.append("clients did not get their first snapshots")
                 return
@@ -119,8 +119,11 @@ class _Run:
             scene = self._scene(crowd)
             with Versions(hot, accounts.all) as versions:
                 self._storms(scene)
-                self._drain(checks)
+                self._drain(checks, scene.poison)
+                self._calm(checks, versions)
             self._check(scene, checks, told, versions)
+            if self.report.violations:
+                self._keep_logs()
 
     def _scene(self, crowd: Crowd) -> Field:
         poison = Poison(
@@ -143,6 +146,8 @@ class _Run:
             Thread("the desk", self.desk.run),
             Thread("the traders", self.traders.run),
             Thread("the slides", self.slides.run),
+            Thread("the readers", self.readers.run),
+            Thread("the analyst", Analyst(scene.crowd, self.people.accounts).run),
         ]
         for thread in threads:
             thread.start()
@@ -168,17 +173,34 @@ class _Run:
             # Some faults take their time to begin; what they do to the others must last a while all the same.
             time.sleep(max(ends_at - time.monotonic(), self.plan.storm_s / 2))
 
-    def _drain(self, checks: Checks) -> None:
+    def _drain(self, checks: Checks, poison: Poison) -> None:
         """Until everything shows and nothing waits, or the time is over. What cannot be read is hurried through its
         tries once all else is done."""
         begun = time.monotonic()
         self.say("silence")
         wrong = _until_nothing(lambda: [*checks.wrong_totals(), *checks.late_clients()], DRAIN_S)
+        wrong += _until_nothing(Analyst(checks.crowd, self.people.accounts).unanswered(), ARRIVAL_S)
         if self.plan.with_unreadable:
-            _hurry(self.cloud)
+            poison.hurry()
         wrong += _until_nothing(lambda: list(checks.backlog()), BACKLOG_S)
         self.report.violations += wrong
         self.report.figures["drained within"] = f"{time.monotonic() - begun:.0f} s"
+
+    def _calm(self, checks: Checks, versions: Versions) -> None:
+        """G2 and G1 with nothing wrong any more: however fast prices come, one valuation a window, and all show. Of
+        accounts that nothing is booked in meanwhile: orders that wait for a price may be filled."""
+        self.say("calm")
+        before, begun = Counter(versions.changes), time.monotonic()
+        while time.monotonic() - begun < CALM_S:
+            self.market.move_all()
+        lasted_ms = (time.monotonic() - begun) * 1000
+        self.report.violations += _until_nothing(lambda: list(checks.wrong_totals()), CALM_S + ARRIVAL_S)
+        types = self.people.accounts.types
+        for name in self.people.accounts.cash:
+            valuations = versions.changes[name] - before[name]
+            if valuations > lasted_ms // window_ms(self.plan.store, types[name]) + 2:
+                found = f"{types[name]} {name} was valued {valuations} times in {lasted_ms:.0f} ms of calm"
+                self.report.violations.append(found)
 
     def _check(self, scene: Field, checks: Checks, told: dict[str, Events], versions: Versions) -> None:
         self.say("checks")
@@ -192,15 +214,26 @@ class _Run:
             self._alarms(scene),
             checks.wrong_letters(scene.poison.letters),
             (f"{name} went from version {high} to {low}" for name, high, low in versions.fallen),
+            self.readers.faults,
+            (f"the stranger was told of {what}" for what in checks.crowd.overheard()),
+            [] if scene.stores_lost else versions.older_prices,
+            [] if scene.stores_lost else self._without_a_price(),
         ):
             report.violations += list(check)
         self._figures(scene, checks, versions)
 
+    def _without_a_price(self) -> Iterator[str]:
+        """What is lost with its store is unpriced until it is there again, and shown so; else only what never was."""
+        for name in sorted(self.readers.unpriced - self.people.accounts.blind.keys()):
+            yield f"{name} was read as unpriced, and nothing was lost"
+
     def _alarms(self, scene: Field) -> Iterator[str]:
         """Those that should have been raised were, as far as minutes can tell, and nobody was called for nothing."""
-        verdicts = self.report.alarms = Alarms(self.cloud, self.begun_at).verdicts()
+        alarms = Alarms(self.cloud, self.begun_at)
+        verdicts = self.report.alarms = alarms.verdicts()
         beyond = {name for name, verdict in verdicts.items() if verdict.breaching}
-        wanted = {ALARMS_OF_POISON[queue] for queue in scene.poison.letters}
+        of_dead_letters = alarms.of_dead_letters()
+        wanted = {of_dead_letters[queue_url(self.cloud, queue.dead)] for queue in scene.poison.letters}
         for name in sorted(wanted - beyond):
             yield f"{name} would not have been raised"
         for name in sorted(name for name in beyond - wanted if name.endswith("DeadLetterAlarm")):
@@ -221,12 +254,22 @@ class _Run:
             "orders answered": sum(map(len, self.traders.placed.values())),
             "orders refused": len(self.traders.refused),
             "margin calls": sum(self.slides.calls.values()),
+            "analyses": len(set().union(*(client.completed for client in crowd))),
+            "states read": f"{self.readers.answers:,}, and {self.readers.refusals:,} times refused to others",
             "messages to clients": f"{sum(client.messages for client in crowd):,}",
             "connections of clients": sum(client.connections for client in crowd),
+            "- because nothing was heard": sum(client.silences for client in crowd),
+            "refusals of clients' messages": dict(sum((client.refusals for client in crowd), Counter())),
             "calls of AWS by functions": f"{self.proxy.requests():,}",
             **{f"- {kind}": f"{number:,}" for kind, number in self.proxy.injected().items()},
             **scene.happened,
         }
+
+    def _keep_logs(self) -> None:
+        """What the functions wrote, which is gone with the emulator."""
+        kept = self.cloud.settings.logs / "functions.log"
+        kept.write_text("\n".join(function_logs(self.cloud.outputs.aws_endpoint)))
+        self.say(f"the functions' logs are in {kept}")
 
     def _draw(self) -> Random:
         return Random(self.draw.random())
@@ -243,6 +286,11 @@ def _listening(cloud: Cloud) -> Iterator[dict[str, Events]]:
             events.close()
 
 
+def window_ms(store: str, account_type: str) -> int:
+    """The template's."""
+    return {"live": 200 if store == "valkey" else 1000, "demo": 1000, "paper": 3000}[account_type]
+
+
 def _until_nothing(wrong: Callable[[], list[str]], patience_s: float) -> list[str]:
     """What is still wrong when the time is over."""
     stop = time.monotonic() + patience_s
@@ -251,11 +299,3 @@ def _until_nothing(wrong: Callable[[], list[str]], patience_s: float) -> list[st
             return found
         time.sleep(1.0)
     return []
-
-
-def _hurry(cloud: Cloud) -> None:
-    """What cannot be read is tried twenty times, 35 seconds apart: now every second."""
-    for name in ("PriceQueueUrl", "DirtyLiveQueueUrl"):
-        cloud.aws("sqs").set_queue_attributes(
-            QueueUrl=cloud.outputs.resources[name], Attributes={"VisibilityTimeout": "1"}
-        )

@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import re
 import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
+from foliostream.domain import snapshot as snapshots
 from foliostream.ports import HotStore
 
 PAUSE_S = 0.05
 
 
 class Versions:
-    """Looks at the snapshots all the time, and remembers every one that went back."""
+    """Looks at the snapshots all the time, and remembers every one that went back: in its version or in that of its
+    book (``fallen``), or in one of its prices (``older_prices``); ``changes``: how many versions of each were seen."""
 
     def __init__(self, hot: HotStore, ids: list[str]) -> None:
         self._hot, self._ids = hot, ids
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run)
         self._newest: dict[str, int] = {}
+        self._quoted: dict[tuple[str, str], tuple[int, int]] = {}
         self.fallen: list[tuple[str, int, int]] = []
+        self.older_prices: list[str] = []
+        self.changes: Counter[str] = Counter()
         self.looks = 0
 
     def __enter__(self) -> Self:
@@ -40,11 +46,21 @@ class Versions:
 
     def _look(self) -> None:
         for name, found in self._hot.read(self._ids).items():
-            before = self._newest.get(name, 0)
-            if found.head.version < before:
-                self.fallen.append((name, before, found.head.version))
-            self._newest[name] = max(before, found.head.version)
+            self._compare(name, found.head.version)
+            self._compare(f"the book of {name}", found.head.ledger_version)
+            for symbol, price in snapshots.decode(found.body).prices.items():
+                before, order = self._quoted.get((name, symbol), (0, 0)), (price.last_ts_ms, price.last_seq)
+                if order < before:
+                    self.older_prices.append(f"{name} had {symbol} of {before}, then of {order}")
+                self._quoted[name, symbol] = max(before, order)
         self.looks += 1
+
+    def _compare(self, name: str, version: int) -> None:
+        before = self._newest.get(name, 0)
+        if version < before:
+            self.fallen.append((name, before, version))
+        self.changes[name] += version > before
+        self._newest[name] = max(before, version)
 
 
 def workers(parent: int, names: tuple[str, ...] = ()) -> Iterator[int]:
