@@ -136,7 +136,7 @@ class Watcher(Client):
         run_id, kind = message["run_id"], message["type"]
         if kind == "analysis_started":
             self.runs.setdefault(run_id, message["version"])
-        if message.get("version", self.runs.get(run_id)) != self.runs.get(run_id):
+        if run_id in self.runs and message.get("version", self.runs[run_id]) != self.runs[run_id]:
             self.faults.append(f"a run of version {self.runs.get(run_id)}: {message}")
         if kind in {"analysis_result", "analysis_completed"} and run_id != next(reversed(self.runs), ""):
             self.faults.append(f"a result of a run that was superseded: {message}")

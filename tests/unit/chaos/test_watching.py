@@ -107,6 +107,7 @@ def analysis(kind: str, run_id: str, version: int = 10) -> dict[str, Any]:
         ([analysis("started", "a"), analysis("result", "a"), analysis("completed", "a")], True),
         ([analysis("started", "a"), analysis("started", "b"), analysis("result", "b")], True),
         ([analysis("started", "a"), analysis("started", "a"), analysis("result", "a")], True),
+        ([analysis("cancelled", "a"), analysis("started", "b"), analysis("result", "b")], True),
         ([analysis("started", "a"), analysis("started", "b"), analysis("result", "a")], False),
         ([analysis("started", "a"), analysis("result", "a", 11)], False),
         ([analysis("result", "a")], False),
