@@ -119,7 +119,7 @@ def test_a_run_that_was_superseded_has_no_result_and_one_version_is_analyzed(
     watcher.faults.clear()
     for message in messages:
         watcher.take(message)
-    ours = [fault for fault in watcher.faults if "superseded" in fault or "a run of version" in fault]
+    ours = [fault for fault in watcher.faults if "that was superseded" in fault or "a run of version" in fault]
     assert (ours == []) == is_right
 
 
