@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 
-from foliostream.application.push import OUTBOX_MAX, SENT_EVENTS_MAX
+from foliostream.application.push import OUTBOX_MAX, POSTED_AT_ONCE, SENT_EVENTS_MAX
 from foliostream.domain.notices import Notice
 from foliostream.errors import PermanentError, RetryableError
 from foliostream.ports import Outgoing
+from tests.fakes.connections import FakeConnections
+from tests.fakes.gateway import FakeGateway
 from tests.unit.application.system import BOB, KEPT_MS, LEVELS, System, connected_to_two
 from tests.unit.domain.examples import NOW
 
@@ -141,6 +144,31 @@ def test_the_ids_that_are_remembered_are_bounded(system: System) -> None:
     view = system.connections.view("c1", system.clock.now_ms())
     assert view is not None
     assert (len(view.connection.sent_events), view.outbox) == (SENT_EVENTS_MAX, [])
+
+
+class Attentive(FakeGateway):
+    """Notices what still waits for the connection at each post."""
+
+    def __init__(self, connections: FakeConnections) -> None:
+        super().__init__()
+        self.waiting: list[int] = []
+        self._connections = connections
+
+    def post(self, connection_id: str, payload: bytes) -> bool:
+        view = self._connections.view(connection_id, 0)
+        assert view
+        self.waiting.append(len(view.outbox))
+        return super().post(connection_id, payload)
+
+
+def test_a_function_that_is_ended_in_a_long_outbox_has_posted_the_most_of_it_for_good(system: System) -> None:
+    connections = system.sender.connections
+    assert isinstance(connections, FakeConnections)
+    gateway = Attentive(connections)
+    letters = [("c1", Outgoing(f"{number:06d}", b"{}")) for number in range(OUTBOX_MAX)]
+    connections.enqueue(letters, system.clock.now_ms() + 60_000)
+    replace(system.sender, gateway=gateway).flush("c1")
+    assert gateway.waiting[:OUTBOX_MAX:POSTED_AT_ONCE] == list(range(OUTBOX_MAX, 0, -POSTED_AT_ONCE))
 
 
 def test_a_client_that_lets_too_much_wait_is_closed(system: System) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from itertools import islice
@@ -35,6 +35,9 @@ from foliostream.ports import (
 SENT_EVENTS_MAX = 100
 # Whoever lets more wait does not read: the connection is closed.
 OUTBOX_MAX = 1_000
+# What was posted is taken out of the outbox each so many: a function that is ended by its time-out begins there again,
+# and comes to an end however slow the posts are.
+POSTED_AT_ONCE = 100
 # Connections of which a container remembers when it served them: a message that waited meanwhile asks for nothing more.
 SERVED_MAX = 10_000
 # For so long a session can go on from what its last connection was sent.
@@ -129,21 +132,28 @@ class Sender:
 
     def _send_outbox(self, view: ConnectionView) -> bool:
         """In order; a notice only to who is subscribed to its channel now, and only once."""
-        connection_id = view.connection.connection_id
         sent = list(view.connection.sent_events)
+        # The session is read after the outbox: the first look finds what all such entries stand for.
+        done_with = frozenset([entry.entry_id for entry in view.outbox if not entry.payload][1:])
+        for start in range(0, len(view.outbox), POSTED_AT_ONCE):
+            if not self._send_entries(view, view.outbox[start : start + POSTED_AT_ONCE], done_with, sent):
+                return False
+        return True
+
+    def _send_entries(
+        self, view: ConnectionView, entries: Iterable[Outgoing], done_with: Collection[str], sent: list[str]
+    ) -> bool:
+        """Those of them that are not done with other ones; ``sent`` takes the events."""
+        connection_id, before = view.connection.connection_id, len(sent)
         done: list[str] = []
-        looked = False
         try:
-            for entry in view.outbox:
-                # The session is read after the outbox: the first look finds what all such entries stand for.
-                if entry.payload or not looked:
-                    looked = looked or not entry.payload
-                    if not self._send_entry(view, entry, sent):
-                        return False
+            for entry in entries:
+                if entry.entry_id not in done_with and not self._send_entry(view, entry, sent):
+                    return False
                 done.append(entry.entry_id)
         finally:
             # After the posts: a crash in between sends them again, and clients know the event ids.
-            if len(sent) > len(view.connection.sent_events):
+            if len(sent) > before:
                 self.connections.note_events(connection_id, sent[-SENT_EVENTS_MAX:])
             if done:
                 self.connections.dequeue(connection_id, done)
