@@ -81,8 +81,9 @@ def function_of(pid: int) -> str:
 
 def process_at(port: int, candidates: Iterable[int]) -> int | None:
     """Who has a TCP connection from that port of 127.0.0.1; None if it is none of those, or they have just ended."""
-    inode = next((line[9] for line in _connections() if line[1].endswith(f":{port:04X}")), "")
-    return next((pid for pid in candidates if inode and f"socket:[{inode}]" in _open_files(pid)), None)
+    # A connection that is over keeps its port for a while, and has no file.
+    files = {f"socket:[{line[9]}]" for line in _connections() if line[1].endswith(f":{port:04X}") and line[9] != "0"}
+    return next((pid for pid in candidates if files & _open_files(pid)), None)
 
 
 def _connections() -> list[list[str]]:
