@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import boto3
 
@@ -18,6 +19,8 @@ from local.settings import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY, STACK_NAME,
 
 BUILD_TIMEOUT_S = 600.0
 DEPLOY_TIMEOUT_S = 300.0
+# What one call gives.
+LOG_EVENTS_MAX = 10_000
 BROKER_SECRET = "foliostream-kite"  # noqa: S105 (the name of a secret)
 _BUILD, _DEPLOY = "sam-build", "sam-deploy"
 # Everything that what is deployed is made of; requirements/cloud.txt because the layers are built for its interpreter.
@@ -68,11 +71,25 @@ def function_logs(endpoint: str, word: str = "", since_s: int | None = None) -> 
     for page in client.get_paginator("describe_log_groups").paginate():
         for group in (group["logGroupName"] for group in page["logGroups"]):
             if word in group:
-                for events in client.get_paginator("filter_log_events").paginate(
-                    logGroupName=group, startTime=start_ms
-                ):
-                    lines += [(event["timestamp"], f"{group}  {event['message']}") for event in events["events"]]
+                lines += [(at_ms, f"{group}  {message}") for at_ms, message in _events(client, group, start_ms)]
     return [line for _, line in sorted(lines, key=lambda line: line[0])]
+
+
+def _events(client: Any, group: str, start_ms: int) -> Iterator[tuple[int, str]]:  # noqa: ANN401 (no stubs of logs)
+    """Time and message of every event. The emulator gives the first of them and no token for the others: these are
+    asked for by their time."""
+    while True:
+        answer = client.filter_log_events(logGroupName=group, startTime=start_ms, limit=LOG_EVENTS_MAX)
+        found = [(event["timestamp"], event["message"]) for event in answer["events"]]
+        if len(found) < LOG_EVENTS_MAX:
+            yield from found
+            return
+        last_ms = found[-1][0]
+        whole = [event for event in found if event[0] < last_ms]
+        if not whole:
+            raise CloudError(f"{group} has more than {LOG_EVENTS_MAX} events in one millisecond")
+        yield from whole
+        start_ms = last_ms
 
 
 def fingerprint(settings: Settings, parameters: Mapping[str, str]) -> str:
