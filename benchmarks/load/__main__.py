@@ -18,7 +18,7 @@ def main() -> int:
     parser.add_argument("--ticks", type=int, default=200, help="prices a second (default 200)")
     parser.add_argument("--fills", type=int, default=20, help="a second (default 20)")
     parser.add_argument("--sockets", type=int, default=200)
-    parser.add_argument("--shards", type=int, default=8)
+    parser.add_argument("--shards", type=int, default=4)
     report = run(Plan(**vars(parser.parse_args())), lambda text: sys.stderr.write(text + "\n"))
     sys.stdout.write("\n".join(report.lines()) + "\n")
     return 1 if report.faults else 0
