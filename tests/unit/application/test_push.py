@@ -194,6 +194,13 @@ def test_a_gone_connection_is_forgotten_with_its_leases(system: System) -> None:
     assert system.queues.receive("push") == []
 
 
+def test_a_client_whose_connection_nobody_knows_any_more_is_cut_off_so_that_it_comes_again(system: System) -> None:
+    system.subscribe("one")
+    system.connections.close("c1")
+    system.flush()
+    assert system.gateway.gone == {"c1"}
+
+
 @pytest.mark.parametrize("after", ["subscribed", "snapshot"])
 def test_a_connection_gone_in_the_middle_is_forgotten_too(system: System, after: str) -> None:
     system.subscribe("one", "two")

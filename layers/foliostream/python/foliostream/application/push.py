@@ -99,12 +99,13 @@ class Sender:
 
     def _serve(self, connection_id: str, now_ms: int) -> None:
         view = self.connections.view(connection_id, now_ms)
-        if view is not None and view.connection.expires_at_ms <= now_ms:
-            self.expire(connection_id)
-        elif view is not None and len(view.outbox) > OUTBOX_MAX:
+        if view is None or len(view.outbox) > OUTBOX_MAX:
+            # Nobody may wait on a line that nobody knows of: whoever is still there finds it closed, and comes again.
             self.gateway.close(connection_id)
             self.forget(connection_id)
-        elif view is None or not (self._send_outbox(view) and self._send_states(view)):
+        elif view.connection.expires_at_ms <= now_ms:
+            self.expire(connection_id)
+        elif not (self._send_outbox(view) and self._send_states(view)):
             self.forget(connection_id)
 
     def _remember(self, connection_id: str, began_ms: int) -> None:
