@@ -78,6 +78,8 @@ export const nowMs = signal(Date.now())
 const shown = new Map<string, Signal<Shown | undefined>>()
 // When what is missing of a portfolio was asked for.
 const gaps = new Map<string, number>()
+// What was known when the connection was lost, until `resumed` answers it: snapshots come before that without events.
+const since = new Map<string, number>()
 const points = new Map<string, Signal<Point[]>>()
 let live: Live | null = null
 let rest: Rest | null = null
@@ -277,6 +279,7 @@ function subscribe(): void {
   const ids = watched()
   if (!ids.length) return
   const known = ids.filter((id) => shownOf(id).value)
+  for (const id of known) since.set(id, since.get(id) ?? shownOf(id).value!.version)
   const fresh = ids.filter((id) => !shownOf(id).value)
   if (fresh.length) live?.send({ action: 'subscribe', portfolio_ids: fresh })
   known.forEach((id, index) => setTimeout(() => resume(id), index * RESUME_EVERY_MS))
@@ -284,7 +287,7 @@ function subscribe(): void {
 
 function resume(portfolioId: string): void {
   const last = shownOf(portfolioId).value
-  if (last) live?.send({ action: 'resume', portfolio_id: portfolioId, last_version: last.version })
+  if (last) live?.send({ action: 'resume', portfolio_id: portfolioId, last_version: since.get(portfolioId) ?? last.version })
 }
 
 /** Messages are applied together, so that very many a second cost few drawings. A hidden page draws nothing. */
@@ -310,6 +313,9 @@ function apply(message: Message): void {
       return takeSnapshot(message)
     case 'portfolio_update':
       return (message.updates as Update[]).forEach(takeUpdate)
+    case 'resumed':
+      since.delete(String(message.portfolio_id))
+      return
     case 'resync_required':
       if (!gaps.has(String(message.portfolio_id))) resyncs.value += 1
       return

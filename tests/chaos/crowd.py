@@ -56,7 +56,7 @@ class Watcher(Client):
         while not self.ended:
             self.acknowledged.clear()
             self.asked_at.clear()
-            self.since = dict(self.versions)
+            self.since = self.versions | self.since
             self.connections += 1
             self.last_heard = time.monotonic()
             with suppress(OSError, WebSocketException, TimeoutError):

@@ -123,6 +123,8 @@ class Watch:
         self._seen: OrderedDict[str, None] = OrderedDict()
         self._failures = 0
         self._resumed_at: dict[str, int] = {}
+        # What it goes on from, until that is answered: snapshots may come before, and bring no events.
+        self._since: dict[str, int] = {}
 
     def events(self) -> Iterator[Event]:
         """Without an end. Raises ``SocketError`` after ``MAX_FAILURES`` connections in a row that brought nothing, or
@@ -162,7 +164,7 @@ class Watch:
         if new:
             socket.send({"action": "subscribe", "portfolio_ids": new})
         for number, (name, known) in enumerate(self._known.items(), 1):
-            self._resume(socket, name, known.version)
+            self._resume(socket, name, self._since.setdefault(name, known.version))
             if number > BURST:
                 self._pause(AFTER_BURST_S)
 
@@ -187,6 +189,7 @@ class Watch:
             yield self._problem(message)
         elif kind in ("resumed", "subscribed"):
             self._failures = 0
+            self._since.pop(message.get("portfolio_id", ""), None)  # that `resumed` names
 
     def _snapshot(self, message: Mapping[str, Json]) -> Snapshot:
         portfolio_id = message["portfolio_id"]

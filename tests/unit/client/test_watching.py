@@ -146,6 +146,30 @@ def test_after_a_lost_connection_it_goes_on_in_the_same_session_from_the_version
     ]
 
 
+def test_until_it_is_answered_it_goes_on_from_what_it_had_whatever_snapshot_came_meanwhile() -> None:
+    heard: Heard = queue.SimpleQueue()
+    answers: list[list[dict[str, Any]]] = [
+        [snapshot(7)],
+        [snapshot(9)],  # of the session, before anybody has read the `resume`, and then the connection is lost
+        [snapshot(9), {"type": "resumed", "portfolio_id": "growth"}, update(10, 9, total_value=4)],
+        [],
+    ]
+
+    def handle(connection: ServerConnection) -> None:
+        heard.put(said(connection))
+        for answer in answers.pop(0):
+            say(connection, **answer)
+
+    with watched(handle) as events:
+        for _ in range(4):
+            the(Connected, events)
+            for event in events:
+                if isinstance(event, Disconnected):
+                    break
+    asked = [heard.get(timeout=5) for _ in range(4)]
+    assert [one.get("last_version") for one in asked] == [None, 7, 7, 10]
+
+
 def test_an_event_that_comes_again_is_told_once() -> None:
     call = {"type": "margin_call", "event_id": "m1", "portfolio_id": "growth", "level_percent": 95.5}
 
