@@ -29,8 +29,9 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
 
     def tell(valued: Valued, asked: Sequence[DirtyMessage]) -> None:
         nonlocal total, dirty_ages_ms
-        total, dirty_ages_ms = valued, _dirty_ages_ms(asked)
-        _emit(valued, asked, ages_ms, dirty_ages_ms)
+        by_type = _by_type(asked)
+        total, dirty_ages_ms = valued, _dirty_ages_ms(by_type)
+        _emit(valued, by_type, ages_ms, dirty_ages_ms)
 
     broken = recalculate(
         messages,
@@ -56,7 +57,7 @@ def _by_type(asked: Sequence[DirtyMessage]) -> dict[str, list[DirtyMessage]]:
     return found
 
 
-def _dirty_ages_ms(asked: Sequence[DirtyMessage]) -> dict[str, list[int]]:
+def _dirty_ages_ms(by_type: Mapping[str, Sequence[DirtyMessage]]) -> dict[str, list[int]]:
     """By account type: from the first moment of each window, when its price may have come, to the snapshot."""
     parts = wiring()
     now_ms = parts.clock.now_ms()
@@ -64,19 +65,19 @@ def _dirty_ages_ms(asked: Sequence[DirtyMessage]) -> dict[str, list[int]]:
         account_type: [
             max(now_ms - _began_ms(message, parts.settings.window_ms[account_type]), 0) for message in messages
         ]
-        for account_type, messages in _by_type(asked).items()
+        for account_type, messages in by_type.items()
     }
 
 
 def _emit(
     valued: Valued,
-    asked: Sequence[DirtyMessage],
+    by_type: Mapping[str, Sequence[DirtyMessage]],
     queue_ages_ms: list[int],
     dirty_ages_ms: Mapping[str, list[int]],
 ) -> None:
     """A line an account type."""
     parts = wiring()
-    for account_type, messages in _by_type(asked).items():
+    for account_type, messages in by_type.items():
         ids = {split_key(key)[1] for message in messages for key in message.keys}
         figures: dict[str, int | Sequence[int]] = {
             "PortfoliosValued": len(ids.intersection(valued.written)),
