@@ -22,7 +22,7 @@ from tests.chaos.faults import Fault, Field
 from tests.chaos.poison import Poison, queue_url
 from tests.chaos.proxy import Proxy
 from tests.chaos.readers import Analyst, Readers
-from tests.chaos.traffic import Desk, Slides, Thread, Traders
+from tests.chaos.traffic import Desk, Slides, Thread, Traders, TrafficError
 from tests.e2e.conftest import Cloud, looking_into
 from tests.e2e.test_projection import Events
 from tests.support.watching import Versions
@@ -81,7 +81,13 @@ def run(plan: Plan, say: Callable[[str], None] = lambda _: None) -> Report:
     report = Report(plan)
     with Proxy(plan.seed) as proxy, deployed(plan.store, proxy) as cloud:
         before = proxy.requests()
-        _Run(plan, cloud, proxy, report, say).all()
+        one = _Run(plan, cloud, proxy, report, say)
+        try:
+            one.all()
+        except TrafficError as error:
+            report.violations.append(str(error))
+        if report.violations:
+            one.keep_logs()
         if proxy.requests() <= before:
             report.violations.append("no call of a function passed the proxy")
     return report
@@ -122,8 +128,6 @@ class _Run:
                 self._drain(checks, scene.poison)
                 self._calm(checks, versions)
             self._check(scene, checks, told, versions)
-            if self.report.violations:
-                self._keep_logs()
 
     def _scene(self, crowd: Crowd) -> Field:
         poison = Poison(
@@ -265,7 +269,7 @@ class _Run:
             **scene.happened,
         }
 
-    def _keep_logs(self) -> None:
+    def keep_logs(self) -> None:
         """What the functions wrote, which is gone with the emulator."""
         kept = self.cloud.settings.logs / "functions.log"
         kept.write_text("\n".join(function_logs(self.cloud.outputs.aws_endpoint)))

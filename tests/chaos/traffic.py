@@ -38,17 +38,16 @@ class TrafficError(Exception):
 def insist(rest: Rest, method: str, path: str, body: object = None) -> Answer:
     """The answer, whatever else it says, as soon as it is neither a failure nor a request to come again."""
     stop = time.monotonic() + PATIENCE_S
-    status = 0
+    last: Answer | ApiError | None = None
     while time.monotonic() < stop:
         try:
-            answer = rest.call(method, path, body)
+            last = answer = rest.call(method, path, body)
             if answer.status not in _LATER and answer.status < _SERVER_ERROR:
                 return answer
-            status = answer.status
-        except ApiError:
-            status = 0
+        except ApiError as error:
+            last = error
         time.sleep(PAUSE_S)
-    raise TrafficError(f"{method} {path}: {status} for {PATIENCE_S:.0f} s")
+    raise TrafficError(f"{method} {path} was not answered for {PATIENCE_S:.0f} s, last: {last!r}")
 
 
 class Accounts(NamedTuple):
