@@ -28,16 +28,80 @@ for number in range(5_000):
 print(forgotten)
 """
 
+# The first process to start takes its time, the second ends at once: does the first one answer?
+STARTS = """
+import io, pathlib, sys, tempfile, threading, time, zipfile
+from ministack.core.lambda_runtime import Worker
+from ministack.services import lambda_svc
+import emulator
 
-def test_duplicates_are_forgotten_at_the_same_moment_as_by_the_emulator_itself() -> None:
-    folder = environments.ROOT / "local"
+if sys.argv[1] == "ours":
+    Worker.invoke = emulator.invoke
+folder = pathlib.Path(tempfile.mkdtemp())
+handler = f'''
+import os, pathlib, time
+folder, stop = pathlib.Path({str(folder)!r}), time.monotonic() + 20
+try:
+    (folder / "first").touch(exist_ok=False)
+except FileExistsError:
+    os._exit(1)
+while not (folder / "go").exists() and time.monotonic() < stop:
+    time.sleep(0.01)
+import late
+
+def handle(event, context):
+    return late.word
+'''
+code = io.BytesIO()
+with zipfile.ZipFile(code, "w") as archive:
+    archive.writestr("app.py", handler)
+    archive.writestr("late.py", "word = 'it started'")
+function = {
+    "config": {
+        "FunctionName": "slow",
+        "FunctionArn": "arn:aws:lambda:us-east-1:000000000000:function:slow",
+        "Runtime": "python3.11",
+        "Handler": "app.handle",
+        "Timeout": 30,
+    },
+    "code_zip": code.getvalue(),
+}
+first = []
+asking = threading.Thread(target=lambda: first.append(lambda_svc._execute_function(function, {})))
+asking.start()
+stop = time.monotonic() + 20
+while not (folder / "first").exists() and time.monotonic() < stop:
+    time.sleep(0.01)
+second = lambda_svc._execute_function(function, {})
+(folder / "go").touch()
+asking.join(30)
+assert second["error"] and "exited" in second["body"]["errorMessage"], second
+print("answered" if first[0]["body"] == "it started" else "lost")
+lambda_svc.invalidate_worker("slow")
+"""
+
+
+def run(program: str, *arguments: str) -> str:
     done = subprocess.run(
-        [environments.CLOUD.python, "-c", COMPARISON],
-        cwd=folder,
+        [environments.CLOUD.python, "-c", program, *arguments],
+        cwd=environments.ROOT / "local",
         capture_output=True,
         text=True,
         check=False,
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout) > 1_000
+    return done.stdout.strip()
+
+
+def test_duplicates_are_forgotten_at_the_same_moment_as_by_the_emulator_itself() -> None:
+    assert int(run(COMPARISON)) > 1_000
+
+
+def test_a_process_that_does_not_start_takes_no_other_with_it() -> None:
+    assert run(STARTS, "ours") == "answered"
+
+
+def test_the_emulator_itself_still_ends_the_others() -> None:
+    """When this fails, `invoke` of local/emulator.py is no longer needed."""
+    assert run(STARTS, "theirs") == "lost"
