@@ -28,6 +28,10 @@ PING_EVERY_S: Final = 60.0
 # Of a connection's first messages the server takes 40 at once, then 10 a second.
 BURST: Final = 30
 AFTER_BURST_S: Final = 0.15
+# What is not answered by then was lost: until the server takes a message up again whose function died, 35 seconds pass.
+ASK_AGAIN_S: Final = 40.0
+# After so many times without an answer it is the connection that is no good.
+ASKED_MAX: Final = 3
 # A repeat comes soon after, or on resume: then at most 500 a portfolio.
 REMEMBERED: Final = MAX_PORTFOLIOS * 500
 _POLL_S: Final = 0.25
@@ -101,8 +105,17 @@ class Problem(Struct, frozen=True):
 Event = Connected | Disconnected | Snapshot | Update | Happening | Resync | Problem
 
 
+class _Question(Struct, frozen=True):
+    """What was asked of a connection the ``times``-th time, and how long had been listened to it by then."""
+
+    message: Mapping[str, Json]
+    asked_at_s: float
+    times: int
+
+
 class Watch:
-    """``connect`` opens a connection with a query string, ``fetch`` gets a state that was too large for a message."""
+    """``connect`` opens a connection with a query string, ``fetch`` gets a state that was too large for a message.
+    What is not answered is asked again after ``ASK_AGAIN_S``; after ``ASKED_MAX`` times another connection is tried."""
 
     def __init__(
         self,
@@ -111,6 +124,7 @@ class Watch:
         portfolio_ids: Sequence[str],
         *,
         pause: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ids = list(dict.fromkeys(portfolio_ids))
         if not 1 <= len(self._ids) <= MAX_PORTFOLIOS:
@@ -118,11 +132,15 @@ class Watch:
         self._connect = connect
         self._fetch = fetch
         self._pause = pause
+        self._clock = clock
         self._query = f"session_id={uuid4().hex}"
         self._known: dict[str, Known] = {}
         self._seen: OrderedDict[str, None] = OrderedDict()
         self._failures = 0
-        self._resumed_at: dict[str, int] = {}
+        # By ``request_id``, the oldest first.
+        self._unanswered: dict[str, _Question] = {}
+        # The time that whoever takes the events lets pass does not count: the answer may be there.
+        self._listened_s = 0.0
         # What it goes on from, until that is answered: snapshots may come before, and bring no events.
         self._since: dict[str, int] = {}
 
@@ -144,10 +162,12 @@ class Watch:
         with self._connect(self._query) as socket:
             self._ask(socket)
             yield Connected()
-            heard = asked = time.monotonic()
+            heard = asked = self._clock()
             while True:
+                began = self._clock()
                 message = socket.receive(_POLL_S)
-                now = time.monotonic()
+                now = self._clock()
+                self._listened_s += now - began
                 if message is not None:
                     heard = now
                     yield from self._take(socket, message)
@@ -156,23 +176,44 @@ class Watch:
                 if now - asked > PING_EVERY_S:
                     socket.send({"action": "ping"})
                     asked = now
+                self._ask_again(socket)
 
     def _ask(self, socket: Socket) -> None:
         """Go on where a version is known, begin where none is."""
-        self._resumed_at.clear()
+        self._unanswered.clear()
         new = [name for name in self._ids if name not in self._known]
         if new:
-            socket.send({"action": "subscribe", "portfolio_ids": new})
+            self._put(socket, "subscribe", {"action": "subscribe", "portfolio_ids": new})
         for number, (name, known) in enumerate(self._known.items(), 1):
-            self._resume(socket, name, self._since.setdefault(name, known.version))
+            self._since.setdefault(name, known.version)
+            self._resume(socket, name, known)
             if number > BURST:
                 self._pause(AFTER_BURST_S)
 
-    def _resume(self, socket: Socket, portfolio_id: str, version: int) -> None:
-        """Once a version: what comes until it is answered says the same gap again."""
-        if self._resumed_at.get(portfolio_id) != version:
-            self._resumed_at[portfolio_id] = version
-            socket.send({"action": "resume", "portfolio_id": portfolio_id, "last_version": version})
+    def _resume(self, socket: Socket, portfolio_id: str, known: Known) -> None:
+        """Once: what comes until it is answered says the same gap again."""
+        request_id = f"resume:{portfolio_id}"
+        if request_id not in self._unanswered:
+            last_version = self._since.get(portfolio_id, known.version)
+            asked = {"action": "resume", "portfolio_id": portfolio_id, "last_version": last_version}
+            self._put(socket, request_id, asked)
+
+    def _put(self, socket: Socket, request_id: str, message: Mapping[str, Json], times: int = 1) -> None:
+        socket.send({**message, "request_id": request_id})
+        self._unanswered[request_id] = _Question(message, self._listened_s, times)
+
+    def _ask_again(self, socket: Socket) -> None:
+        """What must have been lost, one by one: the server counts a connection's messages."""
+        if not self._unanswered:
+            return
+        (request_id, oldest), newest = next(iter(self._unanswered.items())), next(reversed(self._unanswered.values()))
+        is_lost = self._listened_s - oldest.asked_at_s >= ASK_AGAIN_S
+        if not is_lost or self._listened_s - newest.asked_at_s < AFTER_BURST_S:
+            return
+        if oldest.times >= ASKED_MAX:
+            raise SocketError(f"{request_id} was asked {ASKED_MAX} times and not answered")
+        del self._unanswered[request_id]  # What is asked again is the newest.
+        self._put(socket, request_id, oldest.message, oldest.times + 1)
 
     def _take(self, socket: Socket, message: Mapping[str, Json]) -> Iterator[Event]:
         kind = message.get("type")
@@ -187,8 +228,10 @@ class Watch:
             yield Resync(message["portfolio_id"], str(message.get("reason", "")))
         elif kind == "error":
             yield self._problem(message)
+            self._unanswered.pop(message.get("request_id", ""), None)
         elif kind in ("resumed", "subscribed"):
             self._failures = 0
+            self._unanswered.pop(message.get("request_id", ""), None)
             self._since.pop(message.get("portfolio_id", ""), None)  # that `resumed` names
 
     def _snapshot(self, message: Mapping[str, Json]) -> Snapshot:
@@ -207,7 +250,7 @@ class Watch:
         if merging.is_shortened(data):
             yield _changed(portfolio_id, self._fetched(portfolio_id), data)
         elif entry["previous_version"] != known.version:
-            self._resume(socket, portfolio_id, known.version)
+            self._resume(socket, portfolio_id, known)
         else:
             self._known[portfolio_id] = merging.merged(known, entry)
             yield _changed(portfolio_id, merging.typed(portfolio_id, self._known[portfolio_id]), data)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
-from typing import Any, TypeVar
+from itertools import pairwise
+from typing import Any, Self, TypeVar
 
 import pytest
 from websockets.sync.server import ServerConnection
@@ -16,7 +17,11 @@ from foliostream_client.errors import ClientError
 from foliostream_client.merging import Known
 from foliostream_client.transport import Json, Socket
 from foliostream_client.watching import (
+    AFTER_BURST_S,
+    ASK_AGAIN_S,
+    ASKED_MAX,
     MAX_FAILURES,
+    MAX_PORTFOLIOS,
     Connected,
     Disconnected,
     Event,
@@ -68,6 +73,24 @@ def update(version: int, previous: int, **data: object) -> dict[str, Any]:
     return {"type": "portfolio_update", "updates": [entry]}
 
 
+def resume(portfolio_id: str, last_version: int) -> dict[str, Any]:
+    request_id = f"resume:{portfolio_id}"
+    return {
+        "action": "resume",
+        "portfolio_id": portfolio_id,
+        "last_version": last_version,
+        "request_id": request_id,
+    }
+
+
+def resumed(portfolio_id: str = "growth") -> dict[str, Any]:
+    return {"type": "resumed", "portfolio_id": portfolio_id, "request_id": f"resume:{portfolio_id}"}
+
+
+def subscribe(*ids: str) -> dict[str, Any]:
+    return {"action": "subscribe", "portfolio_ids": list(ids), "request_id": "subscribe"}
+
+
 def until_closed(connection: ServerConnection) -> None:
     for _ in connection:
         pass
@@ -75,7 +98,7 @@ def until_closed(connection: ServerConnection) -> None:
 
 def test_updates_are_merged_into_the_whole_state() -> None:
     def handle(connection: ServerConnection) -> None:
-        assert said(connection) == {"action": "subscribe", "portfolio_ids": ["growth"]}
+        assert said(connection) == subscribe("growth")
         say(connection, **snapshot(7, position("AAPL", 1), position("MSFT", 2), total_value=100))
         changed = [position("AAPL", 5), position("IBM", 3)]
         say(connection, **update(8, 7, total_value=120, positions=changed, positions_removed=["MSFT"]))
@@ -113,7 +136,7 @@ def test_an_update_that_is_known_already_is_dropped_and_a_gap_is_asked_for_once(
         assert the(Resync, events).reason == "GAP"
         assert the(Snapshot, events).state.total_value == 3
         assert the(Update, events).state.total_value == 4
-    assert heard.get(timeout=5) == {"action": "resume", "portfolio_id": "growth", "last_version": 7}
+    assert heard.get(timeout=5) == resume("growth", 7)
     assert heard.empty()
 
 
@@ -141,8 +164,8 @@ def test_after_a_lost_connection_it_goes_on_in_the_same_session_from_the_version
     assert first == second
     assert "session_id=" in first
     assert asked == [
-        {"action": "subscribe", "portfolio_ids": ["other"]},
-        {"action": "resume", "portfolio_id": "growth", "last_version": 7},
+        subscribe("other"),
+        resume("growth", 7),
     ]
 
 
@@ -151,7 +174,7 @@ def test_until_it_is_answered_it_goes_on_from_what_it_had_whatever_snapshot_came
     answers: list[list[dict[str, Any]]] = [
         [snapshot(7)],
         [snapshot(9)],  # of the session, before anybody has read the `resume`, and then the connection is lost
-        [snapshot(9), {"type": "resumed", "portfolio_id": "growth"}, update(10, 9, total_value=4)],
+        [snapshot(9), resumed(), update(10, 9, total_value=4)],
         [],
     ]
 
@@ -168,6 +191,133 @@ def test_until_it_is_answered_it_goes_on_from_what_it_had_whatever_snapshot_came
                     break
     asked = [heard.get(timeout=5) for _ in range(4)]
     assert [one.get("last_version") for one in asked] == [None, 7, 7, 10]
+
+
+class Line:
+    """A connection to nobody: what is put into ``coming`` comes, and where nothing does, the time that is waited for it
+    is over at once, but for ``step_s`` at a time. It is lost ``ends_s`` after the clock's beginning."""
+
+    def __init__(self) -> None:
+        self.coming: list[dict[str, Any]] = []
+        self.asked: list[tuple[float, dict[str, Any]]] = []
+        self.now_s = 0.0
+        self.step_s = 1.0
+        self.ends_s = 20 * ASK_AGAIN_S
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.coming.clear()
+
+    def send(self, message: dict[str, Any]) -> None:
+        if message["action"] != "ping":
+            self.asked.append((self.now_s, message))
+
+    def receive(self, timeout_s: float) -> dict[str, Any] | None:
+        if self.coming:
+            return self.coming.pop(0)
+        self.now_s += min(timeout_s, self.step_s)
+        if self.now_s > self.ends_s:
+            raise SocketError("the line is cut")
+        # Something comes all the time, but not what was asked for.
+        return {"type": "pong"}
+
+    def take(self) -> list[dict[str, Any]]:
+        taken = [message for _, message in self.asked]
+        self.asked.clear()
+        return taken
+
+
+@pytest.fixture
+def line() -> Line:
+    return Line()
+
+
+def over(line: Line, ids: Sequence[str]) -> Iterator[Event]:
+    anything: Any = line
+    return Watch(lambda _: anything, no_fetch, ids, pause=lambda _: None, clock=lambda: line.now_s).events()
+
+
+@pytest.fixture
+def slow(line: Line) -> Iterator[Event]:
+    """What a watch of ``growth`` over the line tells."""
+    return over(line, ["growth"])
+
+
+def test_what_is_not_answered_is_asked_again_after_a_time_and_then_on_another_connection(
+    line: Line, slow: Iterator[Event]
+) -> None:
+    the(Connected, slow)
+    assert "asked 3 times" in the(Disconnected, slow).reason
+    the(Connected, slow)
+    *tries, anew = line.asked
+    assert tries == [(ASK_AGAIN_S * number, subscribe("growth")) for number in range(ASKED_MAX)]
+    assert anew == (ASK_AGAIN_S * ASKED_MAX, subscribe("growth"))
+
+
+def test_a_resume_is_asked_again_from_what_it_had_until_that_is_answered(line: Line, slow: Iterator[Event]) -> None:
+    the(Connected, slow)
+    line.coming += [snapshot(7), {"type": "subscribed", "request_id": "subscribe"}]
+    the(Snapshot, slow)
+    line.coming += [{"type": "error", "code": "UNAVAILABLE", "message": "later", "retryable": True}]
+    the(Disconnected, slow)
+    line.take()
+    the(Connected, slow)
+    # Of the session, before anybody has read the `resume`; and a gap behind that, which is no other question.
+    line.coming += [snapshot(9), update(11, 10, total_value=1)]
+    the(Snapshot, slow)
+    the(Disconnected, slow)
+    assert line.take() == [resume("growth", 7)] * ASKED_MAX
+    the(Connected, slow)
+    line.coming += [resumed(), update(11, 10, total_value=1), snapshot(11)]
+    the(Snapshot, slow)
+    assert line.take() == [resume("growth", 7), resume("growth", 9)]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"type": "subscribed"},
+        {"type": "error", "code": "PORTFOLIO_NOT_FOUND", "message": "no", "retryable": False},
+    ],
+)
+def test_what_was_answered_is_not_asked_again(line: Line, slow: Iterator[Event], answer: dict[str, Any]) -> None:
+    the(Connected, slow)
+    line.coming += [answer | {"request_id": "subscribe"}]
+    line.ends_s = ASK_AGAIN_S * (ASKED_MAX + 1)
+    told = next(event for event in slow if not isinstance(event, Problem))
+    assert isinstance(told, Disconnected)
+    assert told.reason == "the line is cut"
+    assert line.take() == [subscribe("growth")]
+
+
+def test_time_in_which_nobody_took_an_event_is_no_waiting_for_an_answer(line: Line, slow: Iterator[Event]) -> None:
+    the(Connected, slow)
+    line.coming += [snapshot(7), snapshot(8), snapshot(9), {"type": "subscribed", "request_id": "subscribe"}]
+    line.coming += [snapshot(10)]
+    for _ in range(4):
+        the(Snapshot, slow)
+        line.now_s += ASK_AGAIN_S
+    assert line.take() == [subscribe("growth")]
+
+
+def test_very_many_questions_are_not_asked_again_at_once(line: Line) -> None:
+    ids = [f"p{number}" for number in range(MAX_PORTFOLIOS)]
+    events = over(line, ids)
+    the(Connected, events)
+    line.coming += [snapshot(7) | {"portfolio_id": name} for name in ids]
+    line.coming += [{"type": "subscribed", "request_id": "subscribe"}]
+    line.coming += [{"type": "error", "code": "UNAVAILABLE", "message": "later", "retryable": True}]
+    the(Disconnected, (event for event in events if not isinstance(event, Snapshot)))
+    line.take()
+    line.step_s = 0.01
+    the(Connected, events)
+    line.ends_s = line.now_s + 1.5 * ASK_AGAIN_S
+    the(Disconnected, events)
+    again = [at_s for at_s, _ in line.asked[MAX_PORTFOLIOS:]]
+    assert len(again) == MAX_PORTFOLIOS
+    assert all(after - before >= AFTER_BURST_S for before, after in pairwise(again))
 
 
 def test_an_event_that_comes_again_is_told_once() -> None:
