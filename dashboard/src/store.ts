@@ -3,6 +3,7 @@
 import { batch, computed, signal, type Signal } from '@preact/signals'
 import { type Amount, toNumber } from './lib/exact'
 import { Live, type LinkState, type Message } from './lib/live'
+import { ASKED_MAX, Questions } from './lib/questions'
 import { ApiError, config, portfolios, Rest, type Summary } from './lib/rest'
 import { applied, type PortfolioState, type Shown, type Update } from './lib/state'
 
@@ -14,13 +15,14 @@ const MAX_EVENTS = 200
 const MAX_POINTS = 3600
 const POINT_EVERY_MS = 500
 const MAX_WAITING_MESSAGES = 5000
-const ASK_AGAIN_MS = 5000
 // Nobody reads figures that change more often.
 const APPLY_EVERY_MS = 50
 const TOKEN_KEY = 'foliostream.token'
 const SESSION_KEY = 'foliostream.session'
 // Between two `resume` messages, so that a page of many portfolios stays below the server's limit of actions a second.
 const RESUME_EVERY_MS = 150
+// Of what must have been lost, in a second.
+const ASKED_AGAIN_AT_ONCE = 5
 
 export interface Point {
   atMs: number
@@ -76,8 +78,9 @@ export const resyncs = signal(0)
 export const nowMs = signal(Date.now())
 
 const shown = new Map<string, Signal<Shown | undefined>>()
-// When what is missing of a portfolio was asked for.
-const gaps = new Map<string, number>()
+// Portfolios of which something is missing.
+const gaps = new Set<string>()
+const questions = new Questions()
 // What was known when the connection was lost, until `resumed` answers it: snapshots come before that without events.
 const since = new Map<string, number>()
 const points = new Map<string, Signal<Point[]>>()
@@ -164,6 +167,9 @@ function leave(why: string): void {
   live = null
   rest = null
   waiting = []
+  gaps.clear()
+  since.clear()
+  questions.clear()
   sessionStorage.removeItem(TOKEN_KEY)
   sessionStorage.removeItem(SESSION_KEY)
   batch(() => {
@@ -226,7 +232,7 @@ function watched(): string[] {
 function watch(portfolioId: string): void {
   const dropped = summaries.value[MAX_WATCHED - 1]
   if (dropped) live?.send({ action: 'unsubscribe', portfolio_ids: [dropped.portfolio_id] })
-  live?.send({ action: 'subscribe', portfolio_ids: [portfolioId] })
+  begin([portfolioId])
 }
 
 function connect(address: () => Promise<string>): void {
@@ -276,18 +282,43 @@ function sessionId(): string {
 /** Snapshots of everything come with `subscribe`; `resume` also brings the events missed while away. */
 function subscribe(): void {
   gaps.clear()
+  questions.clear()
   const ids = watched()
   if (!ids.length) return
   const known = ids.filter((id) => shownOf(id).value)
   for (const id of known) since.set(id, since.get(id) ?? shownOf(id).value!.version)
   const fresh = ids.filter((id) => !shownOf(id).value)
-  if (fresh.length) live?.send({ action: 'subscribe', portfolio_ids: fresh })
+  if (fresh.length) begin(fresh)
   known.forEach((id, index) => setTimeout(() => resume(id), index * RESUME_EVERY_MS))
+}
+
+function begin(portfolioIds: string[]): void {
+  ask(`subscribe:${portfolioIds[0]}`, { action: 'subscribe', portfolio_ids: portfolioIds })
 }
 
 function resume(portfolioId: string): void {
   const last = shownOf(portfolioId).value
-  if (last) live?.send({ action: 'resume', portfolio_id: portfolioId, last_version: since.get(portfolioId) ?? last.version })
+  const lastVersion = since.get(portfolioId) ?? last?.version
+  if (last) ask(`resume:${portfolioId}`, { action: 'resume', portfolio_id: portfolioId, last_version: lastVersion })
+}
+
+/** Ask, unless the answer to the same is still to come. */
+function ask(requestId: string, message: object): void {
+  if (!questions.has(requestId)) put(requestId, message)
+}
+
+function put(requestId: string, message: object): void {
+  if (live?.send({ ...message, request_id: requestId })) questions.asked(requestId, message, Date.now())
+}
+
+/** What must have been lost is asked again, and after some times on another connection. */
+function askAgain(): void {
+  if (linkState.value !== 'open') return
+  const lost = questions.lost(Date.now())
+  if (lost.some(([, question]) => question.times >= ASKED_MAX)) {
+    questions.clear()
+    live?.anew()
+  } else for (const [requestId, { message }] of lost.slice(0, ASKED_AGAIN_AT_ONCE)) put(requestId, message)
 }
 
 /** Messages are applied together, so that very many a second cost few drawings. A hidden page draws nothing. */
@@ -315,7 +346,9 @@ function apply(message: Message): void {
       return (message.updates as Update[]).forEach(takeUpdate)
     case 'resumed':
       since.delete(String(message.portfolio_id))
-      return
+      return questions.answered(message.request_id)
+    case 'subscribed':
+      return questions.answered(message.request_id)
     case 'resync_required':
       if (!gaps.has(String(message.portfolio_id))) resyncs.value += 1
       return
@@ -336,6 +369,7 @@ function apply(message: Message): void {
     case 'error':
       // A copied tab has the same session; whoever lost it goes on with one of its own.
       if (message.code === 'SESSION_TAKEN_OVER') return sessionStorage.removeItem(SESSION_KEY)
+      if (!message.retryable) questions.answered(message.request_id)
       if (run.value?.state === 'asked' && message.request_id === `analyze:${run.value.ticker}`) run.value = null
       return notify(String(message.code), String(message.message))
   }
@@ -382,14 +416,12 @@ function takeUpdate(update: Update): void {
   if (outcome === 'gap') fill(update.portfolio_id)
 }
 
-/** Ask once for what is missing; what else comes meanwhile does not fit either. */
+/** Ask for what is missing; what else comes until that is answered does not fit either. */
 function fill(portfolioId: string): void {
-  const askedAtMs = gaps.get(portfolioId)
-  if (askedAtMs !== undefined && Date.now() - askedAtMs < ASK_AGAIN_MS) return
-  if (askedAtMs === undefined) resyncs.value += 1
-  gaps.set(portfolioId, Date.now())
+  if (!gaps.has(portfolioId)) resyncs.value += 1
+  gaps.add(portfolioId)
   if (shownOf(portfolioId).value) resume(portfolioId)
-  else live?.send({ action: 'subscribe', portfolio_ids: [portfolioId] })
+  else begin([portfolioId])
 }
 
 function show(portfolioId: string, next: Shown): void {
@@ -444,7 +476,10 @@ export function advanced(current: Run | null, message: Message): Run | null {
 
 /** What stands in the address (`#token=...` or `#ticket=...&portfolio=...`) signs in and is taken out of the address. */
 export function start(): void {
-  setInterval(() => (nowMs.value = Date.now()), 1000)
+  setInterval(() => {
+    nowMs.value = Date.now()
+    askAgain()
+  }, 1000)
   const asked = new URLSearchParams(location.hash.slice(1))
   const [given, ticket] = [asked.get('token'), asked.get('ticket')]
   asked.delete('token')

@@ -51,6 +51,11 @@ export class Live {
     if (!this.stopped && this.socket === null) void this.open()
   }
 
+  /** Give this connection up, and open another one. */
+  anew(): void {
+    this.socket?.close()
+  }
+
   close(): void {
     this.stopped = true
     window.clearInterval(this.timer)
@@ -108,7 +113,7 @@ export class Live {
 
   private checkSilence(): void {
     if (this.socket?.readyState !== WebSocket.OPEN) return
-    if (Date.now() - this.heardAtMs > SILENCE_MS) this.socket.close()
+    if (Date.now() - this.heardAtMs > SILENCE_MS) this.anew()
     else this.send({ action: 'ping' })
   }
 }
