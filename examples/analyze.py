@@ -14,12 +14,15 @@ import sys
 import time
 import urllib.request
 import uuid
+from contextlib import suppress
 from typing import Any
 
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
 PAUSE_SECONDS_MAX = 60
+# What is not answered by then was lost; after so many times it is the connection that is no good.
+ASK_AGAIN_SECONDS, ASKED_MAX = 40, 3
 
 
 def arguments() -> argparse.Namespace:
@@ -46,13 +49,16 @@ def socket_url(options: argparse.Namespace, session_id: str) -> str:
 
 
 class Client:
-    """What is remembered between connections: the session, what was analyzed, the events that were seen."""
+    """What is remembered between connections: the session, what was analyzed, the events that were seen. ``since`` is
+    the version it goes on from, until `resumed` answers; 0 where it waits for no answer."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
         self.session_id = uuid.uuid4().hex
         self.waiting = list(options.tickers)
         self.version = 0
+        self.since = 0
+        self.asked_times, self.asked_at = 0, 0.0
         self.events: dict[str, None] = {}
 
     def say(self, socket: ClientConnection, action: str, **content: object) -> None:
@@ -64,10 +70,26 @@ class Client:
     def begin(self, socket: ClientConnection) -> None:
         """The first messages of a connection: from the start, or on from the version that is there."""
         if self.version:
-            self.say(socket, "resume", portfolio_id=self.options.portfolio, last_version=self.version)
+            self.since = self.since or self.version
+            self.asked_times = 0
+            self.resume(socket)
         else:
             self.say(socket, "subscribe", portfolio_ids=[self.options.portfolio])
             self.analyze_next(socket)
+
+    def resume(self, socket: ClientConnection) -> None:
+        """Go on from what was there when the connection was lost."""
+        self.asked_times, self.asked_at = self.asked_times + 1, time.monotonic()
+        self.say(socket, "resume", portfolio_id=self.options.portfolio, last_version=self.since)
+
+    def check(self, socket: ClientConnection) -> None:
+        """Ask again what must have been lost, and give the connection up after the third time."""
+        if not self.since or time.monotonic() - self.asked_at < ASK_AGAIN_SECONDS:
+            return
+        if self.asked_times < ASKED_MAX:
+            self.resume(socket)
+        else:
+            socket.close()
 
     def analyze_next(self, socket: ClientConnection) -> None:
         """The next ticker: whatever still runs gives way to it."""
@@ -86,6 +108,8 @@ class Client:
             self.version = message["version"]
         elif kind == "portfolio_update":
             self.version = max(self.version, *(update["version"] for update in message["updates"]))
+        elif kind == "resumed":
+            self.since = 0
         elif kind == "analysis_result" and self.waiting:
             self.analyze_next(socket)  # in the middle of the one before
         # The one before may be through just as it is told to give way.
@@ -101,9 +125,11 @@ def main() -> int:
             with connect(socket_url(client.options, client.session_id), proxy=None) as socket:
                 client.begin(socket)
                 pause_seconds = 1
-                for text in socket:
-                    if not client.take(socket, json.loads(text)):
-                        return 0
+                while True:
+                    client.check(socket)
+                    with suppress(TimeoutError):
+                        if not client.take(socket, json.loads(socket.recv(timeout=1))):
+                            return 0
         except (OSError, WebSocketException) as fault:
             print(f"lost: {fault}", file=sys.stderr)
         # A random part of a growing pause: others were cut off at the same moment.
