@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from functools import cache
+from itertools import product
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from foliostream.domain import fills, keys, orders
 from foliostream.domain.times import MAX_MS
 from foliostream.errors import CallerError
 from tests.support.hostile import NAMES
-from tests.unit.api.client import NOW_MS, Client, buy
+from tests.unit.api.client import NOW_MS, Answer, Client, buy
 
 Schema = Mapping[str, Any]
 Place = tuple[str, str]
@@ -150,7 +151,10 @@ FILL = {"fill_id": "f1", "instrument_id": "AAPL", "side": "BUY", "quantity": 1, 
 FILL |= {"order_id": "o", "tag": "t", "exchange": "e", "product": "p", "owner": "o", "fee": 0, "fee_currency": "USD"}
 LINES: tuple[dict[str, object], ...] = (
     buy(1, 1, fee=1, fee_currency="USD", transaction_id="t", timestamp=0),
+    buy(1, 1, transaction_type="SELL"),
     {"transaction_type": "DEPOSIT", "amount": 1, "currency": "USD", "instrument_id": "CASH:USD"},
+    {"transaction_type": "WITHDRAWAL", "amount": 1, "currency": "USD"},
+    {"transaction_type": "WITHDRAWAL", "quantity_change": 1, "price": 1, "currency": "USD"},
     {"transaction_type": "FX", "from": "USD", "to": "EUR", "amount": 1, "rate": 1},
     {"transaction_type": "SPLIT", "instrument_id": "AAPL", "ratio": "4:1", "cash_price": 1},
     {"transaction_type": "DEPOSIT", "quantity_change": 1, "price": 1, "currency": "USD"},
@@ -162,6 +166,7 @@ LINES: tuple[dict[str, object], ...] = (
     {"transaction_type": "ADJUSTMENT", "transaction_id": "a", "reason": "so", "quantity_change": 1, "price": 1}
     | {"instrument_id": "AAPL"},
 )
+NUMBERS = {"quantity_change", "price", "amount", "fee", "rate", "cash_price"}
 MINE, CASH = "/api/v1/portfolio/12345", "/api/v1/portfolio/cash"
 BODIES: tuple[tuple[str, str, Any], ...] = (
     (
@@ -292,9 +297,19 @@ def test_what_the_document_does_not_allow_is_refused_wherever_it_is_given() -> N
 def lines() -> Iterator[tuple[Schema, dict[str, object]]]:
     """A way to write a line, and one of ``LINES`` that is written in it."""
     for form in forms({"$ref": "#/components/schemas/UpdateLine"}):
+        instruments = form["properties"]["instrument_id"]
         for line in LINES:
-            if fits(form, line):
+            if fits(form, line) and ("instrument_id" not in line or allows(instruments, line["instrument_id"])):
                 yield form, line
+
+
+def booked(line: dict[str, object]) -> Answer:
+    """What a portfolio that has cash and something of everything answers to it."""
+    client = Client()
+    client.create()
+    client.prices({"symbol": "EURUSD", "ts": NOW_MS, "bid": 1, "ask": 1})
+    client.update(buy(1, 1))
+    return client.update(line)
 
 
 def test_every_way_to_write_a_line_is_in_the_samples_and_taken_with_nothing_but_what_it_needs() -> None:
@@ -302,14 +317,24 @@ def test_every_way_to_write_a_line_is_in_the_samples_and_taken_with_nothing_but_
     for form, line in lines():
         least = {name: value for name, value in line.items() if name in (*form["required"], "transaction_id")}
         for sent in (line, least):
-            client = Client()
-            client.create()
-            client.prices({"symbol": "EURUSD", "ts": NOW_MS, "bid": 1, "ask": 1})
-            client.update(buy(1, 1))
-            answer = client.update(sent)
+            answer = booked(sent)
             assert answer.status == 200, (sent, answer.text)
         tried.append(form)
     assert [form for form in forms({"$ref": "#/components/schemas/UpdateLine"}) if form not in tried] == []
+
+
+def test_a_number_of_a_line_is_taken_with_the_signs_that_the_document_allows() -> None:
+    tried, differing = set(), []
+    for form, sample in lines():
+        # The product of two others has no sign of its own.
+        parts = sample.keys() - ({"amount"} if "quantity_change" in sample else set())
+        for name, number in product(parts & NUMBERS, (1, -1, "1", "-1")):
+            line = {part: sample[part] for part in parts} | {name: number}
+            if (booked(line).status == 200) != allows(form["properties"][name], number):
+                differing.append((line, name))
+            tried.add((sample["transaction_type"], name))
+    assert differing == []
+    assert {("FX", "amount"), ("SELL", "quantity_change"), ("WITHDRAWAL", "amount"), ("FEE", "price")} <= tried
 
 
 def test_a_line_without_what_it_needs_or_with_what_it_has_not_is_refused() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from foliostream.api.models import NONZERO, POSITIVE, UNSIGNED
 from foliostream.domain import keys
 
 _CASH_OF = keys.CASH_PREFIX + keys.CURRENCY
@@ -12,30 +13,39 @@ _EITHER = f"({keys.SYMBOL}|{_CASH_OF})"
 
 
 class Form(NamedTuple):
-    """One way to write lines of these types: the fields they need, those they may have, and what an ``instrument_id``
-    is. Beside them every line may have ``OF_ALL``."""
+    """One way to write lines of these types: the fields they need, those they may have, what an ``instrument_id`` is,
+    and the schemas of numbers that have not every sign that such a field may have. Beside them every line may have
+    ``OF_ALL``."""
 
     types: tuple[str, ...]
     needed: tuple[str, ...]
     optional: tuple[str, ...]
     instrument: str = keys.SYMBOL
+    signs: Mapping[str, Mapping[str, Any]] = {}
 
 
 OF_ALL = ("transaction_type", "transaction_id", "timestamp")
-_FLOWS, _INCOME, _ADJUSTMENT = ("DEPOSIT", "WITHDRAWAL"), ("DIVIDEND", "FEE", "SWAP"), ("ADJUSTMENT",)
+_INCOME, _ADJUSTMENT = ("DIVIDEND", "FEE", "SWAP"), ("ADJUSTMENT",)
 # What moves cash, by its amount or by a quantity.
-_WAYS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
-    (("amount",), ("instrument_id", "price", "currency")),
-    (("quantity_change",), ("instrument_id", "price", "amount", "currency")),
-)
+_BY_AMOUNT = (("amount",), ("instrument_id", "price", "currency"))
+_BY_QUANTITY = (("quantity_change",), ("instrument_id", "price", "amount", "currency"))
+_TRADE = (("instrument_id", "quantity_change", "price"), ("fee", "fee_currency"))
+_SIGNED = {"price": NONZERO}
+_RECEIVED = {"quantity_change": POSITIVE, "price": POSITIVE, "amount": POSITIVE}
 FORMS = (
-    Form(("BUY", "SELL"), ("instrument_id", "quantity_change", "price"), ("fee", "fee_currency")),
-    *(Form(_FLOWS, needed, optional, _CASH_OF) for needed, optional in _WAYS),
-    *(Form(_INCOME, needed, optional, _EITHER) for needed, optional in _WAYS),
+    Form(("BUY",), *_TRADE, signs={"quantity_change": POSITIVE, "price": UNSIGNED}),
+    Form(("SELL",), *_TRADE, signs={"price": UNSIGNED}),
+    Form(("DEPOSIT",), *_BY_AMOUNT, _CASH_OF, {"amount": POSITIVE}),
+    Form(("DEPOSIT",), *_BY_QUANTITY, _CASH_OF, _RECEIVED),
+    Form(("WITHDRAWAL",), *_BY_AMOUNT, _CASH_OF),
+    Form(("WITHDRAWAL",), *_BY_QUANTITY, _CASH_OF, {"price": POSITIVE, "amount": POSITIVE}),
+    Form(_INCOME, *_BY_AMOUNT, _EITHER),
+    Form(_INCOME, *_BY_QUANTITY, _EITHER, _SIGNED),
     Form(("SPLIT",), ("instrument_id", "ratio"), ("cash_price",)),
-    Form(("FX",), ("from", "to", "amount", "rate"), ("fee", "fee_currency")),
-    *(Form(_ADJUSTMENT, ("reason", *needed), optional, _CASH_OF) for needed, optional in _WAYS),
-    Form(_ADJUSTMENT, ("reason", "instrument_id", "quantity_change", "price"), ()),
+    Form(("FX",), ("from", "to", "amount", "rate"), ("fee", "fee_currency"), signs={"amount": POSITIVE}),
+    Form(_ADJUSTMENT, ("reason", *_BY_AMOUNT[0]), _BY_AMOUNT[1], _CASH_OF),
+    Form(_ADJUSTMENT, ("reason", *_BY_QUANTITY[0]), _BY_QUANTITY[1], _CASH_OF, _SIGNED),
+    Form(_ADJUSTMENT, ("reason", "instrument_id", "quantity_change", "price"), (), signs={"price": UNSIGNED}),
 )
 FIELDS_OF: Mapping[str, frozenset[str]] = {
     kind: frozenset(name for form in FORMS if kind in form.types for name in (*OF_ALL, *form.needed, *form.optional))
@@ -56,6 +66,8 @@ def _described(form: Form, properties: Mapping[str, Any]) -> dict[str, Any]:
     for name, schema in properties.items():
         if name == "instrument_id" and name in (*form.needed, *form.optional):
             schema = {"anyOf": [{"type": "string", "pattern": f"^{form.instrument}$"}, *schema["anyOf"][1:]]}
+        if name in form.signs:
+            schema = schema | {"anyOf": [*form.signs[name]["anyOf"], {"type": "null"}]}
         if name in form.needed:
             schema = {"anyOf": [one for one in schema["anyOf"] if one != {"type": "null"}]}
         elif name not in (*form.optional, *OF_ALL):

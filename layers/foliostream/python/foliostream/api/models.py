@@ -69,6 +69,9 @@ Currency = Annotated[str, named(keys.CURRENCY)]
 SymbolOrCash = Annotated[str, named(f"({keys.SYMBOL}|{keys.CASH_PREFIX}{keys.CURRENCY})")]
 TransactionId = Annotated[str, named(keys.TRANSACTION_ID)]
 OrderId = Annotated[str, named(orders.ORDER_ID)]
+UNSIGNED = {"anyOf": [{"type": "number", "minimum": 0, "exclusiveMaximum": 10**MAX_DIGITS}, _UNSIGNED_TEXT]}
+POSITIVE = {"anyOf": [_NUMBER | {"exclusiveMinimum": 0}, _POSITIVE_TEXT]}
+NONZERO = {"anyOf": [_NUMBER | {"exclusiveMaximum": 0}, _NUMBER | {"exclusiveMinimum": 0}, _NONZERO_TEXT]}
 Amount = Annotated[
     Decimal,
     BeforeValidator(_exact),
@@ -93,18 +96,18 @@ def _positive(raw: object) -> Decimal:
 Unsigned = Annotated[
     Decimal,
     BeforeValidator(_unsigned),
-    WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0, "exclusiveMaximum": 10**MAX_DIGITS}, _UNSIGNED_TEXT]}),
+    WithJsonSchema(UNSIGNED),
 ]
 Positive = Annotated[
     Decimal,
     BeforeValidator(_positive),
-    WithJsonSchema({"anyOf": [_NUMBER | {"exclusiveMinimum": 0}, _POSITIVE_TEXT]}),
+    WithJsonSchema(POSITIVE),
 ]
 # Not zero is checked by the domain, which knows the transaction.
 Change = Annotated[
     Decimal,
     BeforeValidator(_exact),
-    WithJsonSchema({"anyOf": [_NUMBER | {"exclusiveMaximum": 0}, _NUMBER | {"exclusiveMinimum": 0}, _NONZERO_TEXT]}),
+    WithJsonSchema(NONZERO),
 ]
 
 
@@ -232,7 +235,8 @@ class UpdateLine(_Body):
     BUY, SELL: ``instrument_id``, ``quantity_change``, ``price``, ``fee``, ``fee_currency``. DEPOSIT, WITHDRAWAL,
     DIVIDEND, FEE, SWAP: ``amount``, or ``quantity_change`` times ``price`` (1 if left out), and ``currency``; of the
     last three signed: DIVIDEND and SWAP are received, FEE is paid. SPLIT: ``instrument_id``, ``ratio``, ``cash_price``
-    where fractions are paid in cash. FX: ``amount`` of ``from`` is given for ``amount`` times ``rate`` of ``to``.
+    where fractions are paid in cash. FX: ``amount``, above zero, of ``from`` is given for ``amount`` times ``rate`` of
+    ``to``.
     ADJUSTMENT: ``reason``, and a signed ``amount`` or, in kind, ``instrument_id``, ``quantity_change``, ``price``."""
 
     transaction_type: TransactionType
