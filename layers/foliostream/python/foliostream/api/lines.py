@@ -8,9 +8,6 @@ from typing import Any, NamedTuple
 from foliostream.api.models import NONZERO, POSITIVE, UNSIGNED
 from foliostream.domain import keys
 
-_CASH_OF = keys.CASH_PREFIX + keys.CURRENCY
-_EITHER = f"({keys.SYMBOL}|{_CASH_OF})"
-
 
 class Form(NamedTuple):
     """One way to write lines of these types: the fields they need, those they may have, what an ``instrument_id`` is,
@@ -35,16 +32,16 @@ _RECEIVED = {"quantity_change": POSITIVE, "price": POSITIVE, "amount": POSITIVE}
 FORMS = (
     Form(("BUY",), *_TRADE, signs={"quantity_change": POSITIVE, "price": UNSIGNED}),
     Form(("SELL",), *_TRADE, signs={"price": UNSIGNED}),
-    Form(("DEPOSIT",), *_BY_AMOUNT, _CASH_OF, {"amount": POSITIVE}),
-    Form(("DEPOSIT",), *_BY_QUANTITY, _CASH_OF, _RECEIVED),
-    Form(("WITHDRAWAL",), *_BY_AMOUNT, _CASH_OF),
-    Form(("WITHDRAWAL",), *_BY_QUANTITY, _CASH_OF, {"price": POSITIVE, "amount": POSITIVE}),
-    Form(_INCOME, *_BY_AMOUNT, _EITHER),
-    Form(_INCOME, *_BY_QUANTITY, _EITHER, _SIGNED),
+    Form(("DEPOSIT",), *_BY_AMOUNT, keys.CASH, {"amount": POSITIVE}),
+    Form(("DEPOSIT",), *_BY_QUANTITY, keys.CASH, _RECEIVED),
+    Form(("WITHDRAWAL",), *_BY_AMOUNT, keys.CASH),
+    Form(("WITHDRAWAL",), *_BY_QUANTITY, keys.CASH, {"price": POSITIVE, "amount": POSITIVE}),
+    Form(_INCOME, *_BY_AMOUNT, keys.SYMBOL_OR_CASH),
+    Form(_INCOME, *_BY_QUANTITY, keys.SYMBOL_OR_CASH, _SIGNED),
     Form(("SPLIT",), ("instrument_id", "ratio"), ("cash_price",)),
     Form(("FX",), ("from", "to", "amount", "rate"), ("fee", "fee_currency"), signs={"amount": POSITIVE}),
-    Form(_ADJUSTMENT, ("reason", *_BY_AMOUNT[0]), _BY_AMOUNT[1], _CASH_OF),
-    Form(_ADJUSTMENT, ("reason", *_BY_QUANTITY[0]), _BY_QUANTITY[1], _CASH_OF, _SIGNED),
+    Form(_ADJUSTMENT, ("reason", *_BY_AMOUNT[0]), _BY_AMOUNT[1], keys.CASH),
+    Form(_ADJUSTMENT, ("reason", *_BY_QUANTITY[0]), _BY_QUANTITY[1], keys.CASH, _SIGNED),
     Form(_ADJUSTMENT, ("reason", "instrument_id", "quantity_change", "price"), (), signs={"price": UNSIGNED}),
 )
 FIELDS_OF: Mapping[str, frozenset[str]] = {

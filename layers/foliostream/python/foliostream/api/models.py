@@ -66,7 +66,7 @@ _NONZERO_TEXT = {"type": "string", "pattern": f"^(?=-?[0.]*[1-9]){_DECIMAL.patte
 PortfolioId = Annotated[str, named(keys.PORTFOLIO_ID)]
 Symbol = Annotated[str, named(keys.SYMBOL)]
 Currency = Annotated[str, named(keys.CURRENCY)]
-SymbolOrCash = Annotated[str, named(f"({keys.SYMBOL}|{keys.CASH_PREFIX}{keys.CURRENCY})")]
+SymbolOrCash = Annotated[str, named(keys.SYMBOL_OR_CASH)]
 TransactionId = Annotated[str, named(keys.TRANSACTION_ID)]
 OrderId = Annotated[str, named(orders.ORDER_ID)]
 UNSIGNED = {"anyOf": [{"type": "number", "minimum": 0, "exclusiveMaximum": 10**MAX_DIGITS}, _UNSIGNED_TEXT]}
