@@ -88,7 +88,7 @@ def written(when: datetime) -> str:
 
 def _iso(text: str) -> datetime | None:
     try:
-        return datetime.fromisoformat(text)
+        return datetime.fromisoformat(text.replace("z", "Z"))  # RFC 3339: either way
     except ValueError:
         return None
 

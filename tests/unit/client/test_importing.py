@@ -5,11 +5,12 @@ from __future__ import annotations
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from foliostream_client import Client, InputError, importing
-from foliostream_client.cells import CellError, amount
+from foliostream_client.cells import CellError, amount, moment
 from foliostream_client.importing import Booking, book, plan
 from tests.unit.client.servers import Reply, Request, http
 from tests.unit.client.states import state
@@ -174,6 +175,11 @@ def test_ids_that_the_server_keeps_for_itself_are_replaced() -> None:
 )
 def test_amounts_are_read_as_they_are_written(text: str, comma: Any, value: str) -> None:  # noqa: ANN401
     assert str(amount(text, comma)) == value
+
+
+@pytest.mark.parametrize("text", ["2026-02-26T10:30:00Z", "2026-02-26t10:30:00.00z", "2026-02-26 16:00+05:30"])
+def test_a_time_with_its_offset_is_read_whatever_the_zone_is(text: str) -> None:
+    assert moment(text, ["%Y"], ZoneInfo("Asia/Kolkata")) == "2026-02-26T10:30:00.000Z"
 
 
 @pytest.mark.parametrize("text", ["", "1,5", "NaN", "Infinity", "1.2.3", "--1", "12 apples"])

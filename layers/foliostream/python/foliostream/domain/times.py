@@ -27,7 +27,7 @@ def epoch_ms(raw: str | int) -> int:
         ms = raw
     else:
         try:
-            parsed = datetime.fromisoformat(raw)
+            parsed = datetime.fromisoformat(raw.replace("z", "Z"))  # RFC 3339: either way
         except ValueError:
             parsed = None
         if parsed is None or parsed.tzinfo is None:
