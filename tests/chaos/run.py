@@ -194,17 +194,23 @@ class _Run:
         """G2 and G1 with nothing wrong any more: however fast prices come, one valuation a window, and all show. Of
         accounts that nothing is booked in meanwhile: orders that wait for a price may be filled."""
         self.say("calm")
-        before, begun = Counter(versions.changes), time.monotonic()
+        before, begun, moves = Counter(versions.changes), time.monotonic(), 0
         while time.monotonic() - begun < CALM_S:
             self.market.move_all()
+            moves += 1
         lasted_ms = (time.monotonic() - begun) * 1000
         self.report.violations += _until_nothing(lambda: list(checks.wrong_totals()), CALM_S + ARRIVAL_S)
-        types = self.people.accounts.types
+        types, most = self.people.accounts.types, Counter[str]()
         for name in self.people.accounts.cash:
-            valuations = versions.changes[name] - before[name]
-            if valuations > lasted_ms // window_ms(self.plan.store, types[name]) + 2:
+            valuations, allowed = (
+                versions.changes[name] - before[name],
+                lasted_ms // window_ms(self.plan.store, types[name]) + 2,
+            )
+            most[types[name]] = max(most[types[name]], valuations)
+            if valuations > allowed:
                 found = f"{types[name]} {name} was valued {valuations} times in {lasted_ms:.0f} ms of calm"
                 self.report.violations.append(found)
+        self.report.figures["in the calm"] = f"{moves} moves of all prices in {lasted_ms:.0f} ms, valued {dict(most)}"
 
     def _check(self, scene: Field, checks: Checks, told: dict[str, Events], versions: Versions) -> None:
         self.say("checks")

@@ -13,6 +13,8 @@ from botocore.exceptions import ClientError
 
 from foliostream.adapters import dynamodb_batch
 from foliostream.adapters.dynamodb_connections import DynamoDbConnections
+from foliostream.application.announcing import PACKED_MAX, packed
+from foliostream.domain.notices import Channel
 from foliostream.domain.sessions import Told
 from foliostream.errors import NotFoundError
 from foliostream.ports import Admitted, Connection, Connections, ConnectionView, Outgoing, Subscription, Watch
@@ -255,6 +257,19 @@ def test_a_notice_in_the_outbox_keeps_its_tags_and_is_there_once(connections: Co
         connections.enqueue([("c1=", notice), ("c2=", notice)], ALICE.expires_at_ms)
     assert view(connections).outbox == [notice]
     assert view(connections, bob).outbox == [notice]
+
+
+def test_an_entry_that_stands_for_several_notices_keeps_them_in_their_order(connections: Connections) -> None:
+    connections.open(ALICE)
+    kinds: list[Channel] = ["margin", "fills"]
+    notices = [
+        Outgoing(f"{number:04d}-e", b"x" * 1_900, f"e{number}", "p1", kinds[number % 2]) for number in range(PACKED_MAX)
+    ]
+    [entry] = packed(notices)
+    enqueue(connections, ALICE, entry)
+    assert view(connections).outbox == [entry]
+    assert view(connections).outbox[0].notices == tuple(notices)
+    assert [len(one.notices) for one in packed([*notices, notices[0]])] == [PACKED_MAX, 1]
 
 
 def test_an_entry_of_the_outbox_goes_at_its_own_time(connections: Connections) -> None:

@@ -14,11 +14,12 @@ from foliostream.application.protocol import (
     ACTIONS_PER_SECOND,
     ERROR_CODES,
 )
+from foliostream.application.push import OUTBOX_MAX
 from foliostream.application.subscribing import REPLAYED_MAX
 from foliostream.application.watching import TOUCH_EVERY_MS
 from foliostream.domain.notices import Notice
 from foliostream.errors import CallerError, PermanentError, UnauthorizedError
-from tests.unit.application.system import BOB, KEPT_MS, LEVELS, System, uncomputed
+from tests.unit.application.system import BOB, KEPT_MS, LEVELS, System, received, uncomputed
 from tests.unit.domain.examples import NOW
 from tests.unit.domain.watcher import Watcher
 
@@ -47,8 +48,16 @@ def connect(system: System, connection_id: str = "c1", owner: str = "alice") -> 
 
 def say(system: System, action: str, connection_id: str = "c1", **content: object) -> list[dict[str, Any]]:
     system.watching.receive(connection_id, json.dumps({"action": action} | content))
-    system.flush()
-    return system.messages(connection_id)
+    return told(system, connection_id)
+
+
+def told(system: System, connection_id: str = "c1") -> list[dict[str, Any]]:
+    """All that is to be sent, in as many flushes as it takes."""
+    messages: list[dict[str, Any]] = []
+    while found := system.queues.receive("push"):
+        assert system.push(received(found)) == []
+        messages += system.messages(connection_id)
+    return messages + system.messages(connection_id)
 
 
 def kinds(messages: list[dict[str, Any]]) -> list[str]:
@@ -61,8 +70,14 @@ def move(system: System, last: str, symbol: str = "AAPL") -> None:
     system.settle()
 
 
-def call(number: int) -> Notice:
-    return Notice("one", f"margin_call:one:{number}", "margin_call", NOW, LEVELS | {"level_percent": Decimal(number)})
+def call(number: int, portfolio_id: str = "one") -> Notice:
+    return Notice(
+        portfolio_id,
+        f"margin_call:{portfolio_id}:{number}",
+        "margin_call",
+        NOW,
+        LEVELS | {"level_percent": Decimal(number)},
+    )
 
 
 # --- resume ----------------------------------------------------------------------------------------------------------
@@ -169,6 +184,27 @@ def test_too_many_notices_are_said_and_the_newest_are_sent(system: System) -> No
     assert [m["reason"] for m in resumed if m["type"] == "resync_required"] == ["TOO_MANY_EVENTS"]
     assert kinds(resumed).count("margin_call") == REPLAYED_MAX
     assert kinds(resumed)[-1] == "snapshot"
+
+
+def test_what_was_missed_of_many_portfolios_comes_whole_however_much_it_is(system: System) -> None:
+    names = ["one", "two", "three", "four"]
+    for name in names[2:]:
+        system.open(name, "AAPL")
+    system.settle()
+    versions = {name: system.state(name).version for name in names}
+    for number in range(REPLAYED_MAX - 1):
+        system.clock.advance(1)
+        system.announce([call(number, name) for name in names])
+    for name in names:
+        body = {"action": "resume", "portfolio_id": name, "last_version": versions[name]}
+        system.watching.receive("c1", json.dumps(body))
+    messages = told(system)
+    events = [message["event_id"] for message in messages if "event_id" in message]
+    assert sorted(events) == sorted(f"margin_call:{name}:{n}" for name in names for n in range(REPLAYED_MAX - 1))
+    for name in names:
+        of_it = [message for message in messages if message.get("portfolio_id") == name]
+        assert kinds(of_it) == ["margin_call"] * (REPLAYED_MAX - 1) + ["resumed"], name
+    assert len(events) > OUTBOX_MAX
 
 
 def test_a_version_older_than_what_is_kept_is_said_and_a_snapshot_follows(system: System) -> None:

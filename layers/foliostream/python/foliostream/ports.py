@@ -712,8 +712,8 @@ class Subscription:
 
 
 class Outgoing(NamedTuple):
-    """An entry of a connection's outbox; ids sort in the order of sending. Without a payload: look into the session,
-    something of its run has not been told.
+    """An entry of a connection's outbox; ids sort in the order of sending. With ``notices`` it stands for those, in
+    their order. Without a payload, too: look into the session, something of its run has not been told.
 
     A notice has its ``event_id`` and goes only to who is subscribed to the ``channel`` of the portfolio then.
     """
@@ -723,6 +723,12 @@ class Outgoing(NamedTuple):
     event_id: str = ""
     portfolio_id: str = ""
     channel: Channel | None = None
+    notices: tuple[Outgoing, ...] = ()
+
+    @property
+    def is_signal(self) -> bool:
+        """Whether it only says that the session has something to tell."""
+        return not self.payload and not self.notices
 
 
 @dataclass(frozen=True)

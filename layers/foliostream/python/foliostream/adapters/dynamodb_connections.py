@@ -8,7 +8,8 @@ CONNECTION#{id}   CONNECTION                   owner, scopes, connected_at_ms, e
                                                allowed_at_ms
 CONNECTION#{id}   SUBSCRIPTION#{portfolio_id}  generation, channels; sent_version, parts (JSON) as it was made
 CONNECTION#{id}   SENT#{portfolio_id}          generation; sent_version, parts (JSON) since then
-CONNECTION#{id}   OUTBOX#{entry_id}            payload; of a notice also event_id, portfolio_id, channel
+CONNECTION#{id}   OUTBOX#{entry_id}            payload; of a notice also event_id, portfolio_id, channel;
+                                               of several in one: notices, a list of such
 ================  ===========================  =======================================================
 
 Every item has ``expires_at``, epoch seconds, for DynamoDB's own deletion, which may come days late: reads check it.
@@ -87,7 +88,7 @@ class DynamoDbConnections:
         return ConnectionView(
             connection,
             _subscriptions(items),
-            [_outgoing(sk, item) for sk, item in items.items() if sk.startswith(_OUTBOX)],
+            [_outgoing(sk.removeprefix(_OUTBOX), item) for sk, item in items.items() if sk.startswith(_OUTBOX)],
         )
 
     def admit(self, connection_id: str, now_ms: int, interval_ms: int, burst_ms: int) -> Admitted:
@@ -261,15 +262,19 @@ def _expires_at(expires_at_ms: int) -> dict[str, Any]:
 
 def _contents(outgoing: Outgoing) -> dict[str, Any]:
     texts = {"event_id": outgoing.event_id, "portfolio_id": outgoing.portfolio_id, "channel": outgoing.channel}
-    return ({"payload": {"B": outgoing.payload}} if outgoing.payload else {}) | {
-        name: {"S": text} for name, text in texts.items() if text
-    }
+    contents: dict[str, Any] = {name: {"S": text} for name, text in texts.items() if text}
+    if outgoing.payload:
+        contents["payload"] = {"B": outgoing.payload}
+    if outgoing.notices:
+        contents["notices"] = {"L": [{"M": _contents(one) | {"id": {"S": one.entry_id}}} for one in outgoing.notices]}
+    return contents
 
 
-def _outgoing(sk: str, item: dict[str, Any]) -> Outgoing:
+def _outgoing(entry_id: str, item: dict[str, Any]) -> Outgoing:
     texts = {name: item[name]["S"] for name in ("event_id", "portfolio_id", "channel") if name in item}
     payload = item["payload"]["B"] if "payload" in item else b""
-    return Outgoing(sk.removeprefix(_OUTBOX), payload, **texts)
+    notices = tuple(_outgoing(one["M"]["id"]["S"], one["M"]) for one in item.get("notices", {}).get("L", []))
+    return Outgoing(entry_id, payload, **texts, notices=notices)
 
 
 def _connection(connection_id: str, row: dict[str, Any]) -> Connection:

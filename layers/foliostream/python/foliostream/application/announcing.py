@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from foliostream.application.marking import Marker
@@ -11,6 +11,9 @@ from foliostream.ports import Clock, Connections, KeptNotice, Notices, Outgoing,
 
 # No connection lives longer, and nor does what waits for it.
 OUTBOX_LIFE_MS = 2 * 3_600_000
+# An item has 400 KB at most, with what stands beside the payloads.
+PACKED_MAX = 100
+PACKED_BYTES_MAX = 200_000
 
 
 @dataclass(frozen=True)
@@ -51,3 +54,21 @@ def outgoing(notice: KeptNotice) -> Outgoing:
         portfolio_id=notice.portfolio_id,
         channel=CHANNEL_OF[notice.kind],
     )
+
+
+def packed(notices: Sequence[Outgoing]) -> Iterator[Outgoing]:
+    """The same, many in one entry each: it has the place of its first, and is not taken for that one."""
+    pack: list[Outgoing] = []
+    size = 0
+    for notice in notices:
+        if pack and (len(pack) == PACKED_MAX or size + len(notice.payload) > PACKED_BYTES_MAX):
+            yield _pack(pack)
+            pack, size = [], 0
+        pack.append(notice)
+        size += len(notice.payload)
+    if pack:
+        yield _pack(pack)
+
+
+def _pack(notices: Sequence[Outgoing]) -> Outgoing:
+    return Outgoing(f"{notices[0].entry_id}+{len(notices)}", b"", notices=tuple(notices))

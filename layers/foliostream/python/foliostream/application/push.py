@@ -38,6 +38,9 @@ OUTBOX_MAX = 1_000
 # What was posted is taken out of the outbox each so many: a function that is ended by its time-out begins there again,
 # and comes to an end however slow the posts are.
 POSTED_AT_ONCE = 100
+# Of an outbox at most about so many are posted in one flush, and the rest is asked for again: the others that wait for
+# the same sender come in between, and the time of the function is enough.
+FLUSHED_MAX = 500
 # Connections of which a container remembers when it served them: a message that waited meanwhile asks for nothing more.
 SERVED_MAX = 10_000
 # For so long a session can go on from what its last connection was sent.
@@ -90,23 +93,33 @@ class Sender:
         """Whether a flush of this container that began after that came to its end: it has read all that was there."""
         return self.served_ms.get(connection_id, -1) > since_ms
 
-    def flush(self, connection_id: str) -> None:
-        """Post what is waiting; a connection that is gone is removed with everything kept about it."""
+    def flush(self, connection_id: str) -> bool:
+        """Post what is waiting; a connection that is gone is removed with everything kept about it. False if that was
+        not all: it must be flushed again."""
         self.counts.connections.append(connection_id)
         now_ms = self.clock.now_ms()
-        self._serve(connection_id, now_ms)
-        self._remember(connection_id, now_ms)
+        is_all = self._serve(connection_id, now_ms)
+        if is_all:
+            self._remember(connection_id, now_ms)
+        return is_all
 
-    def _serve(self, connection_id: str, now_ms: int) -> None:
+    def _serve(self, connection_id: str, now_ms: int) -> bool:
         view = self.connections.view(connection_id, now_ms)
         if view is None or len(view.outbox) > OUTBOX_MAX:
             # Nobody may wait on a line that nobody knows of: whoever is still there finds it closed, and comes again.
             self.gateway.close(connection_id)
             self.forget(connection_id)
-        elif view.connection.expires_at_ms <= now_ms:
+            return True
+        if view.connection.expires_at_ms <= now_ms:
             self.expire(connection_id)
-        elif not (self._send_outbox(view) and self._send_states(view)):
-            self.forget(connection_id)
+            return True
+        portions = list(_portions(view.outbox))
+        first = portions[: FLUSHED_MAX // POSTED_AT_ONCE]
+        is_all = len(first) == len(portions)
+        if self._send_outbox(view, first) and (not is_all or self._send_states(view)):
+            return is_all
+        self.forget(connection_id)
+        return True
 
     def _remember(self, connection_id: str, began_ms: int) -> None:
         if len(self.served_ms) >= SERVED_MAX:
@@ -131,18 +144,15 @@ class Sender:
         if closed.connection is not None and sent:
             self.sessions.keep_sent(closed.connection.session_id, sent, self.clock.now_ms() + RESUMABLE_MS)
 
-    def _send_outbox(self, view: ConnectionView) -> bool:
+    def _send_outbox(self, view: ConnectionView, portions: Iterable[Sequence[Outgoing]]) -> bool:
         """In order; a notice only to who is subscribed to its channel now, and only once."""
-        sent = list(view.connection.sent_events)
+        sent = dict.fromkeys(view.connection.sent_events)
         # The session is read after the outbox: the first look finds what all such entries stand for.
-        done_with = frozenset([entry.entry_id for entry in view.outbox if not entry.payload][1:])
-        for start in range(0, len(view.outbox), POSTED_AT_ONCE):
-            if not self._send_entries(view, view.outbox[start : start + POSTED_AT_ONCE], done_with, sent):
-                return False
-        return True
+        done_with = frozenset([entry.entry_id for entry in view.outbox if entry.is_signal][1:])
+        return all(self._send_entries(view, entries, done_with, sent) for entries in portions)
 
     def _send_entries(
-        self, view: ConnectionView, entries: Iterable[Outgoing], done_with: Collection[str], sent: list[str]
+        self, view: ConnectionView, entries: Iterable[Outgoing], done_with: Collection[str], sent: dict[str, None]
     ) -> bool:
         """Those of them that are not done with other ones; ``sent`` takes the events."""
         connection_id, before = view.connection.connection_id, len(sent)
@@ -155,13 +165,15 @@ class Sender:
         finally:
             # After the posts: a crash in between sends them again, and clients know the event ids.
             if len(sent) > before:
-                self.connections.note_events(connection_id, sent[-SENT_EVENTS_MAX:])
+                self.connections.note_events(connection_id, list(sent)[-SENT_EVENTS_MAX:])
             if done:
                 self.connections.dequeue(connection_id, done)
         return True
 
-    def _send_entry(self, view: ConnectionView, entry: Outgoing, sent: list[str]) -> bool:
-        if not entry.payload:
+    def _send_entry(self, view: ConnectionView, entry: Outgoing, sent: dict[str, None]) -> bool:
+        if entry.notices:
+            return all(self._send_entry(view, notice, sent) for notice in entry.notices)
+        if entry.is_signal:
             return self._send_session(view.connection)
         if entry.event_id:
             channels = [item.channels for item in view.subscriptions if item.portfolio_id == entry.portfolio_id]
@@ -169,7 +181,7 @@ class Sender:
                 return True
         is_there = self._post(view.connection.connection_id, entry.payload)
         if is_there and entry.event_id:
-            sent.append(_digest(entry.event_id))
+            sent[_digest(entry.event_id)] = None
         return is_there
 
     def _send_session(self, connection: Connection) -> bool:
@@ -246,6 +258,20 @@ class Sender:
         return is_there
 
 
+def _portions(outbox: Iterable[Outgoing]) -> Iterator[list[Outgoing]]:
+    """In their order, each about as many messages as are posted at once."""
+    portion: list[Outgoing] = []
+    posts = 0
+    for entry in outbox:
+        portion.append(entry)
+        posts += max(len(entry.notices), 1)
+        if posts >= POSTED_AT_ONCE:
+            yield portion
+            portion, posts = [], 0
+    if portion:
+        yield portion
+
+
 def _digest(event_id: str) -> str:
     return blake2b(event_id.encode(), digest_size=8).hexdigest()
 
@@ -273,10 +299,11 @@ def push(
     marker.origins.begin(*(item.message.origins for item in batch.due))
     highest = attempts(_unserved(batch.due, sender, skew_ms))
     unserved: list[str] = []
+    unfinished: list[str] = []
 
     def flush(connection_id: str) -> str | None:
         try:
-            return _fault(sender, connection_id, is_last=highest[connection_id] >= MAX_ATTEMPTS)
+            return _fault(sender, connection_id, unfinished, is_last=highest[connection_id] >= MAX_ATTEMPTS)
         except RetryableError as fault:
             unserved.append(fault.message)
             return None
@@ -284,6 +311,8 @@ def push(
     for connection_id, fault in zip(highest, each(flush, highest), strict=True):
         if fault is not None:
             marker.retry_connection(connection_id, highest[connection_id], fault)
+    if unfinished:
+        marker.connections_now(unfinished)
     if unserved:
         raise RetryableError(f"a store fails for {len(unserved)} connections: {unserved[0]}")
     return batch.failed
@@ -298,11 +327,12 @@ def _unserved(opened: Iterable[Opened], sender: Sender, skew_ms: int) -> Iterato
         yield Opened(item.received, replaced(item.message, keys=keys))
 
 
-def _fault(sender: Sender, connection_id: str, *, is_last: bool) -> str | None:
+def _fault(sender: Sender, connection_id: str, unfinished: list[str], *, is_last: bool) -> str | None:
     """Why a connection could not be served, to be tried again alone; a failing store's ``RetryableError`` if this was
-    the last of the attempts."""
+    the last of the attempts. ``unfinished`` takes it if there is more to post."""
     try:
-        sender.flush(connection_id)
+        if not sender.flush(connection_id):
+            unfinished.append(connection_id)
     except (FoliostreamError, msgspec.MsgspecError) as fault:
         if is_last and isinstance(fault, RetryableError) and not isinstance(fault, BusyClientError):
             raise

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from foliostream.application.access import not_found
-from foliostream.application.announcing import outgoing
+from foliostream.application.announcing import outgoing, packed
 from foliostream.application.answering import Answers
 from foliostream.application.protocol import MAX_SUBSCRIPTIONS, Resume, Subscribe, Unsubscribe
 from foliostream.domain.notices import CHANNELS, Channel
@@ -96,7 +96,7 @@ class Subscribing:
         self._watch(connection, [resumed])
         replayed = self._replayed(portfolio_id, since_ms)
         lost = self._lost(action.last_version, replayed)
-        letters = list(replayed)
+        letters = list(packed(replayed))
         if lost:
             self.connections.subscribe(connection, [Subscription(portfolio_id, channels=channels)])
             letters.append(self.answers.letter("resync_required", portfolio_id=portfolio_id, reason=lost))
