@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
@@ -289,6 +290,33 @@ def test_what_the_document_does_not_allow_is_refused_wherever_it_is_given() -> N
         if any(allows(inner, right) for right in ("AAPL", "USD", "a", 1, 50)) or "format" in str(inner)
     }
     assert described - tried == set()
+
+
+# What JSON Schema counts as an integer too, and what no decoder may spend its time on.
+NO_INTEGERS = ("1.0", "1e0", "1.5", "1e400", "1e999999999", "1e-999999999", "9" * 5_000)
+
+
+def test_an_integer_is_written_as_the_document_says_without_a_fraction_and_an_exponent() -> None:
+    assert "without a fraction and without an exponent" in document()["info"]["description"]
+    client = Client()
+    assert client.create(account_type="paper", account_kind="margin").status == 201
+    assert client.create(portfolio_id="cash").status == 201
+    tried, taken = set(), []
+    for method, path, sent, place, holder, key, schema in places():
+        if not any(one.get("type") == "integer" for one in (schema, *schema.get("anyOf", ()))):
+            continue
+        right = holder[key]
+        holder[key] = "@"
+        text = json.dumps(sent[0])
+        holder[key] = right
+        for number in NO_INTEGERS:
+            answer = client.send(method, path, text.replace('"@"', number))
+            refused = (answer.body.get("rejected") or [answer.body.get("error")])[0]
+            if refused is None or not refused["code"].startswith("INVALID"):
+                taken.append((place, number, answer.text))
+        tried.add(place[1])
+    assert taken == []
+    assert {"timestamp", "update_interval_ms", "ts", "seq", "price_decimals", "instrument_token"} <= tried
 
 
 # --- a line has the fields of its type --------------------------------------------------------------------------------

@@ -82,6 +82,7 @@ def test_a_ping_is_answered_with_the_servers_time(system: System) -> None:
         ({"action": "resume", "portfolio_id": "one"}, "INVALID_MESSAGE"),
         ({"action": "resume", "portfolio_id": "one", "last_version": -1}, "INVALID_MESSAGE"),
         ({"action": "resume", "portfolio_id": "one", "last_version": "17"}, "INVALID_MESSAGE"),
+        ({"action": "resume", "portfolio_id": "one", "last_version": 17.0}, "INVALID_MESSAGE"),
         ({"action": "resume", "portfolio_id": "one", "last_version": 2**53 + 1}, "INVALID_MESSAGE"),
         ({"action": "resume", "portfolio_id": "bobs", "last_version": 1}, "PORTFOLIO_NOT_FOUND"),
         ({"action": "resume", "last_version": 1}, "PORTFOLIO_NEEDED"),

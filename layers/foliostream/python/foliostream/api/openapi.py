@@ -90,7 +90,8 @@ def describe(resolver: APIGatewayRestResolver) -> dict[str, Any]:
     text = resolver.get_openapi_json_schema(
         title="Foliostream",
         version=VERSION,
-        description="Portfolio values that follow the market. Amounts are exact decimals, times UTC.",
+        description="Portfolio values that follow the market. Amounts are exact decimals, times UTC. Integers are "
+        "written without a fraction and without an exponent: 1239, not 1239.0.",
     )
     document: dict[str, Any] = json.loads(text)
     del document["servers"]
