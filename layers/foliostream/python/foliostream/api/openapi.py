@@ -44,7 +44,6 @@ _SHAPES = (
     shapes.Health,
     shapes.Error,
 )
-_DECIMAL = {"type": "string", "format": "decimal"}
 # What the router takes for a parameter; a path with anything else in its place is none of ours.
 _PARAMETER = r"[-._~()'!*:@,;=+&$%<> \[\]{}|^\w]+"
 
@@ -141,9 +140,9 @@ def _schemas() -> dict[str, Any]:
 
 
 def _with_numbers(schema: object) -> object:
-    """Decimals are JSON numbers here; the library describes its default, strings."""
-    if schema == _DECIMAL:
-        return {"type": "number"}
+    """Decimals are JSON numbers here, or what is said of them; the library describes its default, strings."""
     if isinstance(schema, dict):
+        if schema.get("format") == "decimal":
+            return {"anyOf": schema["anyOf"]} if "anyOf" in schema else {"type": "number"}
         return {name: _with_numbers(value) for name, value in schema.items()}
     return [_with_numbers(value) for value in schema] if isinstance(schema, list) else schema

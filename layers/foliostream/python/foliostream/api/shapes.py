@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Raw, Struct
 
+from foliostream.api.models import POSITIVE, UNSIGNED
 from foliostream.application.fill_input import GivenFill
 from foliostream.application.price_input import MAX_SEQ, MAX_UPDATES
 from foliostream.domain import fills, keys, times
@@ -23,7 +24,10 @@ Currency = Annotated[str, Meta(pattern=f"^{keys.CURRENCY}$")]
 Name = Annotated[str, Meta(pattern=f"^{fills.TEXT}$")]
 # Or empty, where there is nothing to say.
 Text = Annotated[str, Meta(pattern=f"^({fills.TEXT})?$")]
-Moment = Annotated[int, Meta(ge=0, le=times.MAX_MS)] | Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+_Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+Moment = Annotated[int, Meta(ge=0, le=times.MAX_MS)] | _Time
+Unsigned = Annotated[Decimal, Meta(extra_json_schema=UNSIGNED)]
+Positive = Annotated[Decimal, Meta(extra_json_schema=POSITIVE)]
 
 
 class ErrorBody(Struct):
@@ -204,13 +208,13 @@ class PriceUpdateIn(Struct):
     """A price; one of bid, ask and last at least. Newer means (ts, seq); quote and last are judged apart."""
 
     symbol: Symbol
-    ts: Moment
+    ts: Annotated[int, Meta(ge=1, le=times.MAX_MS)] | _Time
     seq: Annotated[int, Meta(ge=0, le=MAX_SEQ)] | None = None
-    bid: Decimal | None = None
-    ask: Decimal | None = None
-    last: Decimal | None = None
-    open: Decimal | None = None
-    previous_close: Decimal | None = None
+    bid: Unsigned | None = None
+    ask: Unsigned | None = None
+    last: Unsigned | None = None
+    open: Unsigned | None = None
+    previous_close: Unsigned | None = None
 
 
 class PricesIn(Struct):
@@ -383,13 +387,14 @@ class FillIn(GivenFill, omit_defaults=True, kw_only=True):
 
     # What is read takes whatever is written, so that each wrong field gets its reason. This is what it should be.
     fill_id: Annotated[str, Meta(pattern=f"^{fills.FILL_ID}$")]
-    quantity: Decimal
-    fill_price: Decimal
+    quantity: Positive
+    fill_price: Unsigned
     timestamp: Moment
     portfolio_id: PortfolioId | None = None
     strategy_id: Annotated[str, Meta(pattern=f"^{fills.STRATEGY_ID}$")] | int | None = None
     instrument_id: Symbol | None = None
     instrument_token: int | Name | None = None
+    fee: Unsigned | None = None
     fee_currency: Currency | None = None
     currency: Currency | None = None
     order_id: Text | int | None = None
