@@ -73,9 +73,7 @@ class Parts:
         self.pacer, self.origins = system.pacer, system.marker.origins
         self.sender, self.each = system.sender, one_by_one
         self.managers = managers(self.clock, self.instruments, watch=OrderWatch(self.hot, FakeOrderQueue()))
-        self.price_taking = price_taking(
-            self.hot, self.instruments, self.marker, self.managers, self.origins, self.clock
-        )
+        self.price_taking = price_taking(self.hot, self.instruments, self.marker, self.managers, self.clock)
         self.settings = SimpleNamespace(
             stack="prod", skew_ms=50, window_ms={"live": 200, "demo": 1_000, "paper": 3_000}
         )

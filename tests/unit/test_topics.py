@@ -57,12 +57,11 @@ def parts(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     system.instruments.put(stock("M&M"))
     system.clock.time_ms = TS + 60_000
     modes = managers(system.clock, system.instruments, watch=OrderWatch(system.hot, FakeOrderQueue()))
-    origins = system.marker.origins
     made = SimpleNamespace(
         system=system,
         hot=system.hot,
-        origins=origins,
-        price_taking=price_taking(system.hot, system.instruments, system.marker, modes, origins, system.clock),
+        origins=system.marker.origins,
+        price_taking=price_taking(system.hot, system.instruments, system.marker, modes, system.clock),
         dead_letters=queue,
         fill_queue=queue,
         fill_accepter=FillAccepter(system.ledger, system.instruments, queue, "desk"),

@@ -112,7 +112,7 @@ class Parts:
 
     @cached_property
     def price_taking(self) -> PriceTaking:
-        return price_taking(self.hot, self.instruments, self.marker, self.managers, self.origins, self.clock)
+        return price_taking(self.hot, self.instruments, self.marker, self.managers, self.clock)
 
     @cached_property
     def order_filler(self) -> OrderFiller:

@@ -598,7 +598,6 @@ class Wiring:
             marker=self.marker,
             counters=self.hot,
             managers=self.managers,
-            origins=self.origins,
             clock=self.clock,
             measure=self._measure,
         )

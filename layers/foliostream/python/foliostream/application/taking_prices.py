@@ -10,7 +10,6 @@ from foliostream.application import managers
 from foliostream.application.figures import count_prices
 from foliostream.application.managers import Managers
 from foliostream.application.marking import Marker
-from foliostream.application.origins import Origins
 from foliostream.application.price_input import Parsed
 from foliostream.application.update_prices import PriceReport, update_prices
 from foliostream.domain.price import Refused
@@ -43,7 +42,6 @@ class PriceTaking:
     marker: Marker
     counters: Counters
     managers: Managers
-    origins: Origins
     clock: Clock
     measure: Callable[[Figures], None]
 
@@ -79,7 +77,7 @@ class PriceTaking:
             "symbols": report.shown_symbols,
             "marked": report.portfolios_marked,
             "bundles": report.bundles_sent,
-            "origins": self.origins.ids,
+            "origins": self.marker.origins.ids,
             "causes": causes,
         }
         log.info("prices", extra=told)
