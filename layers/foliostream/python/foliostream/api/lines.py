@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from foliostream.api.models import NONZERO, POSITIVE, UNSIGNED
+from foliostream.api.models import NONZERO, POSITIVE, UNSIGNED, text
 from foliostream.domain import keys
 
 
@@ -62,7 +62,7 @@ def _described(form: Form, properties: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, schema in properties.items():
         if name == "instrument_id" and name in (*form.needed, *form.optional):
-            schema = {"anyOf": [{"type": "string", "pattern": f"^{form.instrument}$"}, *schema["anyOf"][1:]]}
+            schema = {"anyOf": [text(form.instrument), *schema["anyOf"][1:]]}
         if name in form.signs:
             schema = schema | {"anyOf": [*form.signs[name]["anyOf"], {"type": "null"}]}
         if name in form.needed:

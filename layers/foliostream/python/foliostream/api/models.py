@@ -52,31 +52,26 @@ def _epoch_ms(raw: object) -> int:
         raise ValueError(fault.message) from None
 
 
-def named(pattern: str) -> WithJsonSchema:
-    """Describes a name that the domain checks by the same pattern."""
-    return WithJsonSchema({"type": "string", "pattern": f"^{pattern}$"})
+def text(pattern: str) -> dict[str, str]:
+    """The schema of a text that matches as a whole."""
+    return {"type": "string", "pattern": f"^{pattern}$"}
 
 
 _NUMBER = {"type": "number", "exclusiveMinimum": -(10**MAX_DIGITS), "exclusiveMaximum": 10**MAX_DIGITS}
-_TEXT = {"type": "string", "pattern": f"^{_DECIMAL.pattern}$"}
+_ABOVE_ZERO, _BELOW_ZERO = _NUMBER | {"exclusiveMinimum": 0}, _NUMBER | {"exclusiveMaximum": 0}
+_FROM_ZERO = {"type": "number", "minimum": 0, "exclusiveMaximum": 10**MAX_DIGITS}
 # Zero has a sign as well, which says nothing.
-_UNSIGNED_TEXT = {"type": "string", "pattern": f"^(?!-[0.]*[1-9]){_DECIMAL.pattern}$"}
-_POSITIVE_TEXT = {"type": "string", "pattern": f"^(?=[0.]*[1-9]){_DECIMAL.pattern}$"}
-_NONZERO_TEXT = {"type": "string", "pattern": f"^(?=-?[0.]*[1-9]){_DECIMAL.pattern}$"}
-PortfolioId = Annotated[str, named(keys.PORTFOLIO_ID)]
-Symbol = Annotated[str, named(keys.SYMBOL)]
-Currency = Annotated[str, named(keys.CURRENCY)]
-SymbolOrCash = Annotated[str, named(keys.SYMBOL_OR_CASH)]
-TransactionId = Annotated[str, named(keys.TRANSACTION_ID)]
-OrderId = Annotated[str, named(orders.ORDER_ID)]
-UNSIGNED = {"anyOf": [{"type": "number", "minimum": 0, "exclusiveMaximum": 10**MAX_DIGITS}, _UNSIGNED_TEXT]}
-POSITIVE = {"anyOf": [_NUMBER | {"exclusiveMinimum": 0}, _POSITIVE_TEXT]}
-NONZERO = {"anyOf": [_NUMBER | {"exclusiveMaximum": 0}, _NUMBER | {"exclusiveMinimum": 0}, _NONZERO_TEXT]}
-Amount = Annotated[
-    Decimal,
-    BeforeValidator(_exact),
-    WithJsonSchema({"anyOf": [_NUMBER, _TEXT]}),
-]
+UNSIGNED = {"anyOf": [_FROM_ZERO, text(rf"(?!-[0.]*[1-9]){_DECIMAL.pattern}")]}
+POSITIVE = {"anyOf": [_ABOVE_ZERO, text(rf"(?=[0.]*[1-9]){_DECIMAL.pattern}")]}
+NONZERO = {"anyOf": [_BELOW_ZERO, _ABOVE_ZERO, text(rf"(?=-?[0.]*[1-9]){_DECIMAL.pattern}")]}
+# Names that the domain checks by the same patterns.
+PortfolioId = Annotated[str, WithJsonSchema(text(keys.PORTFOLIO_ID))]
+Symbol = Annotated[str, WithJsonSchema(text(keys.SYMBOL))]
+Currency = Annotated[str, WithJsonSchema(text(keys.CURRENCY))]
+SymbolOrCash = Annotated[str, WithJsonSchema(text(keys.SYMBOL_OR_CASH))]
+TransactionId = Annotated[str, WithJsonSchema(text(keys.TRANSACTION_ID))]
+OrderId = Annotated[str, WithJsonSchema(text(orders.ORDER_ID))]
+Amount = Annotated[Decimal, BeforeValidator(_exact), WithJsonSchema({"anyOf": [_NUMBER, text(_DECIMAL.pattern)]})]
 
 
 def _unsigned(raw: object) -> Decimal:
@@ -93,22 +88,10 @@ def _positive(raw: object) -> Decimal:
     return value
 
 
-Unsigned = Annotated[
-    Decimal,
-    BeforeValidator(_unsigned),
-    WithJsonSchema(UNSIGNED),
-]
-Positive = Annotated[
-    Decimal,
-    BeforeValidator(_positive),
-    WithJsonSchema(POSITIVE),
-]
+Unsigned = Annotated[Decimal, BeforeValidator(_unsigned), WithJsonSchema(UNSIGNED)]
+Positive = Annotated[Decimal, BeforeValidator(_positive), WithJsonSchema(POSITIVE)]
 # Not zero is checked by the domain, which knows the transaction.
-Change = Annotated[
-    Decimal,
-    BeforeValidator(_exact),
-    WithJsonSchema(NONZERO),
-]
+Change = Annotated[Decimal, BeforeValidator(_exact), WithJsonSchema(NONZERO)]
 
 
 def _ratio(raw: object) -> tuple[Decimal, Decimal]:
@@ -121,7 +104,7 @@ def _ratio(raw: object) -> tuple[Decimal, Decimal]:
 Ratio = Annotated[
     tuple[Decimal, Decimal],
     BeforeValidator(_ratio),
-    WithJsonSchema({"type": "string", "pattern": f"^{_RATIO.pattern}$", "description": "new units for old ones"}),
+    WithJsonSchema(text(_RATIO.pattern) | {"description": "new units for old ones"}),
 ]
 Timestamp = Annotated[
     int,
@@ -236,8 +219,8 @@ class UpdateLine(_Body):
     DIVIDEND, FEE, SWAP: ``amount``, or ``quantity_change`` times ``price`` (1 if left out), and ``currency``; of the
     last three signed: DIVIDEND and SWAP are received, FEE is paid. SPLIT: ``instrument_id``, ``ratio``, ``cash_price``
     where fractions are paid in cash. FX: ``amount``, above zero, of ``from`` is given for ``amount`` times ``rate`` of
-    ``to``.
-    ADJUSTMENT: ``reason``, and a signed ``amount`` or, in kind, ``instrument_id``, ``quantity_change``, ``price``."""
+    ``to``. ADJUSTMENT: ``reason``, and a signed ``amount`` or, in kind, ``instrument_id``, ``quantity_change``,
+    ``price``."""
 
     transaction_type: TransactionType
     instrument_id: SymbolOrCash | None = None

@@ -12,6 +12,7 @@ from aws_lambda_powertools.event_handler import APIGatewayRestResolver
 from aws_lambda_powertools.event_handler.openapi.types import OpenAPIResponse
 
 from foliostream.api import lines, shapes
+from foliostream.api.models import text
 from foliostream.domain import keys, orders
 from foliostream.domain.valuation import PortfolioState, PositionState
 
@@ -49,9 +50,9 @@ _PARAMETER = r"[-._~()'!*:@,;=+&$%<> \[\]{}|^\w]+"
 
 # What its parameters are, checked by the use cases: a path is read before anybody knows in which way it is encoded.
 _IN_PATHS: Mapping[str, Mapping[str, Any]] = {
-    "portfolio_id": {"type": "string", "pattern": f"^{keys.PORTFOLIO_ID}$"},
-    "symbol": {"type": "string", "pattern": f"^{keys.SYMBOL}$"},
-    "order_id": {"type": "string", "pattern": f"^{orders.ORDER_ID}$"},
+    "portfolio_id": text(keys.PORTFOLIO_ID),
+    "symbol": text(keys.SYMBOL),
+    "order_id": text(orders.ORDER_ID),
     "user_type": {"type": "string", "enum": [*keys.ACCOUNT_TYPES]},
 }
 
