@@ -60,14 +60,14 @@ def described(line: Mapping[str, Any]) -> dict[str, Any]:
 def _described(form: Form, properties: Mapping[str, Any]) -> dict[str, Any]:
     """What a line does not have may still be null, and its fee zero."""
     found: dict[str, Any] = {}
+    has = (*form.needed, *form.optional)
+    own = {**form.signs, "instrument_id": {"anyOf": [text(form.instrument)]}}
     for name, schema in properties.items():
-        if name == "instrument_id" and name in (*form.needed, *form.optional):
-            schema = {"anyOf": [text(form.instrument), *schema["anyOf"][1:]]}
-        if name in form.signs:
-            schema = schema | {"anyOf": [*form.signs[name]["anyOf"], {"type": "null"}]}
+        if name in has and name in own:
+            schema = {"anyOf": [*own[name]["anyOf"], {"type": "null"}]}
         if name in form.needed:
             schema = {"anyOf": [one for one in schema["anyOf"] if one != {"type": "null"}]}
-        elif name not in (*form.optional, *OF_ALL):
+        elif name not in (*has, *OF_ALL):
             schema = {"const": 0} if name == "fee" else {"type": "null"}
         found[name] = schema
     found["transaction_type"] = {"type": "string", "enum": [*form.types]}
