@@ -19,6 +19,8 @@ from tests.chaos.traffic import Accounts
 # Weights are rounded to six decimals each.
 WEIGHTS_TOLERANCE = Decimal("0.00001")
 NOTHING = Decimal(0)
+# The first comes from the hot store, the others from the ledger.
+PRIVATE = ("state", "transactions", "history", "orders")
 ANALYZED_EVERY_S, ASKED_AGAIN_S = 2.5, 10.0
 
 
@@ -45,10 +47,11 @@ class Readers:
                 self.answers += 1
                 self.faults += self._wrong(portfolio_id, state)
             name, rest = self.draw.choice(sorted(self.others.items()))
-            if _read(rest, path) is None:
+            what = self.draw.choice(PRIVATE)
+            if _read(rest, f"/api/v1/portfolio/{portfolio_id}/{what}") is None:
                 self.refusals += 1
             else:
-                self.faults.append(f"{name} read {portfolio_id}")
+                self.faults.append(f"{name} read the {what} of {portfolio_id}")
 
     def _wrong(self, portfolio_id: str, state: Mapping[str, Any]) -> Iterator[str]:
         for fault in (*inconsistencies(state), *self._older(portfolio_id, state)):
