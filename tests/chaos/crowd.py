@@ -46,6 +46,7 @@ class Watcher(Client):
     connections: int = 0
     silences: int = 0
     pinged_at: float = 0.0
+    told_at: float = 0.0
     is_stuck: bool = False
     acknowledged: set[str] = field(default_factory=set)
     runs: dict[str, int] = field(default_factory=dict)
@@ -68,7 +69,9 @@ class Watcher(Client):
         asked = self.socket
         while self.socket is asked and not self.ended:
             for name in self.portfolio_ids:
-                if name in self.acknowledged or time.monotonic() < self.asked_at.get(name, -ASK_AGAIN_S) + ASK_AGAIN_S:
+                # As long as events come, what was asked for is on its way.
+                asked_at = max(self.told_at, self.asked_at[name]) if name in self.asked_at else -ASK_AGAIN_S
+                if name in self.acknowledged or time.monotonic() < asked_at + ASK_AGAIN_S:
                     continue
                 self.asked_at[name] = time.monotonic()
                 with suppress(WebSocketException):
@@ -158,6 +161,7 @@ class Watcher(Client):
             self.values[portfolio_id] = None if value is None else Decimal(value)
 
     def _told(self, message: dict[str, Any]) -> None:
+        self.told_at = time.monotonic()
         same = str({name: value for name, value in message.items() if name != "timestamp"})
         before = self.contents.setdefault(message["event_id"], same)
         if before != same:

@@ -99,7 +99,7 @@ class Storm:
 
     def flush(self, connection_id: str) -> None:
         with self.turns[connection_id]:
-            self.sender.flush(connection_id)
+            self.sender.flush(connection_id, self.clock.now_ms() + 10_000)
 
     # --- what happens ---------------------------------------------------------------------------------------------
 

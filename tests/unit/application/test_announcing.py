@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from foliostream.application.push import FLUSHED_MAX, OUTBOX_MAX, POSTED_AT_ONCE, SENT_EVENTS_MAX
+from foliostream.application.push import OUTBOX_MAX, POSTED_AT_ONCE, POSTED_MS, SENT_EVENTS_MAX
 from foliostream.domain.notices import Notice
 from foliostream.errors import PermanentError, RetryableError
 from foliostream.ports import Outgoing
@@ -167,13 +167,18 @@ def test_a_function_that_is_ended_in_a_long_outbox_has_posted_the_most_of_it_for
     gateway = Attentive(connections)
     letters = [("c1", Outgoing(f"{number:06d}", b"{}")) for number in range(OUTBOX_MAX)]
     connections.enqueue(letters, system.clock.now_ms() + 60_000)
-    sender = replace(system.sender, gateway=gateway)
-    while not sender.flush("c1"):
-        pass
+    assert replace(system.sender, gateway=gateway).flush("c1", system.clock.now_ms())
     assert gateway.waiting[:OUTBOX_MAX:POSTED_AT_ONCE] == list(range(OUTBOX_MAX, 0, -POSTED_AT_ONCE))
 
 
-def test_a_long_outbox_is_posted_in_several_flushes_so_that_others_come_in_between(system: System) -> None:
+def test_a_slow_client_s_long_outbox_is_posted_in_several_flushes_and_others_come_in_between(system: System) -> None:
+    post = system.gateway.post
+
+    def slow(connection_id: str, payload: bytes) -> bool:
+        system.clock.advance(40)
+        return post(connection_id, payload)
+
+    system.gateway.post = slow  # type: ignore[method-assign]
     letters = [("c1", Outgoing(f"{number:06d}", b'{"type":"pong"}')) for number in range(OUTBOX_MAX)]
     system.connections.enqueue(letters, system.clock.now_ms() + 60_000)
     system.marker.connections_now(["c1"])
@@ -181,7 +186,8 @@ def test_a_long_outbox_is_posted_in_several_flushes_so_that_others_come_in_betwe
     while found := system.queues.receive("push"):
         assert system.push(received(found)) == []
         posted.append(len(system.gateway.to("c1")) - sum(posted))
-    assert posted == [FLUSHED_MAX, OUTBOX_MAX - FLUSHED_MAX]
+    at_once = POSTED_MS // 40 + POSTED_AT_ONCE // 2
+    assert posted == [at_once] * 3 + [OUTBOX_MAX - 3 * at_once]
 
 
 def test_a_client_that_lets_too_much_wait_is_closed(system: System) -> None:

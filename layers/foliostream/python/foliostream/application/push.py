@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
@@ -38,9 +39,9 @@ OUTBOX_MAX = 1_000
 # What was posted is taken out of the outbox each so many: a function that is ended by its time-out begins there again,
 # and comes to an end however slow the posts are.
 POSTED_AT_ONCE = 100
-# Of an outbox at most about so many are posted in one flush, and the rest is asked for again: the others that wait for
-# the same sender come in between, and the time of the function is enough.
-FLUSHED_MAX = 500
+# After so long a batch posts no more of what waits in outboxes, and has the rest asked for again: what changes comes in
+# between, and however slow the posts are, the function comes to its end.
+POSTED_MS = 10_000
 # Connections of which a container remembers when it served them: a message that waited meanwhile asks for nothing more.
 SERVED_MAX = 10_000
 # For so long a session can go on from what its last connection was sent.
@@ -93,17 +94,17 @@ class Sender:
         """Whether a flush of this container that began after that came to its end: it has read all that was there."""
         return self.served_ms.get(connection_id, -1) > since_ms
 
-    def flush(self, connection_id: str) -> bool:
+    def flush(self, connection_id: str, ends_ms: int) -> bool:
         """Post what is waiting; a connection that is gone is removed with everything kept about it. False if that was
-        not all: it must be flushed again."""
+        not all when the time was over: it must be flushed again."""
         self.counts.connections.append(connection_id)
         now_ms = self.clock.now_ms()
-        is_all = self._serve(connection_id, now_ms)
+        is_all = self._serve(connection_id, now_ms, ends_ms)
         if is_all:
             self._remember(connection_id, now_ms)
         return is_all
 
-    def _serve(self, connection_id: str, now_ms: int) -> bool:
+    def _serve(self, connection_id: str, now_ms: int, ends_ms: int) -> bool:
         view = self.connections.view(connection_id, now_ms)
         if view is None or len(view.outbox) > OUTBOX_MAX:
             # Nobody may wait on a line that nobody knows of: whoever is still there finds it closed, and comes again.
@@ -113,11 +114,9 @@ class Sender:
         if view.connection.expires_at_ms <= now_ms:
             self.expire(connection_id)
             return True
-        portions = list(_portions(view.outbox))
-        first = portions[: FLUSHED_MAX // POSTED_AT_ONCE]
-        is_all = len(first) == len(portions)
-        if self._send_outbox(view, first) and (not is_all or self._send_states(view)):
-            return is_all
+        waiting = deque(_portions(view.outbox))
+        if self._send_outbox(view, waiting, ends_ms) and (waiting or self._send_states(view)):
+            return not waiting
         self.forget(connection_id)
         return True
 
@@ -144,12 +143,16 @@ class Sender:
         if closed.connection is not None and sent:
             self.sessions.keep_sent(closed.connection.session_id, sent, self.clock.now_ms() + RESUMABLE_MS)
 
-    def _send_outbox(self, view: ConnectionView, portions: Iterable[Sequence[Outgoing]]) -> bool:
-        """In order; a notice only to who is subscribed to its channel now, and only once."""
+    def _send_outbox(self, view: ConnectionView, waiting: deque[list[Outgoing]], ends_ms: int) -> bool:
+        """In order; a notice only to who is subscribed to its channel now, and only once. What is left when the time
+        is over stays in ``waiting``."""
         sent = dict.fromkeys(view.connection.sent_events)
         # The session is read after the outbox: the first look finds what all such entries stand for.
         done_with = frozenset([entry.entry_id for entry in view.outbox if entry.is_signal][1:])
-        return all(self._send_entries(view, entries, done_with, sent) for entries in portions)
+        while waiting and self.clock.now_ms() <= ends_ms:
+            if not self._send_entries(view, waiting.popleft(), done_with, sent):
+                return False
+        return True
 
     def _send_entries(
         self, view: ConnectionView, entries: Iterable[Outgoing], done_with: Collection[str], sent: dict[str, None]
@@ -298,15 +301,17 @@ def push(
     batch = wait_until_due(received, clock, skew_ms=0)
     marker.origins.begin(*(item.message.origins for item in batch.due))
     highest = attempts(_unserved(batch.due, sender, skew_ms))
+    ends_ms = clock.now_ms() + POSTED_MS
     unserved: list[str] = []
     unfinished: list[str] = []
 
     def flush(connection_id: str) -> str | None:
         try:
-            return _fault(sender, connection_id, unfinished, is_last=highest[connection_id] >= MAX_ATTEMPTS)
-        except RetryableError as fault:
-            unserved.append(fault.message)
-            return None
+            if not sender.flush(connection_id, ends_ms):
+                unfinished.append(connection_id)
+        except (FoliostreamError, msgspec.MsgspecError) as fault:
+            return _again(fault, unserved, is_last=highest[connection_id] >= MAX_ATTEMPTS)
+        return None
 
     for connection_id, fault in zip(highest, each(flush, highest), strict=True):
         if fault is not None:
@@ -327,14 +332,10 @@ def _unserved(opened: Iterable[Opened], sender: Sender, skew_ms: int) -> Iterato
         yield Opened(item.received, replaced(item.message, keys=keys))
 
 
-def _fault(sender: Sender, connection_id: str, unfinished: list[str], *, is_last: bool) -> str | None:
-    """Why a connection could not be served, to be tried again alone; a failing store's ``RetryableError`` if this was
-    the last of the attempts. ``unfinished`` takes it if there is more to post."""
-    try:
-        if not sender.flush(connection_id):
-            unfinished.append(connection_id)
-    except (FoliostreamError, msgspec.MsgspecError) as fault:
-        if is_last and isinstance(fault, RetryableError) and not isinstance(fault, BusyClientError):
-            raise
-        return str(fault)
-    return None
+def _again(fault: Exception, unserved: list[str], *, is_last: bool) -> str | None:
+    """Why a connection is to be tried again alone; ``unserved`` takes it instead if a store failed and this was the
+    last of the attempts."""
+    if is_last and isinstance(fault, RetryableError) and not isinstance(fault, BusyClientError):
+        unserved.append(fault.message)
+        return None
+    return str(fault)
