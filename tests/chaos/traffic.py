@@ -128,9 +128,9 @@ class Market:
         if taken.status != 202 or taken.body["accepted"] != len(updates):
             raise TrafficError(f"prices were refused: {taken.status} {taken.body}")
 
-    def move_all(self) -> None:
-        """A new price of every symbol at once, acknowledged."""
-        self.insist([self._moved(symbol) for symbol in self.symbols])
+    def publish_all(self) -> None:
+        """A new price of every symbol at once, over the bus."""
+        self.publish([self._moved(symbol) for symbol in self.symbols])
 
     def last_words(self) -> None:
         """A last price of every symbol, acknowledged; nothing may come after it."""

@@ -57,7 +57,7 @@ def test_nothing_is_sent_when_nothing_changed(system: System) -> None:
     system.subscribe("one")
     system.flush()
     system.messages()
-    system.sender.flush("c1")
+    system.sender.flush("c1", system.clock.now_ms())
     system.marker.connections(["c1"])
     system.flush()
     assert kinds(system) == []
@@ -148,7 +148,7 @@ def test_what_a_flush_has_seen_is_not_looked_for_again_by_the_messages_that_wait
 
 @pytest.mark.parametrize("late_ms", [-SKEW_MS, 0, SKEW_MS])
 def test_a_change_made_while_a_flush_may_have_read_already_is_looked_for(system: System, late_ms: int) -> None:  # G1
-    system.sender.flush("c1")
+    system.sender.flush("c1", system.clock.now_ms())
     system.sender.counts.take()
     system.clock.time_ms += late_ms
     system.marker.connections_now(["c1"])
@@ -162,7 +162,7 @@ def test_a_flush_that_failed_is_not_remembered(system: System) -> None:
     made_ms = system.clock.now_ms()
     system.clock.advance(1_000)
     with pytest.raises(BusyClientError):
-        system.sender.flush("c1")
+        system.sender.flush("c1", system.clock.now_ms())
     assert not system.sender.is_served("c1", made_ms)
 
 
@@ -365,7 +365,7 @@ def test_a_subscription_renewed_while_it_is_served_gets_its_snapshot(system: Sys
     system.gateway.post = renew  # type: ignore[method-assign]
     system.flush()
     system.messages()
-    system.sender.flush("c1")
+    system.sender.flush("c1", system.clock.now_ms())
     assert kinds(system) == ["snapshot"], "what was sent for the old subscription does not count"
 
 
