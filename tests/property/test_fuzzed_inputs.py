@@ -229,7 +229,7 @@ def test_every_message_of_a_client_is_answered_as_described_and_the_connection_l
     event = deepcopy(SPOKEN[0])
     event["body"] = body
     assert call("websocket", event, parts) == {"statusCode": 200}
-    parts.sender.flush(CLIENT)
+    parts.sender.flush(CLIENT, NOW_MS)
     told = [json.loads(payload) for payload in parts.gateway.to(CLIENT)]
     assert told
     assert [asyncapi.faults("tell", message) for message in told] == [[]] * len(told)

@@ -96,7 +96,7 @@ def test_an_amount_goes_through_books_snapshots_answers_sockets_and_events_as_it
         handle(stream_of(parts, "p"), CONTEXT)
     parts.watching.connect(CLIENT, "alice", (), NOW_MS + 60_000)
     parts.watching.receive(CLIENT, '{"action": "subscribe", "portfolio_ids": ["p"]}')
-    parts.sender.flush(CLIENT)
+    parts.sender.flush(CLIENT, NOW_MS)
     ((_, event),) = parts.bus.published
     said = parts.gateway.to(CLIENT)[-1]
     for text in (rest(parts, "GET", "/api/v1/portfolio/p/positions"), said, ENCODER.encode(event)):
