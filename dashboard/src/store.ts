@@ -3,7 +3,7 @@
 import { batch, computed, signal, type Signal } from '@preact/signals'
 import { type Amount, toNumber } from './lib/exact'
 import { Live, type LinkState, type Message } from './lib/live'
-import { ASKED_MAX, Questions } from './lib/questions'
+import { ASK_AGAIN_MS, ASKED_MAX, Questions } from './lib/questions'
 import { ApiError, config, portfolios, Rest, type Summary } from './lib/rest'
 import { applied, type PortfolioState, type Shown, type Update } from './lib/state'
 
@@ -81,6 +81,7 @@ const shown = new Map<string, Signal<Shown | undefined>>()
 // Portfolios of which something is missing.
 const gaps = new Set<string>()
 const questions = new Questions()
+let toldAtMs = 0
 // What was known when the connection was lost, until `resumed` answers it: snapshots come before that without events.
 const since = new Map<string, number>()
 const points = new Map<string, Signal<Point[]>>()
@@ -315,7 +316,9 @@ function put(requestId: string, message: object): void {
 function askAgain(): void {
   if (linkState.value !== 'open') return
   const lost = questions.lost(Date.now())
-  if (lost.some(([, question]) => question.times >= ASKED_MAX)) {
+  // As long as events come, a long answer may be on its way: another connection would begin it anew.
+  const isSilent = Date.now() - toldAtMs >= ASK_AGAIN_MS
+  if (isSilent && lost.some(([, question]) => question.times >= ASKED_MAX)) {
     questions.clear()
     live?.anew()
   } else for (const [requestId, { message }] of lost.slice(0, ASKED_AGAIN_AT_ONCE)) put(requestId, message)
@@ -441,6 +444,7 @@ export function extended(line: Point[], point: Point): Point[] {
 
 function takeHappening(message: Message): void {
   const { type, timestamp, event_id: eventId, portfolio_id: portfolioId, ...content } = message
+  toldAtMs = Date.now()
   // A repeat after a reconnect has the same id.
   if (happenings.value.some((known) => known.eventId === eventId)) return
   const one = { eventId: String(eventId), type, portfolioId: String(portfolioId), timestamp: String(timestamp), content }

@@ -115,7 +115,8 @@ class _Question(Struct, frozen=True):
 
 class Watch:
     """``connect`` opens a connection with a query string, ``fetch`` gets a state that was too large for a message.
-    What is not answered is asked again after ``ASK_AGAIN_S``; after ``ASKED_MAX`` times another connection is tried."""
+    What is not answered is asked again after ``ASK_AGAIN_S``; after ``ASKED_MAX`` times another connection is tried,
+    unless events come."""
 
     def __init__(
         self,
@@ -141,6 +142,7 @@ class Watch:
         self._unanswered: dict[str, _Question] = {}
         # The time that whoever takes the events lets pass does not count: the answer may be there.
         self._listened_s = 0.0
+        self._told_at_s = -ASK_AGAIN_S
         # What it goes on from, until that is answered: snapshots may come before, and bring no events.
         self._since: dict[str, int] = {}
 
@@ -210,7 +212,8 @@ class Watch:
         is_lost = self._listened_s - oldest.asked_at_s >= ASK_AGAIN_S
         if not is_lost or self._listened_s - newest.asked_at_s < AFTER_BURST_S:
             return
-        if oldest.times >= ASKED_MAX:
+        # As long as events come, a long answer may be on its way: another connection would begin it anew.
+        if oldest.times >= ASKED_MAX and self._listened_s - self._told_at_s >= ASK_AGAIN_S:
             raise SocketError(f"{request_id} was asked {ASKED_MAX} times and not answered")
         del self._unanswered[request_id]  # What is asked again is the newest.
         self._put(socket, request_id, oldest.message, oldest.times + 1)
@@ -266,6 +269,7 @@ class Watch:
 
     def _happening(self, message: Mapping[str, Json]) -> Iterator[Event]:
         event_id = message["event_id"]
+        self._told_at_s = self._listened_s
         if event_id in self._seen:
             self._seen.move_to_end(event_id)
             return

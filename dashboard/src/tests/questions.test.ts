@@ -130,6 +130,16 @@ test('what is not answered is asked again after a time, and then on another conn
   expect(taken()).toEqual([SUBSCRIBE])
 })
 
+test('as long as events come the connection is kept', async () => {
+  for (let number = 0; number < 3 * ASKED_MAX; number += 1) {
+    await passed(ASK_AGAIN_MS / 2)
+    await say({ type: 'fill', event_id: `fill:${number}`, portfolio_id: 'growth', timestamp: '2026-01-05T10:00:00Z' })
+  }
+  expect(Socket.count).toBe(1)
+  await passed(2 * ASK_AGAIN_MS)
+  expect(Socket.count).toBe(2)
+})
+
 test('a resume is asked again from what the page had until that is answered', async () => {
   await say(snapshot(7), snapshot(7, 'income'), { type: 'subscribed', request_id: 'subscribe:growth' })
   await comesBack()

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from foliostream.application.announcing import PACKED_MAX
 from foliostream.application.protocol import (
     ACTIONS,
     ACTIONS_AT_ONCE,
@@ -205,6 +206,29 @@ def test_what_was_missed_of_many_portfolios_comes_whole_however_much_it_is(syste
         of_it = [message for message in messages if message.get("portfolio_id") == name]
         assert kinds(of_it) == ["margin_call"] * (REPLAYED_MAX - 1) + ["resumed"], name
     assert len(events) > OUTBOX_MAX
+
+
+def test_what_is_asked_again_before_it_is_answered_comes_once(system: System) -> None:
+    version = system.state("one").version
+    for number in range(PACKED_MAX + 50):
+        system.clock.advance(1)
+        system.announce([call(number)])
+    asked = json.dumps({"action": "resume", "portfolio_id": "one", "last_version": version})
+    for _ in range(3):
+        system.watching.receive("c1", asked)
+        system.clock.advance(1_000)
+    assert kinds(told(system)) == ["margin_call"] * (PACKED_MAX + 50) + ["resumed"]
+    system.watching.receive("c1", asked)
+    assert kinds(told(system))[-1] == "resumed", "it was answered: this is another question"
+
+
+def test_another_version_than_the_one_waiting_to_be_answered_is_another_question(system: System) -> None:
+    version = system.state("one").version
+    for last_version in (version - 1, version):
+        system.watching.receive(
+            "c1", json.dumps({"action": "resume", "portfolio_id": "one", "last_version": last_version})
+        )
+    assert kinds(told(system)) == ["resumed", "resumed"], "nothing is to be sent to who has the newest"
 
 
 def test_a_version_older_than_what_is_kept_is_said_and_a_snapshot_follows(system: System) -> None:

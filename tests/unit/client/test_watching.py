@@ -256,6 +256,27 @@ def test_what_is_not_answered_is_asked_again_after_a_time_and_then_on_another_co
     assert anew == (ASK_AGAIN_S * ASKED_MAX, subscribe("growth"))
 
 
+class BusyLine(Line):
+    """A fill every twenty seconds, for six hundred."""
+
+    def receive(self, timeout_s: float) -> dict[str, Any] | None:
+        message = super().receive(timeout_s)
+        number, seconds = divmod(self.now_s, 20)
+        if seconds or number > 30:
+            return message
+        return {"type": "fill", "event_id": f"f{number}", "portfolio_id": "growth", "timestamp": "2026-01-05T10:00:00Z"}
+
+
+def test_as_long_as_events_come_the_connection_is_kept() -> None:
+    line = BusyLine()
+    events = over(line, ["growth"])
+    the(Connected, events)
+    lost = next(event for event in events if not isinstance(event, Happening))
+    assert isinstance(lost, Disconnected)
+    assert 600 < line.now_s < 600 + 2 * ASK_AGAIN_S
+    assert {str(asked) for asked in line.take()} == {str(subscribe("growth"))}
+
+
 def test_a_resume_is_asked_again_from_what_it_had_until_that_is_answered(line: Line, slow: Iterator[Event]) -> None:
     the(Connected, slow)
     line.coming += [snapshot(7), {"type": "subscribed", "request_id": "subscribe"}]

@@ -17,6 +17,7 @@ from foliostream.ports import (
     Clock,
     Connection,
     Connections,
+    ConnectionView,
     Ledger,
     Notices,
     Outgoing,
@@ -60,7 +61,7 @@ class Subscribing:
 
     def unsubscribe(self, connection: Connection, action: Unsubscribe) -> None:
         """From some channels, or altogether."""
-        subscriptions = self._subscriptions(connection)
+        subscriptions = self._view(connection).subscriptions
         asked = list(dict.fromkeys(action.portfolio_ids or self._only(connection, subscriptions)))
         dropped = set(action.channels or CHANNELS)
         kept = [
@@ -81,11 +82,14 @@ class Subscribing:
 
     def resume(self, connection: Connection, action: Resume) -> None:
         """Go on from ``last_version``: with an update where it is known what the client has, else with a snapshot;
-        notices since then are sent again."""
+        notices since then are sent again. Asked again before that is sent, it changes nothing."""
         [portfolio_id] = self._asked(connection, None if action.portfolio_id is None else [action.portfolio_id])
         if not self._own(connection, [portfolio_id]):
             raise not_found(portfolio_id)
-        active = self.active(connection)
+        view = self._view(connection)
+        if _is_on_its_way(view, portfolio_id, action.last_version):
+            return
+        active = {item.portfolio_id: item.channels for item in view.subscriptions}
         self._check_room(active.keys() | {portfolio_id})
         channels = active.get(portfolio_id, CHANNELS)
         since_ms = action.last_version - REPLAY_SLACK_MS
@@ -102,7 +106,9 @@ class Subscribing:
             letters.append(self.answers.letter("resync_required", portfolio_id=portfolio_id, reason=lost))
         active = active | {portfolio_id: channels}
         acknowledgement = _acknowledgement(connection, active) | {"portfolio_id": portfolio_id}
-        letters.append(self.answers.letter("resumed", action.request_id, **acknowledgement))
+        letters.append(
+            self.answers.letter("resumed", action.request_id, **acknowledgement)._replace(portfolio_id=portfolio_id)
+        )
         self.answers.letters(connection, letters)
 
     def restore(self, connection: Connection) -> None:
@@ -121,7 +127,7 @@ class Subscribing:
 
     def active(self, connection: Connection) -> dict[str, tuple[Channel, ...]]:
         """The channels it is subscribed to, by portfolio."""
-        return {item.portfolio_id: item.channels for item in self._subscriptions(connection)}
+        return {item.portfolio_id: item.channels for item in self._view(connection).subscriptions}
 
     def portfolio(self, connection: Connection, portfolio_id: str | None) -> Portfolio:
         """The client's portfolio of this id, or its only one; ``NotFoundError``, or ``CallerError``
@@ -136,7 +142,7 @@ class Subscribing:
         """The portfolios named, or the only one: that is subscribed to, else that the client has."""
         if named is not None:
             return list(dict.fromkeys(named))
-        return self._only(connection, self._subscriptions(connection))
+        return self._only(connection, self._view(connection).subscriptions)
 
     def _only(self, connection: Connection, subscriptions: Sequence[Subscription]) -> list[str]:
         only = [item.portfolio_id for item in subscriptions]
@@ -177,11 +183,11 @@ class Subscribing:
                 code="TOO_MANY_SUBSCRIPTIONS",
             )
 
-    def _subscriptions(self, connection: Connection) -> list[Subscription]:
+    def _view(self, connection: Connection) -> ConnectionView:
         view = self.connections.view(connection.connection_id, self.clock.now_ms())
         if view is None:
             raise NotFoundError(f"connection {connection.connection_id} is closed", code="CONNECTION_CLOSED")
-        return view.subscriptions
+        return view
 
     def _acknowledge(
         self, connection: Connection, kind: str, active: Mapping[str, tuple[Channel, ...]], request_id: str | None
@@ -189,6 +195,14 @@ class Subscribing:
         """Through the outbox, since it must come before the snapshots it announces."""
         letter = self.answers.letter(kind, request_id, **_acknowledgement(connection, active))
         self.answers.letters(connection, [letter])
+
+
+def _is_on_its_way(view: ConnectionView, portfolio_id: str, last_version: int) -> bool:
+    """Whether the answer to the same question waits to be sent: of all letters only that one names a portfolio."""
+    is_asked = any(
+        item.portfolio_id == portfolio_id and item.sent_version == last_version for item in view.subscriptions
+    )
+    return is_asked and any(entry.portfolio_id == portfolio_id and not entry.event_id for entry in view.outbox)
 
 
 def _acknowledgement(connection: Connection, active: Mapping[str, tuple[Channel, ...]]) -> dict[str, object]:
