@@ -87,13 +87,13 @@ def one_or_list(shape: type, limit: int) -> dict[str, Any]:
 
 def describe(resolver: APIGatewayRestResolver) -> dict[str, Any]:
     """The OpenAPI document of the resolver's routes, without ``servers``."""
-    text = resolver.get_openapi_json_schema(
+    written = resolver.get_openapi_json_schema(
         title="Foliostream",
         version=VERSION,
         description="Portfolio values that follow the market. Amounts are exact decimals, times UTC. Integers are "
         "written without a fraction and without an exponent: 1239, not 1239.0.",
     )
-    document: dict[str, Any] = json.loads(text)
+    document: dict[str, Any] = json.loads(written)
     del document["servers"]
     schemas = document["components"]["schemas"] | _schemas()
     schemas["UpdateLine"] = lines.described(schemas["UpdateLine"])

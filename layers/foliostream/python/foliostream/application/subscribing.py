@@ -106,9 +106,9 @@ class Subscribing:
             letters.append(self.answers.letter("resync_required", portfolio_id=portfolio_id, reason=lost))
         active = active | {portfolio_id: channels}
         acknowledgement = _acknowledgement(connection, active) | {"portfolio_id": portfolio_id}
-        letters.append(
-            self.answers.letter("resumed", action.request_id, **acknowledgement)._replace(portfolio_id=portfolio_id)
-        )
+        letter = self.answers.letter("resumed", action.request_id, **acknowledgement)
+        entry_id = letter.entry_id + _answering(action.last_version)
+        letters.append(letter._replace(entry_id=entry_id, portfolio_id=portfolio_id))
         self.answers.letters(connection, letters)
 
     def restore(self, connection: Connection) -> None:
@@ -199,10 +199,17 @@ class Subscribing:
 
 def _is_on_its_way(view: ConnectionView, portfolio_id: str, last_version: int) -> bool:
     """Whether the answer to the same question waits to be sent: of all letters only that one names a portfolio."""
-    is_asked = any(
-        item.portfolio_id == portfolio_id and item.sent_version == last_version for item in view.subscriptions
+    is_subscribed = any(item.portfolio_id == portfolio_id for item in view.subscriptions)
+    return is_subscribed and any(
+        entry.portfolio_id == portfolio_id and entry.entry_id.endswith(_answering(last_version))
+        for entry in view.outbox
+        if not entry.event_id
     )
-    return is_asked and any(entry.portfolio_id == portfolio_id and not entry.event_id for entry in view.outbox)
+
+
+def _answering(last_version: int) -> str:
+    """The end of the id of an answer to ``resume``."""
+    return f"-from-{last_version}"
 
 
 def _acknowledgement(connection: Connection, active: Mapping[str, tuple[Channel, ...]]) -> dict[str, object]:
