@@ -89,7 +89,7 @@ class Subscribing:
         view = self._view(connection)
         if _is_on_its_way(view, portfolio_id, action.last_version):
             return
-        active = {item.portfolio_id: item.channels for item in view.subscriptions}
+        active = _channels(view)
         self._check_room(active.keys() | {portfolio_id})
         channels = active.get(portfolio_id, CHANNELS)
         since_ms = action.last_version - REPLAY_SLACK_MS
@@ -127,7 +127,7 @@ class Subscribing:
 
     def active(self, connection: Connection) -> dict[str, tuple[Channel, ...]]:
         """The channels it is subscribed to, by portfolio."""
-        return {item.portfolio_id: item.channels for item in self._view(connection).subscriptions}
+        return _channels(self._view(connection))
 
     def portfolio(self, connection: Connection, portfolio_id: str | None) -> Portfolio:
         """The client's portfolio of this id, or its only one; ``NotFoundError``, or ``CallerError``
@@ -197,10 +197,13 @@ class Subscribing:
         self.answers.letters(connection, [letter])
 
 
+def _channels(view: ConnectionView) -> dict[str, tuple[Channel, ...]]:
+    return {item.portfolio_id: item.channels for item in view.subscriptions}
+
+
 def _is_on_its_way(view: ConnectionView, portfolio_id: str, last_version: int) -> bool:
     """Whether the answer to the same question waits to be sent: of all letters only that one names a portfolio."""
-    is_subscribed = any(item.portfolio_id == portfolio_id for item in view.subscriptions)
-    return is_subscribed and any(
+    return portfolio_id in _channels(view) and any(
         entry.portfolio_id == portfolio_id and entry.entry_id.endswith(_answering(last_version))
         for entry in view.outbox
         if not entry.event_id
