@@ -22,7 +22,13 @@ def broker_routes(api: APIGatewayRestResolver, parts: Parts) -> None:
     @api.post(
         "/api/v1/portfolio/<portfolio_id>/reconcile",
         summary="Compare the books with the broker; report, or apply what is evident",
-        responses=answers(status_200=("The report; a broker that does not answer is `failed`", ref(ReconcileReport))),
+        responses=answers(
+            status_200=(
+                "The report; a broker that does not answer is `failed`. What is `applied` stands in the ledger; the "
+                "state shows it within moments, as after a fill",
+                ref(ReconcileReport),
+            )
+        ),
     )
     def reconcile_portfolio(portfolio_id: str, body: Annotated[ReconcileRequest, Body()]) -> Response[str]:
         identifier = requests.name(portfolio_id)
