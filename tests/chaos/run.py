@@ -23,8 +23,7 @@ from tests.chaos.poison import Poison, queue_url
 from tests.chaos.proxy import Proxy
 from tests.chaos.readers import Analyst, Readers
 from tests.chaos.traffic import Desk, Slides, Thread, Traders, TrafficError
-from tests.e2e.conftest import Cloud, looking_into
-from tests.e2e.test_projection import Events
+from tests.e2e.conftest import Cloud, Events, looking_into
 from tests.support.watching import Versions
 
 CLIENTS = 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -35,6 +36,7 @@ ACCOUNT_TYPES = ("live", "demo", "paper")
 # Everything arrives within a few windows; a busy machine gets more.
 DEADLINE_S = 30.0
 SHARDS = 64
+STATE_UPDATED = "portfolio_state_updated"
 T = TypeVar("T")
 
 
@@ -175,6 +177,68 @@ def looking_into(stack: Cloud) -> Iterator[HotStore]:
     table = stack.outputs.resources["HotTableName"]
     with ThreadPoolExecutor(4) as pool:
         yield DynamoDbHotStore(stack.aws("dynamodb"), table, SystemClock(), pool, shards=SHARDS)
+
+
+class Events:
+    """What arrives of an event on the bus of the stack, in a queue of its own."""
+
+    def __init__(self, stack: Cloud, detail_type: str) -> None:
+        self._sqs, self._events, self._type = stack.aws("sqs"), stack.aws("events"), detail_type
+        self._bus = stack.outputs.resources["EventBusName"]
+        self._name = f"test-{uuid4().hex[:12]}"
+        self._url = self._sqs.create_queue(QueueName=self._name)["QueueUrl"]
+        attributes = self._sqs.get_queue_attributes(QueueUrl=self._url, AttributeNames=["QueueArn"])["Attributes"]
+        pattern = json.dumps({"source": ["foliostream"], "detail-type": [detail_type]})
+        self._events.put_rule(Name=self._name, EventBusName=self._bus, EventPattern=pattern)
+        targets = [{"Id": "queue", "Arn": attributes["QueueArn"]}]
+        self._events.put_targets(Rule=self._name, EventBusName=self._bus, Targets=targets)
+        self._seen: dict[str, dict[str, Any]] = {}
+
+    def close(self) -> None:
+        self._events.remove_targets(Rule=self._name, EventBusName=self._bus, Ids=["queue"])
+        self._events.delete_rule(Name=self._name, EventBusName=self._bus)
+        self._sqs.delete_queue(QueueUrl=self._url)
+
+    def of(self, portfolio_id: str) -> list[dict[str, Any]]:
+        """The details so far of one portfolio; what comes twice is known by its id."""
+        while self._receive():
+            pass
+        return [detail for detail in self._seen.values() if detail[self._type]["portfolio_id"] == portfolio_id]
+
+    def all_ids(self) -> set[str]:
+        """Of every event that is there by now."""
+        while self._receive():
+            pass
+        return set(self._seen)
+
+    def ids(self, portfolio_id: str) -> set[str]:
+        return {detail["event_id"] for detail in self.of(portfolio_id)}
+
+    def _receive(self) -> int:
+        answer = self._sqs.receive_message(QueueUrl=self._url, MaxNumberOfMessages=10, WaitTimeSeconds=0)
+        for message in answer.get("Messages", []):
+            detail = json.loads(message["Body"], parse_float=Decimal)["detail"]
+            self._seen[detail["event_id"]] = detail
+            self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"])
+        return len(answer.get("Messages", []))
+
+
+@pytest.fixture
+def at_rest(stack: Cloud, admin: Rest) -> Iterator[Callable[[Holder], None]]:
+    """Waits until all that followed from what somebody booked is over: the ledger's stream, which has an account valued
+    once more after the answer, and every valuation that was promised."""
+    told = Events(stack, STATE_UPDATED)
+
+    def wait(owner: Holder) -> None:
+        name = owner.portfolio_id
+        [book] = [item for item in owner.rest.get("/api/v1/portfolios")["portfolios"] if item["portfolio_id"] == name]
+        wanted = f"{STATE_UPDATED}:{name}:{book['ledger_version']}"
+        eventually(lambda: told.ids(name), lambda ids: wanted in ids, "the ledger's stream")
+        path, key = f"/api/market/portfolio/dirty-users/{book['account_type']}", f"{book['account_type']}:{name}"
+        eventually(lambda: admin.get(path)["users"], lambda users: key not in users, "the end of its marks")
+
+    yield wait
+    told.close()
 
 
 def lose_hot_store(stack: Cloud) -> None:

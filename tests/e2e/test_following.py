@@ -27,16 +27,18 @@ def told(stack: Cloud, function: str, message: str, holds: Callable[[dict[str, A
 
 
 def test_a_price_is_followed_from_its_request_over_the_valuation_to_the_push(
-    stack: Cloud, admin: Rest, symbol: str, holder: Callable[[str], Holder]
+    stack: Cloud,
+    admin: Rest,
+    symbol: str,
+    holder: Callable[[str], Holder],
+    at_rest: Callable[[Holder], None],
 ) -> None:
     owner = holder("live")
     with stack.socket(owner.name) as socket:
         socket.send({"action": "subscribe", "portfolio_ids": [owner.portfolio_id]})
         receive(socket, of_type("snapshot"), "the snapshot")
         # Else what the purchase promised might be valued with the new price, and there would be nothing left to send.
-        waiting = "/api/market/portfolio/dirty-users/live"
-        key = f"live:{owner.portfolio_id}"
-        eventually(lambda: admin.get(waiting)["users"], lambda users: key not in users, "the purchase was valued")
+        at_rest(owner)
         post_price(admin, symbol, "77")
         # While somebody watches: the first update may still be the purchase's.
         [given] = told(stack, "rest_api", "prices", lambda line: symbol in line["symbols"])
