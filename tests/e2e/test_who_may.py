@@ -207,9 +207,15 @@ def test_an_action_on_somebody_elses_portfolio_is_refused_and_nothing_of_it_come
         with scene.stack.socket(scene.owner) as owner:
             # What the price changed has arrived at the owner: by then the stranger would have it too.
             owner.send({"action": "subscribe", "portfolio_ids": [scene.ground.portfolio_id]})
-            receive(owner, lambda message: "123" in str(message), "the price")
+            receive(owner, lambda message: shows_mark(message, 123), "the price")
         stranger.send({"action": "ping"})
         assert receive(stranger, anything, "only the pong")["type"] == "pong"
+
+
+def shows_mark(message: dict[str, Any], price: int) -> bool:
+    """Whether a position of a snapshot or an update is at this price."""
+    shown = [message["data"]] if message["type"] == "snapshot" else [one["data"] for one in message.get("updates", ())]
+    return any(position["mark"] == price for data in shown for position in data.get("positions", ()))
 
 
 def test_every_action_on_ones_own_portfolio_is_served(scene: Scene) -> None:
