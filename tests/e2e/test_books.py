@@ -95,7 +95,7 @@ def test_a_closed_day_stands_in_the_history_and_the_next_one_counts_from_its_mar
     }
     closed = close(stack, portfolio_ids=[owner.portfolio_id])
     assert closed == over | {"day": closed["day"], "written": [owner.portfolio_id], "late": []}
-    assert close(stack, portfolio_ids=[owner.portfolio_id])["skipped"] == [owner.portfolio_id]
+    assert close(stack, portfolio_ids=[owner.portfolio_id], day=closed["day"])["skipped"] == [owner.portfolio_id]
     (day,) = history(owner)
     assert (day["date"], day["total_value"]) == (closed["day"], Decimal("10098.50"))
     assert (day["inflows"], day["outflows"], day["daily_pnl"]) == (10_000, 0, Decimal("100.00"))
