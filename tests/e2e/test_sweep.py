@@ -80,8 +80,15 @@ def test_a_bundle_whose_message_was_lost_is_valued_after_the_sweep(
     assert waiting["count"] == len(waiting["users"])
     assert waiting["oldest_age_ms"] >= 0
     assert owner.state()["total_value"] == total("100")
-    eventually(lambda: swept(stack, 2)["late"], lambda late: late > 0, "the lost promise")
-    eventually(owner.state, lambda state: state["total_value"] == total("130"), "the lost price")
+    late: list[int] = []
+
+    def after_a_sweep() -> dict[str, Any]:
+        """Again and again: what the first one finds late may be somebody else's."""
+        late.append(swept(stack, 2)["late"])
+        return owner.state()
+
+    eventually(after_a_sweep, lambda state: state["total_value"] == total("130"), "the lost price")
+    assert sum(late) > 0
     eventually(lambda: dirty(admin, account_type), lambda found: key not in found["users"], "the kept promise")
 
 
