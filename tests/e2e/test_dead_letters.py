@@ -94,8 +94,10 @@ def test_a_portfolio_that_was_given_up_is_valued_with_all_of_its_queue(
     stack: Cloud,
     holder: Callable[[str], Holder],
     operator: Operator,
+    at_rest: Callable[[Holder], None],
 ) -> None:
     someone = holder("live")
+    at_rest(someone)
     version = someone.state()["version"]
     key = f"live:{someone.state()['portfolio_id']}"
     body = {"window": 1, "window_end_ms": 2, "keys": [key], "reason": "price", "symbols": [], "attempt": 5, "v": 1}
@@ -164,10 +166,11 @@ def test_all_are_replayed_however_many_calls_it_takes(stack: Cloud, operator: Op
 
 
 def test_a_part_of_the_ledgers_stream_that_was_given_up_is_projected_again(
-    stack: Cloud, holder: Callable[[str], Holder], operator: Operator
+    stack: Cloud, holder: Callable[[str], Holder], operator: Operator, at_rest: Callable[[Holder], None]
 ) -> None:
     """As Lambda writes the letter: where in the stream, and nothing of what."""
     someone = holder("demo")
+    at_rest(someone)
     identifier = someone.state()["portfolio_id"]
     streams = stack.aws("dynamodbstreams")
     table = stack.outputs.resources["LedgerTableName"]

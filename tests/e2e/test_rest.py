@@ -119,10 +119,14 @@ def test_a_portfolio_is_created_once_listed_and_not_taken_over(stack: Cloud) -> 
     assert [item["portfolio_id"] for item in owner.get("/api/v1/portfolios")["portfolios"]] == [identifier]
 
 
-def test_a_refresh_values_again_without_a_new_price(admin: Rest, symbol: str, holder: Callable[[str], Holder]) -> None:
+def test_a_refresh_values_again_without_a_new_price(
+    admin: Rest, symbol: str, holder: Callable[[str], Holder], at_rest: Callable[[Holder], None]
+) -> None:
     owner = holder("paper")
     post_price(admin, symbol, 7)
-    before = eventually(owner.state, lambda state: state["calc_status"] == "ok", "the price")
+    eventually(owner.state, lambda state: state["calc_status"] == "ok", "the price")
+    at_rest(owner)
+    before = owner.state()
     assert owner.rest.call("POST", f"/api/v1/portfolio/{owner.portfolio_id}/refresh").status == 202
     after = eventually(owner.state, lambda state: state["version"] > before["version"], "the refresh")
     assert after["total_value"] == before["total_value"]
