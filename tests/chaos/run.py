@@ -214,12 +214,12 @@ class _Run:
     def _check(self, scene: Field, checks: Checks, told: dict[str, Events], versions: Versions) -> None:
         self.say("checks")
         report = self.report
-        events = {kind: told[kind].all_ids() for kind in told}
+        events = _until_nothing(lambda: list(checks.wrong_events(_ids(told), scene.stores_lost)), ARRIVAL_S)
         for check in (
             checks.client_faults(),
             checks.wrong_books(),
             checks.wrong_orders(),
-            checks.wrong_events(events, scene.stores_lost),
+            events,
             self._alarms(scene),
             checks.wrong_letters(scene.poison.letters),
             (f"{name} went from version {high} to {low}" for name, high, low in versions.fallen),
@@ -293,6 +293,11 @@ def _listening(cloud: Cloud) -> Iterator[dict[str, Events]]:
     finally:
         for events in told.values():
             events.close()
+
+
+def _ids(told: dict[str, Events]) -> dict[str, set[str]]:
+    """Of every event that is there by now."""
+    return {kind: events.all_ids() for kind, events in told.items()}
 
 
 def window_ms(store: str, account_type: str) -> int:

@@ -103,8 +103,8 @@ async def the_market_moves(
     await happening
     figures["second_half"] = heard(crowd, staying)
     figures["workers_mb"] = steady(workers, workers_mb(crowd))
-    assert [client.number for client in staying if not client.messages] == [], "whoever stays is told"
     figures["newest_everywhere_s"] = round(await settle(crowd, staying), 1)
+    assert [client.number for client in staying if not client.messages] == [], "whoever stays is told"
     await has_every_event_once(crowd, staying)
     assert [fault for client in staying for fault in client.faults] == []
     assert sum(client.repeats for client in staying) == 0, "versions strictly rise"
