@@ -20,6 +20,8 @@ from tests.e2e.conftest import Cloud, eventually, post_price
 
 # Accounts that the local cloud has credentials of; each test takes one, from the end.
 _numbers = count(1020, -1)
+# Some of them wait for more than a minute by design, since fills in flight are given that time.
+PATIENCE_S = 600
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -127,6 +129,7 @@ def reconciled(desk: Desk) -> dict[str, Any]:
     return eventually(desk.reconcile, lambda report: report["status"] == "ok", "reconciled", within_s=100.0)
 
 
+@pytest.mark.timeout(PATIENCE_S)
 def test_a_trade_told_by_postback_and_by_polling_is_booked_once_and_the_books_are_confirmed(desk: Desk) -> None:
     first = desk.trade("BUY", 4, 100.5, order_quantity=10)
     assert desk.postback(first) == 200
@@ -146,6 +149,7 @@ def test_a_trade_told_by_postback_and_by_polling_is_booked_once_and_the_books_ar
     eventually(desk.state, lambda state: state["unreconciled_since"] is None, "confirmed")
 
 
+@pytest.mark.timeout(PATIENCE_S)
 def test_an_account_that_drifts_is_reported_and_on_demand_put_right(desk: Desk) -> None:
     desk.trade("BUY", 10, 100)
     desk.reconcile()
@@ -166,6 +170,7 @@ def test_an_account_that_drifts_is_reported_and_on_demand_put_right(desk: Desk) 
     assert desk.reconcile(apply=True)["applied"] == []
 
 
+@pytest.mark.timeout(PATIENCE_S)
 def test_two_strategies_on_one_account_get_their_shares_of_what_nobody_placed(desk: Desk) -> None:
     other = f"zerodha_{uuid4().hex[:8]}"
     broker = {"name": "zerodha", "account": desk.account, "tag": "other"}
@@ -219,6 +224,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.timeout(PATIENCE_S)
 def test_whatever_the_broker_does_no_position_changes_and_recovery_is_automatic(desk: Desk) -> None:
     desk.trade("BUY", 10, 100)
     desk.reconcile()
@@ -262,6 +268,7 @@ def new_token(desk: Desk) -> None:
     eventually(desk.reconcile, lambda report: not str(report["reason"]).startswith("TOKEN_EXPIRED"), "a new token")
 
 
+@pytest.mark.timeout(PATIENCE_S)
 def test_what_was_missed_in_an_outage_is_caught_up_by_the_schedule(desk: Desk) -> None:
     endpoint = desk.stack.outputs.aws_endpoint
 

@@ -170,7 +170,7 @@ def empty_the_hot_store(stack: Cloud) -> None:
     assert rebuild.rebuild_hot(stack.outputs, lambda _: None).is_finished
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("fault", [kill_valkey, kill_workers, pause_consumers, empty_the_hot_store])
 def test_nothing_is_lost_in_a_storm_when(
     stack: Cloud,
