@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from random import Random
 from typing import Any, TypeVar
 from uuid import uuid4
+from zoneinfo import ZoneInfo
 
 import pytest
 import redis
@@ -36,6 +37,8 @@ ACCOUNT_TYPES = ("live", "demo", "paper")
 # Everything arrives within a few windows; a busy machine gets more.
 DEADLINE_S = 30.0
 SHARDS = 64
+# The template's.
+MARKET_ZONE = ZoneInfo("America/New_York")
 STATE_UPDATED = "portfolio_state_updated"
 T = TypeVar("T")
 
@@ -75,9 +78,20 @@ class Cloud:
         return self.outputs.aws(service)
 
 
+def half_a_day_away() -> str:
+    """A schedule by which no day is closed, and no book changed, in the middle of a run."""
+    hour = (datetime.now(MARKET_ZONE).hour + 12) % 24
+    return f"cron(0 {hour} ? * MON-FRI *)"
+
+
 @pytest.fixture(scope="session", params=["valkey", "dynamodb"])
 def stack(request: pytest.FixtureRequest) -> Iterator[Cloud]:
-    settings = settings_of(f"test-{request.param}", PORTFOLIO_HOT_STORE=request.param, PORTFOLIO_PAGE="cloudfront")
+    settings = settings_of(
+        f"test-{request.param}",
+        PORTFOLIO_HOT_STORE=request.param,
+        PORTFOLIO_PAGE="cloudfront",
+        PORTFOLIO_CLOSE_DAY_SCHEDULE=half_a_day_away(),
+    )
     with running_cloud(settings) as outputs:
         yield Cloud(outputs, settings)
         # Whatever the run has made the functions write.
