@@ -1,6 +1,7 @@
 """What is replaced in the emulator does what it replaces."""
 
 import subprocess
+from pathlib import Path
 
 from local import environments
 
@@ -28,16 +29,17 @@ for number in range(5_000):
 print(forgotten)
 """
 
-# The first process to start takes its time, the second ends at once: does the first one answer?
+# Given whose way of starting, and a folder. The first process to start takes its time, the second ends at once: does
+# the first one answer?
 STARTS = """
-import io, pathlib, sys, tempfile, threading, time, zipfile
+import io, pathlib, sys, threading, time, zipfile
 from ministack.core.lambda_runtime import Worker
 from ministack.services import lambda_svc
 import emulator
 
 if sys.argv[1] == "ours":
     Worker.invoke = emulator.invoke
-folder = pathlib.Path(tempfile.mkdtemp())
+folder = pathlib.Path(sys.argv[2])
 handler = f'''
 import os, pathlib, time
 folder, stop = pathlib.Path({str(folder)!r}), time.monotonic() + 20
@@ -98,10 +100,10 @@ def test_duplicates_are_forgotten_at_the_same_moment_as_by_the_emulator_itself()
     assert int(run(COMPARISON)) > 1_000
 
 
-def test_a_process_that_does_not_start_takes_no_other_with_it() -> None:
-    assert run(STARTS, "ours") == "answered"
+def test_a_process_that_does_not_start_takes_no_other_with_it(tmp_path: Path) -> None:
+    assert run(STARTS, "ours", str(tmp_path)) == "answered"
 
 
-def test_the_emulator_itself_still_ends_the_others() -> None:
+def test_the_emulator_itself_still_ends_the_others(tmp_path: Path) -> None:
     """When this fails, `invoke` of local/emulator.py is no longer needed."""
-    assert run(STARTS, "theirs") == "lost"
+    assert run(STARTS, "theirs", str(tmp_path)) == "lost"
