@@ -215,26 +215,23 @@ class Events:
 
     def of(self, portfolio_id: str) -> list[dict[str, Any]]:
         """The details so far of one portfolio; what comes twice is known by its id."""
-        while self._receive():
-            pass
+        self._drain()
         return [detail for detail in self._seen.values() if detail[self._type]["portfolio_id"] == portfolio_id]
 
     def all_ids(self) -> set[str]:
         """Of every event that is there by now."""
-        while self._receive():
-            pass
+        self._drain()
         return set(self._seen)
 
     def ids(self, portfolio_id: str) -> set[str]:
         return {detail["event_id"] for detail in self.of(portfolio_id)}
 
-    def _receive(self) -> int:
-        answer = self._sqs.receive_message(QueueUrl=self._url, MaxNumberOfMessages=10, WaitTimeSeconds=0)
-        for message in answer.get("Messages", []):
-            detail = json.loads(message["Body"], parse_float=Decimal)["detail"]
-            self._seen[detail["event_id"]] = detail
-            self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"])
-        return len(answer.get("Messages", []))
+    def _drain(self) -> None:
+        while found := self._sqs.receive_message(QueueUrl=self._url, MaxNumberOfMessages=10).get("Messages"):
+            for message in found:
+                detail = json.loads(message["Body"], parse_float=Decimal)["detail"]
+                self._seen[detail["event_id"]] = detail
+                self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"])
 
 
 @pytest.fixture
@@ -310,6 +307,11 @@ def receive(socket: Socket, holds: Callable[[dict[str, Any]], bool], what: str) 
 
 def of_type(*kinds: str) -> Callable[[dict[str, Any]], bool]:
     return lambda message: message["type"] in kinds
+
+
+def has_total(message: dict[str, Any], value: Decimal) -> bool:
+    """Whether it is an update to this total value."""
+    return message["type"] == "portfolio_update" and message["updates"][0]["data"].get("total_value") == value
 
 
 def anything(message: dict[str, Any]) -> bool:

@@ -231,7 +231,7 @@ def test_whatever_the_broker_does_no_position_changes_and_recovery_is_automatic(
     eventually(desk.held, lambda quantity: quantity == 10, "the trades are booked")
     since = reconciled(desk)["checked_at"]
     before = desk.state()
-    counted = failures(desk)
+    counted = failures(desk, "/broker_api")
 
     for fault, code in FAULTS.items():
         desk.tell("fault", fault=fault)
@@ -248,12 +248,15 @@ def test_whatever_the_broker_does_no_position_changes_and_recovery_is_automatic(
             new_token(desk)
         since = reconciled(desk)["checked_at"]
         eventually(desk.state, lambda state: state["unreconciled_since"] is None, "confirmed")
-    eventually(lambda: failures(desk), lambda now: now >= counted + len(FAULTS), "the metric of every failure")
+    eventually(
+        lambda: failures(desk, "/broker_api"), lambda now: now >= counted + len(FAULTS), "the metric of every failure"
+    )
 
 
-def failures(desk: Desk) -> int:
-    """How often the function that answers those who ask has counted an account as failed."""
-    lines = function_logs(desk.stack.outputs.aws_endpoint, "/broker_api")
+def failures(desk: Desk, function: str) -> int:
+    """How often a function has counted an account as failed: ``/broker_api`` answers those who ask, ``/reconcile`` the
+    schedule."""
+    lines = function_logs(desk.stack.outputs.aws_endpoint, function)
     return sum('"AccountsFailed":1' in line for line in lines)
 
 
@@ -270,18 +273,13 @@ def new_token(desk: Desk) -> None:
 
 @pytest.mark.timeout(PATIENCE_S)
 def test_what_was_missed_in_an_outage_is_caught_up_by_the_schedule(desk: Desk) -> None:
-    endpoint = desk.stack.outputs.aws_endpoint
-
-    def failures() -> int:
-        return sum('"AccountsFailed":1' in line for line in function_logs(endpoint, "/reconcile"))
-
-    counted = failures()
+    counted = failures(desk, "/reconcile")
     desk.tell("fault", fault="down")
     desk.trade("BUY", 10, 100)
     invoke(desk)
     eventually(desk.state, lambda state: state["unreconciled_since"] is not None, "doubted")
     assert desk.held() == 0
-    eventually(failures, lambda now: now > counted, "the metric")
+    eventually(lambda: failures(desk, "/reconcile"), lambda now: now > counted, "the metric")
     desk.tell("fault", fault="")
 
     eventually(lambda: invoke(desk).held(), lambda quantity: quantity == 10, "caught up", within_s=60.0)

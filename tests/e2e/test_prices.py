@@ -17,6 +17,7 @@ from tests.e2e.conftest import (
     Holder,
     anything,
     eventually,
+    has_total,
     now_ms,
     of_type,
     post_price,
@@ -44,13 +45,7 @@ def test_a_posted_price_shows_in_the_state_and_on_the_socket(
 
         assert post_price(admin, symbol, "123.456789")["accepted"] == 1
         expected = total("123.456789").quantize(Decimal("0.01"))
-        pushed = receive(
-            socket,
-            lambda message: (
-                message["type"] == "portfolio_update" and message["updates"][0]["data"].get("total_value") == expected
-            ),
-            "the update",
-        )["updates"][0]
+        pushed = receive(socket, lambda message: has_total(message, expected), "the update")["updates"][0]
         assert pushed["portfolio_id"] == owner.portfolio_id
         assert pushed["version"] > pushed["previous_version"] >= first["version"]
         position = pushed["data"]["positions"][0]

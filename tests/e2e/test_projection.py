@@ -33,7 +33,6 @@ from tests.e2e.conftest import (
 )
 
 STATUS_CHANGED = "portfolio_status_changed"
-SHARDS = 64
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from tests.e2e.conftest import (
     Cloud,
     Holder,
     eventually,
+    has_total,
     lose_hot_store,
     now_ms,
     of_type,
@@ -144,10 +145,7 @@ def test_a_lost_hot_store_is_rebuilt_with_its_prices_and_watchers(
         post_price(admin, symbol, "120")
         receive(
             socket,
-            lambda message: (
-                message["type"] == "portfolio_update"
-                and message["updates"][0]["data"].get("total_value") == total("120")
-            ),
+            lambda message: has_total(message, total("120")),
             "the next price on the socket that was open all the time",
         )
 

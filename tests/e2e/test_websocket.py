@@ -12,7 +12,18 @@ from foliostream.application.protocol import ACTIONS_AT_ONCE
 from foliostream.application.watching import TOUCH_EVERY_MS
 from foliostream_client.errors import SocketError
 from foliostream_client.transport import Rest, Socket
-from tests.e2e.conftest import Cloud, Holder, anything, eventually, now_ms, of_type, post_price, receive, total
+from tests.e2e.conftest import (
+    Cloud,
+    Holder,
+    anything,
+    eventually,
+    has_total,
+    now_ms,
+    of_type,
+    post_price,
+    receive,
+    total,
+)
 
 # What the template says where nobody says otherwise.
 SESSION_MS = 86_400_000
@@ -122,10 +133,6 @@ def test_a_ticket_opens_one_connection(stack: Cloud, symbol: str, holder: Callab
             Socket(url)
     with pytest.raises(SocketError):
         Socket(stack.outputs.ws_url, query="ticket=guessed")
-
-
-def has_total(message: dict[str, Any], value: Decimal) -> bool:
-    return message["type"] == "portfolio_update" and message["updates"][0]["data"].get("total_value") == value
 
 
 def has_positions(message: dict[str, Any]) -> bool:
