@@ -1,4 +1,4 @@
-"""Starts ministack with two things mended. Run with the interpreter of the cloud's environment.
+"""Starts ministack with three things mended. Run with the interpreter of the cloud's environment.
 
 ministack looks at every message of the last five minutes whenever one is sent to a FIFO queue, to forget those that no
 longer count as duplicates. A system under prices sends hundreds a second: after a minute the emulator does little else.
@@ -6,17 +6,29 @@ longer count as duplicates. A system under prices sends hundreds a second: after
 Where the process of an invocation cannot be started, ministack ends all others of that function, and takes the folders
 of those that are just starting: they fail too, and end those that started meanwhile. A function that is asked for often
 does not come back from that.
+
+ministack takes API keys from a header only. Where an API says that its authorizer names them (``ApiKeySourceType``),
+they come from the authorizer's answer, as on AWS, and a header is not looked at.
 """
 
 import sys
 import time
+from contextvars import ContextVar
 from typing import Any
 
 from ministack.app import main
 from ministack.core.lambda_runtime import Worker
+from ministack.services import apigateway_v1 as gateway
 from ministack.services import sqs
+from ministack.services.cloudformation import provisioners
 
+_USAGE_KEY = "usageIdentifierKey"
+_usage_key: ContextVar[str] = ContextVar(_USAGE_KEY, default="")
 _invoke = Worker.invoke
+_create_rest_api = provisioners._apigw_rest_api_create
+_ask_authorizer = gateway._invoke_authorizer_lambda
+_authorize_request = gateway._authorize_request_v1
+_check_api_key = gateway._check_api_key
 
 
 def prune_dedup(queue: dict[str, Any]) -> None:
@@ -37,9 +49,50 @@ def invoke(worker: Worker, *args: object, **named: object) -> dict[str, Any]:
         return {"status": "error", "error": f"Runtime.ExitError: {fault}", "cold_start": True}
 
 
+def create_rest_api(logical_id: str, props: dict[str, Any], stack_name: str) -> tuple[str, dict[str, Any]]:
+    """As before, and where keys come from is kept; ministack takes that from updates only."""
+    api_id, attributes = _create_rest_api(logical_id, props, stack_name)
+    gateway._rest_apis[api_id]["apiKeySource"] = props.get("ApiKeySourceType", "HEADER")
+    return api_id, attributes
+
+
+async def ask_authorizer(*args: object, **named: object) -> dict[str, Any] | None:
+    """The key is put into the context of the answer, the only part that is kept for later calls."""
+    result: dict[str, Any] | None = await _ask_authorizer(*args, **named)
+    answer = (result or {}).get("body")
+    if isinstance(answer, dict) and answer.get(_USAGE_KEY):
+        answer["context"] = {**(answer.get("context") or {}), _USAGE_KEY: answer[_USAGE_KEY]}
+    return result
+
+
+async def authorize_request(*args: object, **named: object) -> tuple[object, dict[str, Any] | None]:
+    """The key leaves the context, which goes on to the function, and waits for the check of this very call."""
+    error, context = await _authorize_request(*args, **named)
+    _usage_key.set((context or {}).get(_USAGE_KEY, ""))
+    return error, context and {name: value for name, value in context.items() if name != _USAGE_KEY}
+
+
+def check_api_key(method: dict[str, Any], api_id: str, stage: str, headers: dict[str, Any]) -> tuple[Any, Any]:
+    """The call's error and its key."""
+    if gateway._rest_apis[api_id].get("apiKeySource") == "AUTHORIZER":
+        headers = {"x-api-key": _usage_key.get()}
+    error_and_key: tuple[Any, Any] = _check_api_key(method, api_id, stage, headers)
+    return error_and_key
+
+
+def mend() -> None:
+    """Put ours in place of theirs."""
+    sqs._prune_dedup = prune_dedup
+    Worker.invoke = invoke
+    provisioners._apigw_rest_api_create = create_rest_api
+    provisioners._RESOURCE_HANDLERS["AWS::ApiGateway::RestApi"]["create"] = create_rest_api
+    gateway._invoke_authorizer_lambda = ask_authorizer
+    gateway._authorize_request_v1 = authorize_request
+    gateway._check_api_key = check_api_key
+
+
 if __name__ == "__main__":
     if not callable(getattr(sqs, "_prune_dedup", None)):
         sys.exit("this ministack forgets deduplication ids otherwise: see whether local/emulator.py is still needed")
-    sqs._prune_dedup = prune_dedup
-    Worker.invoke = invoke
+    mend()
     main()

@@ -23,4 +23,4 @@ def handler(event: dict[str, Any], _: object) -> dict[str, Any]:
     except UnauthorizedError as refusal:
         log.info("refused: %s: %s", refusal.code, refusal.message)
         raise Exception("Unauthorized") from None
-    return policy(claims, event["methodArn"])
+    return policy(claims, event["methodArn"], wiring().settings.usage_keys)

@@ -21,6 +21,7 @@ from tests.support.log_search import FORGED, forged, secrets
 
 GROUND = Ground("nobodys", "NOSUCH", "an-order", "something-new")
 FORGERIES = [f'\n{{"level":"{FORGED}"}}', f"\r\n{FORGED}"]
+THREE_CALLS = {"rateLimit": 0.001, "burstLimit": 3}
 ROUTES = ("$connect", "$disconnect", "$default")
 
 
@@ -76,13 +77,16 @@ def three_calls(stack: Cloud) -> Iterator[None]:
     assert before == {"rateLimit": 1000, "burstLimit": 2000}  # as the template has them
 
     def limit(limits: dict[str, Any]) -> None:
-        places = {f"/*/*/throttling/{kind}": str(value) for kind, value in limits.items()}
-        operations = [{"op": "replace", "path": path, "value": value} for path, value in places.items()]
-        gateway.update_stage(restApiId=api_id, stageName=name, patchOperations=operations)
+        gateway.update_stage(restApiId=api_id, stageName=name, patchOperations=operations("/*/*/throttling", limits))
 
-    limit({"rateLimit": 0.001, "burstLimit": 3})
+    limit(THREE_CALLS)
     yield
     limit(before)
+
+
+def operations(place: str, values: dict[str, Any]) -> list[dict[str, str]]:
+    """What API Gateway is told to change."""
+    return [{"op": "replace", "path": f"{place}/{name}", "value": str(value)} for name, value in values.items()]
 
 
 @pytest.mark.usefixtures("three_calls")
@@ -91,6 +95,38 @@ def test_who_calls_too_often_is_told_so_by_the_gateway_with_and_without_a_token(
     for caller, path in ((nobody, "/health"), (rest, "/api/v1/portfolios")):
         answers = [caller.call("GET", path).status for _ in range(5)]
         assert answers == [200, 200, 200, 429, 429], path
+
+
+@pytest.fixture
+def three_calls_of_people(stack: Cloud) -> Iterator[str]:
+    """The limits of the people's usage plan for as long as a test lasts, as above; the key of the systems."""
+    gateway = stack.aws("apigateway")
+    plans = {plan["name"]: plan for plan in gateway.get_usage_plans()["items"]}
+    people, systems = (plans[f"{stack.outputs.stack_name}-{kind}"] for kind in ("people", "systems"))
+    before = people["throttle"]
+    assert before == systems["throttle"] == {"rateLimit": 800, "burstLimit": 1600}  # as the template has them
+
+    def limit(limits: dict[str, Any]) -> None:
+        gateway.update_usage_plan(usagePlanId=people["id"], patchOperations=operations("/throttle", limits))
+
+    limit(THREE_CALLS)
+    (key,) = gateway.get_usage_plan_keys(usagePlanId=systems["id"])["items"]
+    yield gateway.get_api_key(apiKey=key["id"], includeValue=True)["value"]
+    limit(before)
+
+
+def test_people_who_call_too_often_leave_the_systems_calls_alone(
+    stack: Cloud, rest: Rest, three_calls_of_people: str
+) -> None:
+    people = [stack.rest(f"m{uuid4().hex[:12]}", ()) for _ in range(2)]
+    assert [one.call("GET", "/api/v1/portfolios").status for one in people] == [200, 200]
+    # Another method counts too, and whose key is sent along does not matter.
+    assert people[0].call("POST", "/api/v1/portfolios", {}).status == 400
+    for one in people:
+        assert one.call("GET", "/api/v1/portfolios").status == 429
+        assert one.call("GET", "/api/v1/portfolios", headers={"X-API-Key": three_calls_of_people}).status == 429
+    assert {rest.call("GET", "/api/v1/portfolios").status for _ in range(5)} == {200}
+    assert {Rest(stack.outputs.rest_url, None).call("GET", "/health").status for _ in range(5)} == {200}
 
 
 def test_what_means_harm_is_answered_and_the_connection_lives_on(stack: Cloud) -> None:

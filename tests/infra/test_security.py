@@ -36,7 +36,9 @@ def api_events() -> list[dict[str, Node]]:
 def test_of_all_functions_only_the_open_paths_are_reached_without_a_token() -> None:
     without = {event["Path"] for event in api_events() if "Auth" in event}
     assert without == OPEN_PATHS
-    assert all(event["Auth"] == {"Authorizer": "NONE"} for event in api_events() if "Auth" in event)
+    assert all(
+        event["Auth"] == {"Authorizer": "NONE", "ApiKeyRequired": False} for event in api_events() if "Auth" in event
+    )
     assert len(api_events()) > len(without)
 
 

@@ -14,7 +14,7 @@ from foliostream.application.protocol import ACTIONS
 from foliostream.application.record_fill import RATE_RECEIVES_MAX
 from foliostream.domain.swaps import BORDER_MINUTES, BORDER_ZONE
 from foliostream.queues import Queue
-from foliostream.settings import ENVIRONMENT_NAMES, Settings
+from foliostream.settings import CALLERS, ENVIRONMENT_NAMES, Settings
 from local import page_server
 from tests.infra.cloudformation import (
     FUNCTION,
@@ -47,6 +47,7 @@ OF_THE_STACK = {
     "PORTFOLIO_LEDGER_TABLE",
     "PORTFOLIO_HOT_TABLE",
     "PORTFOLIO_SESSIONS_TABLE",
+    "PORTFOLIO_USAGE_KEYS",
 }
 OTHER_NAMES = {
     "PORTFOLIO_WINDOW_MS": ("LiveWindowMs", "DemoWindowMs", "PaperWindowMs"),
@@ -258,7 +259,9 @@ def test_the_addresses_of_all_queues_begin_as_the_setting_says() -> None:
             assert base + queue_name(name) == values.of({"Ref": name})
 
 
+STACK_ID = "arn:aws:cloudformation:eu-west-1:123456789012:stack/app/0a1b2c3d-1111-2222-3333-0123456789ab"
 LONG = {
+    "AWS::StackId": STACK_ID,
     "RedisUrl": "rediss://" + "r" * 120 + ":6379",
     "RedisIam": "u" * 40 + "@" + "c" * 40,
     "MarketHttpUrl": "https://" + "q" * 200,
@@ -909,6 +912,45 @@ def test_every_stage_that_is_deployed_has_limits_for_every_method_and_route_and_
             assert 1 <= asked["MinValue"] <= asked["Default"] <= asked["MaxValue"] <= 10_000
     assert (setting["ResourcePath"], setting["HttpMethod"]) == ("/*", "*")
     assert "RouteSettings" not in socket
+
+
+@pytest.mark.parametrize("kind", CALLERS)
+def test_each_kind_of_caller_has_a_plan_of_its_own_with_limits_below_those_of_the_stage(kind: str) -> None:
+    name = kind.capitalize()
+    plan = resources("AWS::ApiGateway::UsagePlan")[f"{name}Plan"]
+    assert plan["ApiStages"] == [{"ApiId": {"Ref": "RestApi"}, "Stage": {"Ref": "RestApi.Stage"}}]
+    for limit in ("RateLimit", "BurstLimit"):
+        assert plan["Throttle"][limit] == {"Ref": f"Rest{name}{limit}"}
+        assert parameters()[f"Rest{name}{limit}"]["Default"] < parameters()[f"Rest{limit}"]["Default"]
+
+
+@pytest.mark.parametrize("kind", CALLERS)
+def test_a_call_is_counted_by_the_key_that_the_authorizer_names(kind: str) -> None:
+    name = kind.capitalize()
+    key = resources("AWS::ApiGateway::ApiKey")[f"{name}Key"]
+    assert resources("AWS::ApiGateway::UsagePlanKey")[f"{name}PlanKey"] == {
+        "KeyId": {"Ref": f"{name}Key"},
+        "KeyType": "API_KEY",
+        "UsagePlanId": {"Ref": f"{name}Plan"},
+    }
+    assert rest_api()["ApiKeySourceType"] == "AUTHORIZER"
+    values = Values({"AWS::StackId": STACK_ID}, "")
+    told = values.of(environment()["PORTFOLIO_USAGE_KEYS"])
+    assert key["Enabled"] is True
+    assert values.of(key["Value"]) == Settings.read(ENVIRONMENT | {"PORTFOLIO_USAGE_KEYS": told}).usage_keys[kind]
+
+
+def test_every_call_with_a_token_is_counted_and_nothing_else_needs_a_key() -> None:
+    paths = expanded()["Resources"]["RestApi"]["Properties"]["Body"]["paths"]
+    asked = {
+        (path, method): {name for requirement in call.get("security", []) for name in requirement}
+        for path, methods in paths.items()
+        for method, call in methods.items()
+    }
+    assert {"Tokens", "api_key"} in asked.values()
+    assert all(names in ({"Tokens", "api_key"}, set()) for names in asked.values())
+    opened = {path for (path, method), names in asked.items() if not names and method != "options"}
+    assert opened == {"/health", "/openapi.json", "/webhooks/kite"}
 
 
 def test_the_outputs_name_all_that_a_caller_or_a_test_needs() -> None:

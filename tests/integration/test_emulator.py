@@ -82,6 +82,56 @@ print("answered" if first[0]["body"] == "it started" else "lost")
 lambda_svc.invalidate_worker("slow")
 """
 
+# Whose way of counting calls. An API takes its keys from its authorizer, whose answers are made up here.
+COUNTS = """
+import asyncio, json, sys
+from ministack.services import apigateway_v1 as gateway
+from ministack.services.cloudformation import provisioners
+
+answers = {}
+
+
+async def answer(authorizer, event, account, region):
+    return {"body": answers[event["headers"]["authorization"]]}
+
+
+gateway._invoke_authorizer_lambda = answer
+import emulator
+
+if sys.argv[1] == "ours":
+    emulator.mend()
+operation = {
+    "security": [{"Tokens": []}, {"api_key": []}],
+    "x-amazon-apigateway-integration": {"type": "mock", "responses": {"default": {"statusCode": "200"}}},
+}
+source = "method.request.header.authorization"
+request = {"type": "request", "identitySource": source, "authorizerResultTtlInSeconds": 60}
+schemes = {
+    "Tokens": {"type": "apiKey", "in": "header", "name": "Unused", "x-amazon-apigateway-authorizer": request},
+    "api_key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+}
+body = {"openapi": "3.0.1", "info": {}, "paths": {"/x": {"get": operation}}, "components": {"securitySchemes": schemes}}
+create = provisioners._RESOURCE_HANDLERS["AWS::ApiGateway::RestApi"]["create"]
+api_id, _ = create("Api", {"Name": "x", "Body": body, "ApiKeySourceType": "AUTHORIZER"}, "stack")
+gateway._stages_v1.setdefault(api_id, {})["live"] = {"stageName": "live"}
+stages = [{"apiId": api_id, "stage": "live"}]
+plan = json.loads(gateway._create_usage_plan({"name": "plan", "apiStages": stages})[2])
+key = json.loads(gateway._create_api_key({"name": "key", "value": "k" * 20, "enabled": True})[2])
+gateway._create_usage_plan_key(plan["id"], {"keyId": key["id"], "keyType": "API_KEY"})
+allow = {"Statement": [{"Effect": "Allow", "Action": "execute-api:Invoke", "Resource": "*"}]}
+for name, value in (("right", "k" * 20), ("wrong", "w" * 20), ("none", None)):
+    answers[name] = {"principalId": name, "policyDocument": allow} | ({"usageIdentifierKey": value} if value else {})
+
+
+def status(caller, **headers):
+    call = (api_id, "live", "GET", "/x", {"authorization": caller, **headers}, b"", {}, "000000000000", "us-east-1")
+    return asyncio.run(gateway._handle_execute_in_scope(*call))[0]
+
+
+# The second call of a caller is answered from what the authorizer said at the first.
+print([status(name) for name in ("right", "right", "wrong", "none")], status("none", **{"x-api-key": "k" * 20}))
+"""
+
 
 def run(program: str, *arguments: str) -> str:
     done = subprocess.run(
@@ -107,3 +157,12 @@ def test_a_process_that_does_not_start_takes_no_other_with_it(tmp_path: Path) ->
 def test_the_emulator_itself_still_ends_the_others(tmp_path: Path) -> None:
     """When this fails, `invoke` of local/emulator.py is no longer needed."""
     assert run(STARTS, "theirs", str(tmp_path)) == "lost"
+
+
+def test_a_call_is_counted_by_the_key_that_its_authorizer_names_and_by_no_header() -> None:
+    assert run(COUNTS, "ours") == "[200, 200, 403, 403] 403"
+
+
+def test_the_emulator_itself_still_takes_keys_from_headers_only() -> None:
+    """When this fails, what local/emulator.py does about usage plans is no longer needed."""
+    assert run(COUNTS, "theirs") == "[403, 403, 403, 403] 200"

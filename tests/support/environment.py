@@ -41,4 +41,5 @@ ENVIRONMENT = {
     "PORTFOLIO_JWT_AUDIENCE": "foliostream",
     "PORTFOLIO_JWKS_URL": "https://issuer.test/jwks",
     "PORTFOLIO_JWT_LEEWAY_SECONDS": "30",
+    "PORTFOLIO_USAGE_KEYS": "people=foliostreampeople0123,systems=foliostreamsystems0123",
 }

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from foliostream.adapters.jwks_tokens import JwksTokenVerifier
 from foliostream.application.authorize import Claims, authorize, policy
 from foliostream.errors import PermanentError, UnauthorizedError
+from local.issuer import ALL_SCOPES
 
 EVENTS = Path(__file__).resolve().parents[2] / "events"
 NOW = 1_772_101_800
@@ -33,6 +34,7 @@ TOKEN = jwt.encode(
 )
 ALICE = Claims("alice", frozenset({"prices:write", "admin"}), NOW + 600)
 REST_ARN = "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3d4e5/live/GET/api/v1/portfolio/12345/state"
+KEYS = {"people": "the-key-of-people", "systems": "the-key-of-systems"}
 CONNECT_ARN = "arn:aws:execute-api:eu-west-1:123456789012:f6g7h8i9j0/live/$connect"
 
 
@@ -106,7 +108,7 @@ def test_anything_but_the_bearer_scheme_is_refused_without_repeating_it(
 
 
 def statement(claims: Claims, arn: str) -> dict[str, Any]:
-    (only,) = policy(claims, arn)["policyDocument"]["Statement"]
+    (only,) = policy(claims, arn, KEYS)["policyDocument"]["Statement"]
     assert (only["Effect"], only["Action"]) == ("Allow", "execute-api:Invoke")
     return dict(only)
 
@@ -154,14 +156,27 @@ def test_other_partitions_are_understood(partition: str) -> None:
 )
 def test_an_arn_that_names_no_method_allows_nothing(arn: str) -> None:
     with pytest.raises(PermanentError):
-        policy(ALICE, arn)
+        policy(ALICE, arn, KEYS)
 
 
 def test_the_use_cases_get_subject_scopes_and_end_as_strings() -> None:
-    answer = policy(ALICE, REST_ARN)
+    answer = policy(ALICE, REST_ARN, KEYS)
     assert answer["principalId"] == "alice"
     assert answer["context"] == {"sub": "alice", "scope": "admin prices:write", "exp": str(NOW + 600)}
-    assert policy(Claims("bob", frozenset(), NOW), REST_ARN)["context"]["scope"] == ""
+    assert policy(Claims("bob", frozenset(), NOW), REST_ARN, KEYS)["context"]["scope"] == ""
+
+
+@pytest.mark.parametrize("scope", ALL_SCOPES)
+def test_a_caller_with_a_scope_of_ours_is_counted_as_a_system_beside_whatever_other_scopes(scope: str) -> None:
+    for scopes in ({scope}, {scope, "openid"}, set(ALL_SCOPES)):
+        claims = Claims("feed", frozenset(scopes), NOW)
+        assert policy(claims, REST_ARN, KEYS)["usageIdentifierKey"] == KEYS["systems"]
+
+
+@pytest.mark.parametrize("scopes", [[], ["openid", "profile"], ["ADMIN"], ["prices", "write"], ["prices:write:no"]])
+def test_every_other_caller_is_counted_as_one_of_the_people(scopes: list[str]) -> None:
+    claims = Claims("bob", frozenset(scopes), NOW)
+    assert policy(claims, REST_ARN, KEYS)["usageIdentifierKey"] == KEYS["people"]
 
 
 @pytest.mark.parametrize("name", ["authorizer.rest.json", "authorizer.websocket.json"])

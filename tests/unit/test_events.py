@@ -239,7 +239,8 @@ def kind(sample: dict[str, Any]) -> str:
     """What brought a sample, by the parser that takes it."""
     if "methodArn" in sample:
         claims = Claims("alice", frozenset({"admin"}), 1_772_101_800)
-        assert authorize.policy(claims, sample["methodArn"])["principalId"] == "alice"
+        keys = {"people": "key-of-people", "systems": "key-of-systems"}
+        assert authorize.policy(claims, sample["methodArn"], keys)["principalId"] == "alice"
         return "Authorizer"
     if "routeKey" in sample.get("requestContext", {}):
         return "WebSocket"

@@ -20,7 +20,10 @@ PREFIX = "PORTFOLIO_"
 _ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]{0,31}(/[A-Za-z0-9_+-]{1,32}){0,2}")
 _PERCENT = re.compile(r"[0-9](\.[0-9]{1,4})?")
 _HOURS = re.compile(r"[1-7]-[1-7]/[0-2]\d:[0-5]\d-[0-2]\d:[0-5]\d")
+_USAGE_KEY = re.compile(r"[A-Za-z0-9]{20,128}")
 ACCOUNT_TYPES = ("live", "demo", "paper")
+# The two kinds of callers that the REST API has a usage plan for.
+CALLERS = ("people", "systems")
 MAX_AMOUNT_DIGITS = 15
 MAX_OWNER_LENGTH = 128
 MAX_PERCENT = 1_000
@@ -108,6 +111,13 @@ def _amount(raw: str) -> Decimal:
     return value
 
 
+def _usage_key(raw: str) -> str:
+    # What API Gateway takes as the value of an API key.
+    if not _USAGE_KEY.fullmatch(raw):
+        raise ValueError(f"must be keys of 20 to 128 letters and digits, is {raw[:40]!r}")
+    return raw
+
+
 def _url(raw: str) -> str:
     if urlsplit(raw).scheme not in {"http", "https"}:
         raise ValueError(f"must be an http(s) address, is {raw!r}")
@@ -189,7 +199,8 @@ def _costs(raw: str) -> Costs:
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """Field ``x_y`` is the variable ``PORTFOLIO_X_Y``; times in the unit of the name. ``queues``: what the addresses of
-    all queues begin with (``foliostream.queues`` has how they end)."""
+    all queues begin with (``foliostream.queues`` has how they end); ``usage_keys``: the value of an API key a kind of
+    caller."""
 
     hot_store: str
     redis_url: str
@@ -228,6 +239,7 @@ class Settings:
     jwt_audience: str
     jwks_url: str
     jwt_leeway_seconds: int
+    usage_keys: dict[str, str]
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Settings:
@@ -291,6 +303,7 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "jwt_audience": _text,
     "jwks_url": _url,
     "jwt_leeway_seconds": _integer(0, 300),
+    "usage_keys": _pairs(CALLERS, _usage_key),
 }
 ENVIRONMENT_NAMES = frozenset(PREFIX + field.name.upper() for field in fields(Settings))
 

@@ -14,6 +14,8 @@ from foliostream.errors import PermanentError, UnauthorizedError
 from foliostream.ports import Claims, TokenVerifier
 
 _BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/=-]+)", re.IGNORECASE | re.ASCII)
+# Who has one of them is a system: a feed, a broker's bridge, an operator's tool.
+SCOPES = frozenset({"prices:write", "fills:write", "instruments:write", "admin"})
 _METHOD_ARN = re.compile(r"arn:[a-z-]+:execute-api:[a-z0-9-]+:[0-9]+:[A-Za-z0-9]+/[^/*?]+/")
 
 
@@ -38,11 +40,12 @@ def ticket_of(parameters: Mapping[str, str | Sequence[str]], headers: Mapping[st
     return values[0] if values else ""
 
 
-def policy(claims: Claims, method_arn: str) -> dict[str, Any]:
+def policy(claims: Claims, method_arn: str, usage_keys: Mapping[str, str]) -> dict[str, Any]:
     """API Gateway's answer of an authorizer: an Allow for the caller, who is described in ``context`` (strings).
 
     REST caches the answer per token and applies it to other methods too, so it covers the whole stage. WebSocket asks
-    at ``$connect`` alone and gets exactly that.
+    at ``$connect`` alone and gets exactly that. ``usage_keys``: the key of ``people`` and of ``systems``, by which the
+    usage plans of REST count a call.
     """
     return {
         "principalId": claims.subject,
@@ -55,6 +58,7 @@ def policy(claims: Claims, method_arn: str) -> dict[str, Any]:
             "scope": " ".join(sorted(claims.scopes)),
             "exp": str(claims.expires_at),
         },
+        "usageIdentifierKey": usage_keys["people" if SCOPES.isdisjoint(claims.scopes) else "systems"],
     }
 
 
