@@ -186,7 +186,7 @@ lock: ## write the lock files anew (UPGRADE=1: with the newest versions)
 	@for name in $(LOCKS); do \
 	  .local/lock-venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) \
-	    requirements/$$name.in --output-file requirements/$$name.txt; \
+	    --override requirements/overrides.txt requirements/$$name.in --output-file requirements/$$name.txt; \
 	done
 
 build: env-all ## sam build for AWS: python3.13 on arm64

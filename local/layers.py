@@ -70,8 +70,10 @@ def _install(lock: Path, is_local: bool, tree: Path) -> None:
     )
     if result.returncode != 0:
         raise LayerError(f"pip could not install {lock.name}:\n{result.stdout[-4000:]}")
-    # Command line tools; the metadata stays, packages read their version from it.
-    shutil.rmtree(half_made / "bin", ignore_errors=True)
+    # Command line tools, also those inside a package (autobahn brings a compiler of schemas); the metadata stays,
+    # packages read their version from it.
+    for tools in [path for path in half_made.rglob("bin") if path.is_dir()]:
+        shutil.rmtree(tools)
     # What only developers need is a sixth of numpy.
     for tests in [path for path in half_made.rglob("test*") if path.is_dir() and path.name in _TESTS]:
         shutil.rmtree(tests, ignore_errors=True)
