@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from local.audit import ignored
+
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted(path for part in ("layers/foliostream", "functions", "client/src", "local", "benchmarks", "rules")
                  for path in (ROOT / part).rglob("*.py"))  # fmt: skip
@@ -47,3 +49,24 @@ def test_every_check_of_bandit_that_is_left_out_stands_beside_its_reason() -> No
     found = [line for line in skipped.splitlines() if '"B' in line]
     assert found
     assert [line for line in found if not re.search(r'"B\d{3}", # .+ .+', line)] == []
+
+
+def ignored_without_reason(pyproject: str) -> list[str]:
+    """Lines of the list in `[tool.audit]` that are not one id with words beside it."""
+    listed = pyproject.partition("\n[tool.audit]\n")[2].partition("\nignore = [")[2].partition("]\n")[0]
+    return [line for line in listed.splitlines() if line and not re.fullmatch(r' {4}"[\w-]+", # .+ .+', line)]
+
+
+def test_every_known_vulnerability_that_is_ignored_stands_beside_its_reason() -> None:
+    pyproject = (ROOT / "pyproject.toml").read_text()
+    assert len(ignored(pyproject)) < 10
+    assert ignored_without_reason(pyproject) == []
+
+
+def test_an_ignored_vulnerability_without_words_is_found() -> None:
+    before = "\n[tool.audit]\n# What it is for.\n"
+    listed = f'{before}ignore = [\n    "CVE-1", # no caller passes it\n    "CVE-2",\n    "CVE-3", # later\n]\n'
+    assert ignored(listed) == {"CVE-1", "CVE-2", "CVE-3"}
+    assert ignored_without_reason(listed) == ['    "CVE-2",', '    "CVE-3", # later']
+    assert ignored_without_reason(f'{before}ignore = ["CVE-1"]\n') == ['"CVE-1"']
+    assert ignored_without_reason(f"{before}ignore = []\n") == []
