@@ -79,6 +79,9 @@ def test_a_withdrawal_may_be_written_with_either_sign_and_a_deposit_may_not() ->
     ("line", "says"),
     [
         ({"quantity_change": 10, "amount": 11}, "not quantity_change times price"),
+        ({"amount": 10, "price": 2}, "has no price without quantity_change"),
+        ({"quantity_change": -5, "price": -2}, "price of a DEPOSIT is above zero, not -2"),
+        ({"quantity_change": 5, "price": 0}, "price of a DEPOSIT is above zero, not 0"),
         ({"amount": 1, "currency": "USD", "instrument_id": "CASH:EUR"}, "differ"),
         ({"amount": 1, "instrument_id": "AAPL"}, "CASH: and a currency"),
         ({"amount": 1, "instrument_id": "CASH:"}, "currency must be"),

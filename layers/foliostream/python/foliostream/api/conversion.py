@@ -236,8 +236,12 @@ def _cash_movement(line: UpdateLine, transaction_id: str, timestamp_ms: int) -> 
 def _cash_amount(line: UpdateLine) -> Decimal:
     if line.quantity_change is None:
         amount = _needed(line, "amount", line.amount)
+        if line.price is not None:
+            raise CallerError(f"{_a(line)} with an amount has no price without quantity_change")
         return -amount if line.transaction_type == "WITHDRAWAL" and amount < 0 else amount
     price = money.ONE if line.price is None else line.price
+    if line.transaction_type in ("DEPOSIT", "WITHDRAWAL") and price <= 0:
+        raise CallerError(f"price of {_a(line)} is above zero, not {price}")
     product = money.EXACT.multiply(line.quantity_change, price)
     if line.transaction_type == "WITHDRAWAL" and line.quantity_change < 0:
         product = -product

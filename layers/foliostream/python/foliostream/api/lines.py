@@ -24,7 +24,7 @@ class Form(NamedTuple):
 OF_ALL = ("transaction_type", "transaction_id", "timestamp")
 _INCOME, _ADJUSTMENT = ("DIVIDEND", "FEE", "SWAP"), ("ADJUSTMENT",)
 # What moves cash, by its amount or by a quantity.
-_BY_AMOUNT = (("amount",), ("instrument_id", "price", "currency"))
+_BY_AMOUNT = (("amount",), ("instrument_id", "currency"))
 _BY_QUANTITY = (("quantity_change",), ("instrument_id", "price", "amount", "currency"))
 _TRADE = (("instrument_id", "quantity_change", "price"), ("fee", "fee_currency"))
 _SIGNED = {"price": NONZERO}
