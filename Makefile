@@ -126,7 +126,7 @@ template: env-all audit-env ## cfn-lint, the house rules, sam validate and check
 	@$(AUDIT)/checkov --config-file .checkov.yaml
 
 # It can turn red over night. What cannot be found out is said and is no failure: `make test` works without a network.
-audit: env audit-env ## look the deployed packages up among known vulnerabilities (asks pypi.org)
+audit: env ## look the deployed packages up among known vulnerabilities (asks pypi.org)
 	@$(PY) -m local.audit $(LAYER_LOCKS:%=requirements/%.txt)
 
 deploy-page: env ## build the page and put it where a stack with Page=cloudfront serves it: make deploy-page ENV=prod

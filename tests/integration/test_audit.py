@@ -14,12 +14,10 @@ import pytest
 
 from local.audit import Sources, main
 from local.environments import ROOT
-from local.services import HOST
+from local.services import HOST, free_port
 from tests.unit.client.servers import Reply, Request, http
 
 LOCK = ROOT / "requirements" / "layer-rest.txt"
-# Nothing listens there.
-NOBODY = f"http://{HOST}:9"
 
 
 class World:
@@ -98,7 +96,8 @@ def test_where_the_database_does_not_answer_the_indexs_page_counts(
 
 
 def test_without_a_network_nothing_is_judged_which_is_said_and_no_failure(capsys: pytest.CaptureFixture[str]) -> None:
-    status, out, err = run(capsys, sources(NOBODY, NOBODY))
+    nobody = f"http://{HOST}:{free_port()}"
+    status, out, err = run(capsys, sources(nobody, nobody))
     assert status == 0
     assert "0 without a known vulnerability, 5 not judged" in out
     assert "the index cannot be reached" in err
