@@ -28,7 +28,7 @@ from local.settings import (
     SettingsError,
 )
 
-HEALTH_TIMEOUT_S = 60.0
+HEALTH_TIMEOUT_S = 120.0
 _LAUNCHER = "launcher"
 T = TypeVar("T")
 

@@ -1,4 +1,4 @@
-"""Starts ministack with three things mended. Run with the interpreter of the cloud's environment.
+"""Starts ministack with four things mended. Run with the interpreter of the cloud's environment.
 
 ministack looks at every message of the last five minutes whenever one is sent to a FIFO queue, to forget those that no
 longer count as duplicates. A system under prices sends hundreds a second: after a minute the emulator does little else.
@@ -7,24 +7,35 @@ Where the process of an invocation cannot be started, ministack ends all others 
 of those that are just starting: they fail too, and end those that started meanwhile. A function that is asked for often
 does not come back from that.
 
+ministack unpacks the layers of a function for every process it starts: thousands of files, seconds each where many
+start at once, and callers who give up and ask again start more of them. Each layer is unpacked once, for all.
+
 ministack takes API keys from a header only. Where an API says that its authorizer names them (``ApiKeySourceType``),
 they come from the authorizer's answer, as on AWS, and a header is not looked at.
 """
 
+import io
+import os
 import sys
+import tempfile
+import threading
 import time
+import zipfile
 from contextvars import ContextVar
 from typing import Any
 
 from ministack.app import main
 from ministack.core.lambda_runtime import Worker
 from ministack.services import apigateway_v1 as gateway
-from ministack.services import sqs
+from ministack.services import lambda_svc, sqs
 from ministack.services.cloudformation import provisioners
 
 _USAGE_KEY = "usageIdentifierKey"
 _usage_key: ContextVar[str] = ContextVar(_USAGE_KEY, default="")
 _invoke = Worker.invoke
+_spawn = Worker._spawn
+_unpacked: dict[str, str] = {}
+_unpacking = threading.Lock()
 _create_rest_api = provisioners._apigw_rest_api_create
 _ask_authorizer = gateway._invoke_authorizer_lambda
 _authorize_request = gateway._authorize_request_v1
@@ -47,6 +58,26 @@ def invoke(worker: Worker, *args: object, **named: object) -> dict[str, Any]:
     except Exception as fault:  # noqa: BLE001 - whatever it is, it is the answer to this invocation
         worker.kill()
         return {"status": "error", "error": f"Runtime.ExitError: {fault}", "cold_start": True}
+
+
+def unpacked(layer: str) -> str:
+    """The folder of a layer's version. Many ask at once: the first unpacks it, the others wait."""
+    with _unpacking:
+        if layer not in _unpacked:
+            folder = tempfile.mkdtemp(prefix="ministack-layer-")
+            with zipfile.ZipFile(io.BytesIO(lambda_svc._resolve_layer_zip(layer))) as archive:
+                archive.extractall(folder)
+            _unpacked[layer] = folder
+        return _unpacked[layer]
+
+
+def spawn(worker: Worker) -> None:
+    """As before, with layers that are there already; ministack's own way of unpacking them finds none to unpack."""
+    if layers := worker.config.get("Layers"):
+        folders = os.pathsep.join(unpacked(layer if isinstance(layer, str) else layer["Arn"]) for layer in layers)
+        variables = {**worker.config.get("Environment", {}).get("Variables", {}), "_LAMBDA_LAYERS_DIRS": folders}
+        worker.config = {**worker.config, "Layers": [], "Environment": {"Variables": variables}}
+    _spawn(worker)
 
 
 def create_rest_api(logical_id: str, props: dict[str, Any], stack_name: str) -> tuple[str, dict[str, Any]]:
@@ -84,6 +115,7 @@ def mend() -> None:
     """Put ours in place of theirs."""
     sqs._prune_dedup = prune_dedup
     Worker.invoke = invoke
+    Worker._spawn = spawn
     provisioners._apigw_rest_api_create = create_rest_api
     provisioners._RESOURCE_HANDLERS["AWS::ApiGateway::RestApi"]["create"] = create_rest_api
     gateway._invoke_authorizer_lambda = ask_authorizer

@@ -12,7 +12,7 @@ from typing import Any
 
 from foliostream.domain.analysis_task import METRIC_NAMES
 from foliostream_client.transport import Socket
-from tests.e2e.conftest import Cloud, Holder
+from tests.e2e.conftest import DEADLINE_S, Cloud, Holder
 from tests.unit.application.test_analyzing import check
 
 Message = dict[str, Any]
@@ -23,7 +23,7 @@ ENDS = ("analysis_completed", "analysis_failed")
 def until(socket: Socket, run_kinds: tuple[str, ...], runs: int = 1) -> list[Message]:
     """What comes until so many messages of these kinds have come."""
     found: list[Message] = []
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + DEADLINE_S
     while sum(message["type"] in run_kinds for message in found) < runs:
         assert time.monotonic() < deadline, found
         message = socket.receive(1.0)

@@ -14,7 +14,7 @@ import pytest
 from foliostream.domain.keys import shard_of
 from foliostream.domain.times import epoch_ms
 from foliostream_client.transport import Rest
-from tests.e2e.conftest import Cloud, Holder, eventually, now_ms, of_type, post_price, receive, total
+from tests.e2e.conftest import DEADLINE_S, Cloud, Holder, eventually, now_ms, of_type, post_price, receive, total
 
 UPDATES, OVER_S = 100, 10.0
 
@@ -66,7 +66,7 @@ def test_a_hundred_updates_of_four_symbols_in_ten_seconds_are_five_valuations_at
 def settled(owner: Holder) -> int:
     """The version that stays for longer than a window."""
     version, since = owner.state()["version"], time.monotonic()
-    deadline = since + 30
+    deadline = since + DEADLINE_S
     while time.monotonic() - since < 4:
         assert time.monotonic() < deadline
         time.sleep(0.2)

@@ -1,5 +1,6 @@
 """What is replaced in the emulator does what it replaces."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -81,6 +82,59 @@ print("answered" if first[0]["body"] == "it started" else "lost")
 lambda_svc.invalidate_worker("slow")
 """
 
+# Whose way of starting. Two processes of a function with two layers, the first of which is ended before the second is
+# asked: where does each find a module that both layers have, and what does it say?
+LAYERS = """
+import base64, io, json, sys, zipfile
+from ministack.core import lambda_runtime
+from ministack.services import lambda_svc
+import emulator
+
+if sys.argv[1] == "ours":
+    emulator.mend()
+
+
+def archive(name, text):
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as opened:
+        opened.writestr(name, text)
+    return data.getvalue()
+
+
+def publish(layer, word):
+    content = {"ZipFile": base64.b64encode(archive("python/words.py", f"word = {word!r}"))}
+    return json.loads(lambda_svc._publish_layer_version(layer, {"Content": content})[2])["LayerVersionArn"]
+
+
+def answers(*layers):
+    config = {
+        "FunctionName": "layered",
+        "FunctionArn": "arn:aws:lambda:us-east-1:000000000000:function:layered",
+        "Runtime": "python3.11",
+        "Handler": "app.handle",
+        "Layers": [{"Arn": arn} for arn in layers],
+        "Environment": {"Variables": {"NAME": "kept"}},
+    }
+    handler = "import os, words\\ndef handle(event, context): return words.word, words.__file__, os.environ['NAME']"
+    code = archive("app.py", handler)
+    workers = [lambda_runtime.acquire_worker("layered", config, code)[0] for _ in range(2)]
+    found = []
+    for worker in workers:
+        found.append(worker.invoke({}, "request")["result"])
+        worker.kill()
+    again = workers[0].invoke({}, "request")["result"]
+    lambda_svc.invalidate_worker("layered")
+    return [*found, again]
+
+
+first, second, newer = publish("a", "first"), publish("b", "second"), publish("b", "newer")
+asked = [answers(first, second), answers(second, first), answers(first, newer)]
+print([[word for word, _, name in answer if name == "kept"] for answer in asked])
+print(len({path for answer in asked for _, path, _ in answer}))
+"""
+
+SAID = [["second"] * 3, ["first"] * 3, ["newer"] * 3]
+
 # Whose way of counting calls. An API takes its keys from its authorizer, whose answers are made up here.
 COUNTS = """
 import asyncio, json, sys
@@ -132,10 +186,11 @@ print([status(name) for name in ("right", "right", "wrong", "none")], status("no
 """
 
 
-def run(program: str, *arguments: str) -> str:
+def run(program: str, *arguments: str, tmp: Path | None = None) -> str:
     done = subprocess.run(
         [environments.CLOUD.python, "-c", program, *arguments],
         cwd=environments.ROOT / "local",
+        env=os.environ | ({"TMPDIR": str(tmp)} if tmp else {}),
         capture_output=True,
         text=True,
         check=False,
@@ -156,6 +211,15 @@ def test_a_process_that_does_not_start_takes_no_other_with_it(tmp_path: Path) ->
 def test_the_emulator_itself_still_ends_the_others(tmp_path: Path) -> None:
     """When this fails, `invoke` of local/emulator.py is no longer needed."""
     assert run(STARTS, "theirs", str(tmp_path)) == "lost"
+
+
+def test_a_layer_is_unpacked_once_for_all_processes(tmp_path: Path) -> None:
+    assert run(LAYERS, "ours", tmp=tmp_path).splitlines() == [str(SAID), "3"]
+
+
+def test_the_emulator_itself_still_unpacks_a_layer_for_every_process(tmp_path: Path) -> None:
+    """When this fails, `spawn` of local/emulator.py is no longer needed."""
+    assert run(LAYERS, "theirs", tmp=tmp_path).splitlines() == [str(SAID), "9"]
 
 
 def test_a_call_is_counted_by_the_key_that_its_authorizer_names_and_by_no_header() -> None:
