@@ -1,4 +1,4 @@
-"""Starts ministack with four things mended. Run with the interpreter of the cloud's environment.
+"""Starts ministack with five things mended. Run with the interpreter of the cloud's environment.
 
 ministack looks at every message of the last five minutes whenever one is sent to a FIFO queue, to forget those that no
 longer count as duplicates. A system under prices sends hundreds a second: after a minute the emulator does little else.
@@ -9,6 +9,9 @@ does not come back from that.
 
 ministack unpacks the layers of a function for every process it starts: thousands of files, seconds each where many
 start at once, and callers who give up and ask again start more of them. Each layer is unpacked once, for all.
+
+ministack takes all of a batch of a table's stream for done, whatever the function says has to come again
+(``batchItemFailures``). The batch comes again here, on AWS what is in it from the first such record on.
 
 ministack takes API keys from a header only. Where an API says that its authorizer names them (``ApiKeySourceType``),
 they come from the authorizer's answer, as on AWS, and a header is not looked at.
@@ -36,6 +39,9 @@ _invoke = Worker.invoke
 _spawn = Worker._spawn
 _unpacked: dict[str, str] = {}
 _unpacking = threading.Lock()
+_poll_streams = lambda_svc._poll_dynamodb_streams
+_execute = lambda_svc._execute_function
+_is_polling: ContextVar[bool] = ContextVar("polling", default=False)
 _create_rest_api = provisioners._apigw_rest_api_create
 _ask_authorizer = gateway._invoke_authorizer_lambda
 _authorize_request = gateway._authorize_request_v1
@@ -80,6 +86,25 @@ def spawn(worker: Worker) -> None:
     _spawn(worker)
 
 
+def poll_streams() -> bool:
+    """As before, and known to be what calls a function meanwhile."""
+    token = _is_polling.set(True)
+    try:
+        advanced: bool = _poll_streams()
+        return advanced
+    finally:
+        _is_polling.reset(token)
+
+
+def execute(function: dict[str, Any], event: dict[str, Any]) -> dict[str, Any]:
+    """What the function answers; to who reads a stream, that all of it failed where a part did."""
+    answer: dict[str, Any] = _execute(function, event)
+    body = answer.get("body")
+    if _is_polling.get() and isinstance(body, dict) and body.get("batchItemFailures"):
+        return {**answer, "error": True, "body": {"errorType": "batchItemFailures", "errorMessage": str(body)}}
+    return answer
+
+
 def create_rest_api(logical_id: str, props: dict[str, Any], stack_name: str) -> tuple[str, dict[str, Any]]:
     """As before, and where keys come from is kept; ministack takes that from updates only."""
     api_id, attributes = _create_rest_api(logical_id, props, stack_name)
@@ -116,6 +141,8 @@ def mend() -> None:
     sqs._prune_dedup = prune_dedup
     Worker.invoke = invoke
     Worker._spawn = spawn
+    lambda_svc._poll_dynamodb_streams = poll_streams
+    lambda_svc._execute_function = execute
     provisioners._apigw_rest_api_create = create_rest_api
     provisioners._RESOURCE_HANDLERS["AWS::ApiGateway::RestApi"]["create"] = create_rest_api
     gateway._invoke_authorizer_lambda = ask_authorizer

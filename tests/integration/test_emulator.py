@@ -135,6 +135,46 @@ print(len({path for answer in asked for _, path, _ in answer}))
 
 SAID = [["second"] * 3, ["first"] * 3, ["newer"] * 3]
 
+# Whose way of reading a table's stream. The function cannot do the second of five records at first, and says so: which
+# are delivered?
+STREAMS = """
+import sys
+from ministack.services import dynamodb, lambda_svc
+import emulator
+
+if sys.argv[1] == "ours":
+    emulator.mend()
+stream = "arn:aws:dynamodb:us-east-1:000000000000:table/books/stream/1"
+function = "arn:aws:lambda:us-east-1:000000000000:function:reader"
+records = [{"eventID": str(number)} for number in range(1, 6)]
+delivered = []
+
+
+def answer(func, config, event, request_id, started):
+    delivered.append([record["eventID"] for record in event["Records"]])
+    failures = [{"itemIdentifier": "2"}] if len(delivered) < 3 else []
+    return {"body": {"batchItemFailures": failures}}
+
+
+func = {"config": {"FunctionName": "reader", "FunctionArn": function}}
+mapping = {"UUID": "m", "EventSourceArn": stream, "FunctionName": "reader", "BatchSize": 3}
+mapping |= {"StartingPosition": "TRIM_HORIZON", "FunctionResponseTypes": ["ReportBatchItemFailures"]}
+lambda_svc._execute_function_dispatch = answer
+lambda_svc._iter_all_esms = lambda: [("000000000000", "us-east-1", mapping)]
+lambda_svc._get_func_record_for_qualifier = lambda *_: (func, func["config"])
+dynamodb._tables["books"] = {"LatestStreamArn": stream}
+dynamodb.stream_start_position = lambda table: 0
+dynamodb.stream_end_position = lambda table: len(records)
+dynamodb.stream_records_since = lambda table, position, limit: records[position : position + limit]
+for _ in range(6):
+    lambda_svc._poll_dynamodb_streams()
+    lambda_svc._esm_backoff_until.clear()
+print(*map("".join, delivered))
+# Who calls the function itself gets what it says.
+delivered.clear()
+print(lambda_svc._execute_function(func, {"Records": records}))
+"""
+
 # Whose way of counting calls. An API takes its keys from its authorizer, whose answers are made up here.
 COUNTS = """
 import asyncio, json, sys
@@ -220,6 +260,17 @@ def test_a_layer_is_unpacked_once_for_all_processes(tmp_path: Path) -> None:
 def test_the_emulator_itself_still_unpacks_a_layer_for_every_process(tmp_path: Path) -> None:
     """When this fails, `spawn` of local/emulator.py is no longer needed."""
     assert run(LAYERS, "theirs", tmp=tmp_path).splitlines() == [str(SAID), "9"]
+
+
+def test_records_of_a_stream_that_a_function_could_not_do_come_again() -> None:
+    delivered, answer = run(STREAMS, "ours").splitlines()
+    assert delivered == "123 123 123 45"
+    assert answer == "{'body': {'batchItemFailures': [{'itemIdentifier': '2'}]}}"
+
+
+def test_the_emulator_itself_still_passes_over_records_that_a_function_could_not_do() -> None:
+    """When this fails, `poll_streams` and `execute` of local/emulator.py are no longer needed."""
+    assert run(STREAMS, "theirs").splitlines()[0] == "123 45"
 
 
 def test_a_call_is_counted_by_the_key_that_its_authorizer_names_and_by_no_header() -> None:
